@@ -1,0 +1,67 @@
+// x86-64 page table entries; bits as in the Intel SDM, volume 3A, section 4.5, table 4-15 to 4-20.
+const PRESENT: u64 = 1 << 0;
+const READ_WRITE: u64 = 1 << 1;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const LARGE_PAGE: u64 = 1 << 7;
+const LINK: u64 = PRESENT | READ_WRITE | ACCESSED;
+const LARGE_LEAF: u64 = LINK | DIRTY | LARGE_PAGE;
+
+const TABLE_BYTES: usize = 4096;
+const ENTRIES_PER_TABLE: usize = 512;
+const LARGE_PAGE_BYTES: u64 = 0x200000;
+
+/**
+ * Writes page tables that map `va -> va + addressBias` with 2 MiB leaves, in place at `pointer`:
+ *
+ *     PML4 (left out when addressBias is not 0) | PDPT | one page directory a GiB
+ *
+ * Every entry of every table is written, so the memory need not be zero before.
+ * `tableAddress` is the guest physical address of the first table; `encryption` (SEV's C-bit, or 0) is
+ * or-ed into every present entry. `linkIndex` (-1: none) sets that PML4 entry to a link to `linkTarget`.
+ */
+export function identityMap(
+  pointer: usize,
+  tableAddress: f64,
+  addressBias: f64,
+  gibibytes: i32,
+  encryption: f64,
+  linkIndex: i32,
+  linkTarget: f64,
+): void {
+  const mask = <u64>encryption;
+  let table = pointer;
+  let next = <u64>tableAddress + TABLE_BYTES;
+
+  if (addressBias == 0) {
+    memory.fill(table, 0, TABLE_BYTES);
+    store<u64>(table, next | LINK | mask);
+    if (linkIndex >= 0) store<u64>(table + ((<usize>linkIndex) << 3), <u64>linkTarget | LINK | mask);
+    table += TABLE_BYTES;
+    next += TABLE_BYTES;
+  }
+
+  memory.fill(table, 0, TABLE_BYTES);
+  for (let i = 0; i < gibibytes; i++) {
+    store<u64>(table + ((<usize>i) << 3), next | LINK | mask);
+    next += TABLE_BYTES;
+  }
+  table += TABLE_BYTES;
+
+  const end = table + (<usize>gibibytes) * TABLE_BYTES;
+  const first = <u64>addressBias | LARGE_LEAF | mask;
+  let entries = i64x2.replace_lane(i64x2.splat(first), 1, first + LARGE_PAGE_BYTES);
+  const two = i64x2.splat(2 * LARGE_PAGE_BYTES);
+  const four = i64x2.splat(4 * LARGE_PAGE_BYTES);
+  const six = i64x2.splat(6 * LARGE_PAGE_BYTES);
+  const eight = i64x2.splat(8 * LARGE_PAGE_BYTES);
+  // 64 bytes, one cache line, a turn.
+  while (table < end) {
+    v128.store(table, entries);
+    v128.store(table, i64x2.add(entries, two), 16);
+    v128.store(table, i64x2.add(entries, four), 32);
+    v128.store(table, i64x2.add(entries, six), 48);
+    entries = i64x2.add(entries, eight);
+    table += 64;
+  }
+}

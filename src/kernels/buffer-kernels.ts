@@ -1,0 +1,20 @@
+import type { IdentityMap } from "./identity-map.js";
+
+/**
+ * The hot paths over one buffer. Offsets and lengths are bytes within it; they are not checked here (validate
+ * at the border). Both implementations, WASM and JavaScript, give the same bytes and results.
+ */
+export interface BufferKernels {
+  readonly implementation: KernelImplementation;
+  /** Writes the tables of `map` at `offset`; the memory need not be zero before. */
+  identityMap(offset: number, map: IdentityMap): void;
+  /** Moves `length` bytes; the ranges may overlap. */
+  copy(target: number, source: number, length: number): void;
+  /** Sets `length` bytes to zero. */
+  zero(offset: number, length: number): void;
+  /** CRC-32 (zlib's) of `length` bytes, continued from `seed`; unsigned. */
+  crc32(offset: number, length: number, seed: number): number;
+}
+
+/** Which code runs: WebAssembly with SIMD, or the JavaScript twins. */
+export type KernelImplementation = "wasm" | "javascript";

@@ -1,0 +1,147 @@
+/**
+ * The WASM kernels: compiled from the inlined bytes at the first call, never at import, and attached to
+ * whatever linear memory they are to work in.
+ */
+import { type ASUtil, instantiateSync } from "@assemblyscript/loader";
+import type { BufferKernels } from "./buffer-kernels.js";
+import type { IdentityMap } from "./identity-map.js";
+import { KERNELS_WASM_BASE64 } from "./kernels-wasm.generated.js";
+
+/** What assembly/kernels.ts exports; every parameter and result is a number. */
+export interface KernelExports extends Record<string, unknown> {
+  CRC32_SCRATCH_BYTES: { value: number };
+  crc32Prepare(scratch: number): void;
+  crc32(pointer: number, length: number, seed: number, scratch: number): number;
+  identityMap(
+    pointer: number,
+    tableAddress: number,
+    addressBias: number,
+    gibibytes: number,
+    encryption: number,
+    linkIndex: number,
+    linkTarget: number,
+  ): void;
+  copy(target: number, source: number, length: number): void;
+  zero(pointer: number, length: number): void;
+}
+
+/** Bytes of scratch that the kernels need behind guest RAM: one 64 KiB page of WebAssembly. */
+export const SCRATCH_BYTES = 65536;
+
+/** Host bytes pass through the kernels' own memory in pieces of this size: within a core's L2 cache. */
+const PIECE_BYTES = 262144;
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  if (typeof Buffer === "function") {
+    const decoded = Buffer.from(text, "base64");
+    const bytes = new Uint8Array(decoded.byteLength);
+    bytes.set(decoded);
+    return bytes;
+  }
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+// The import of an unshared memory as asc writes it: section 2, 15 bytes, one import, "env" "memory", kind
+// memory, limits without a maximum, from 0 pages. Shared memory differs in these bytes alone (WebAssembly
+// core specification, 5.5.5 and 5.3.8; the threads proposal for flag 3).
+const IMPORT_NAME = [0x01, 0x03, 0x65, 0x6e, 0x76, 0x06, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 0x02];
+const UNSHARED_IMPORT = [0x02, 0x0f, ...IMPORT_NAME, 0x00, 0x00];
+const SHARED_IMPORT = [0x02, 0x12, ...IMPORT_NAME, 0x03, 0x00, 0x80, 0x80, 0x04];
+
+/** The module's bytes with its memory import made shared, 0 to 65536 pages. */
+export function withSharedMemoryImport(module: Uint8Array): Uint8Array<ArrayBuffer> {
+  const at = module.findIndex((_, start) => UNSHARED_IMPORT.every((byte, i) => module[start + i] === byte));
+  if (at < 0) throw new TypeError("the kernels' module has no memory import of the expected form");
+  const behind = at + UNSHARED_IMPORT.length;
+  const patched = new Uint8Array(module.length + SHARED_IMPORT.length - UNSHARED_IMPORT.length);
+  patched.set(module.subarray(0, at));
+  patched.set(SHARED_IMPORT, at);
+  patched.set(module.subarray(behind), at + SHARED_IMPORT.length);
+  return patched;
+}
+
+/** The module of this build: its bytes, decoded anew at each call. */
+export function kernelModuleBytes(): Uint8Array<ArrayBuffer> {
+  return decodeBase64(KERNELS_WASM_BASE64);
+}
+
+/** A compiled module, and the kernels' own memory for bytes that lie in no memory of ours. */
+export class WasmKernels {
+  readonly #module: WebAssembly.Module;
+  #sharedModule: WebAssembly.Module | undefined;
+  #own: { exports: KernelExports & ASUtil; bytes: Uint8Array; scratch: number } | undefined;
+
+  /** Compiles; throws what WebAssembly throws where it is forbidden, and when SIMD is missing. */
+  constructor(module?: WebAssembly.Module) {
+    this.#module = module ?? new WebAssembly.Module(kernelModuleBytes());
+  }
+
+  #instantiate(memory: WebAssembly.Memory): KernelExports & ASUtil {
+    let module = this.#module;
+    if (typeof SharedArrayBuffer === "function" && memory.buffer instanceof SharedArrayBuffer) {
+      this.#sharedModule ??= new WebAssembly.Module(withSharedMemoryImport(kernelModuleBytes()));
+      module = this.#sharedModule;
+    }
+    return instantiateSync<KernelExports>(module, { env: { memory } }).exports;
+  }
+
+  #ownMemory(): { exports: KernelExports & ASUtil; bytes: Uint8Array; scratch: number } {
+    if (this.#own === undefined) {
+      const memory = new WebAssembly.Memory({ initial: (PIECE_BYTES + SCRATCH_BYTES) / 65536 });
+      const exports = this.#instantiate(memory);
+      exports.crc32Prepare(PIECE_BYTES);
+      this.#own = { exports, bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES), scratch: PIECE_BYTES };
+    }
+    return this.#own;
+  }
+
+  /** CRC-32 of host bytes, copied through the kernels' own memory. */
+  crc32(bytes: Uint8Array, seed: number): number {
+    const own = this.#ownMemory();
+    let crc = seed;
+    for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
+      const piece = bytes.subarray(offset, offset + PIECE_BYTES);
+      own.bytes.set(piece);
+      crc = own.exports.crc32(0, piece.length, crc, own.scratch);
+    }
+    return crc >>> 0;
+  }
+
+  /**
+   * The kernels in place over `memory`. `scratch` is the offset of {@link SCRATCH_BYTES} free bytes in it;
+   * without, CRCs go through the kernels' own memory.
+   */
+  attach(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
+    const exports = this.#instantiate(memory);
+    let prepared = false;
+    // u32 parameters at or above 2^31 come back negative: only results of the CRC leave, and those are made
+    // unsigned; pointers wrap to i32 on the way in, which is what WASM expects.
+    return {
+      implementation: "wasm",
+      identityMap(offset: number, map: IdentityMap) {
+        exports.identityMap(
+          offset,
+          map.tableAddress,
+          map.addressBias,
+          map.gibibytes,
+          map.encryption,
+          map.linkIndex,
+          map.linkTarget,
+        );
+      },
+      copy: (target, source, length) => exports.copy(target, source, length),
+      zero: (offset, length) => exports.zero(offset, length),
+      crc32: (offset, length, seed) => {
+        if (scratch === undefined) return this.crc32(new Uint8Array(memory.buffer, offset, length), seed);
+        if (!prepared) {
+          exports.crc32Prepare(scratch);
+          prepared = true;
+        }
+        return exports.crc32(offset, length, seed, scratch) >>> 0;
+      },
+    };
+  }
+}

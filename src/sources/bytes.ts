@@ -1,0 +1,31 @@
+import { DirectBootError } from "../base/errors.js";
+import { checkSourceRange, type SyncSource } from "./source.js";
+
+/** Bytes in host memory as a source. They are never copied and never modified. */
+export class BytesSource implements SyncSource {
+  readonly name: string;
+  readonly #bytes: Uint8Array;
+  readonly byteLength: number;
+
+  constructor(bytes: Uint8Array, name = "bytes") {
+    this.#bytes = bytes;
+    this.byteLength = bytes.byteLength;
+    this.name = name;
+  }
+
+  readSync(target: Uint8Array, offset: number): void {
+    target.set(this.peek(offset, target.byteLength));
+  }
+
+  async read(target: Uint8Array, offset: number): Promise<void> {
+    this.readSync(target, offset);
+  }
+
+  peek(offset: number, length: number): Uint8Array {
+    checkSourceRange(this, offset, length);
+    if (this.#bytes.byteLength !== this.byteLength) {
+      throw new DirectBootError("SOURCE_READ", `${this.name}: its buffer was detached or resized`);
+    }
+    return this.#bytes.subarray(offset, offset + length);
+  }
+}

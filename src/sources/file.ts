@@ -1,0 +1,119 @@
+/**
+ * Files, in Node and what is compatible with it, read at positions: no seek, no state, no stream.
+ */
+import type * as NodeFs from "node:fs";
+import { DirectBootError } from "../base/errors.js";
+import { checkSourceRange, type SyncSource } from "./source.js";
+
+// A read of 2 GiB or more throws in Node 20 (libuv takes an int): larger ones are split.
+const MOST_BYTES_A_READ = 1 << 30;
+
+/** node:fs, or undefined outside Node; never by an import that a browser bundle would see. */
+export function nodeFs(): typeof NodeFs | undefined {
+  const found: unknown = globalThis.process?.getBuiltinModule?.("node:fs");
+  return found === undefined ? undefined : (found as typeof NodeFs);
+}
+
+function causeCode(cause: unknown): string {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+}
+
+/** A file as a source. It stays open until `close`. */
+export class FileSource implements SyncSource {
+  readonly name: string;
+  readonly byteLength: number;
+  readonly #fs: typeof NodeFs;
+  #descriptor: number | undefined;
+
+  /**
+   * Opens `path` for reading.
+   *
+   * @throws TypeError outside Node
+   * @throws DirectBootError SOURCE_NOT_FOUND if it can't be opened or is no regular file
+   */
+  constructor(path: string | URL) {
+    const fs = nodeFs();
+    if (fs === undefined) throw new TypeError(`a path is only understood in Node: ${path}`);
+    this.#fs = fs;
+    this.name = typeof path === "string" ? path : path.href;
+    try {
+      this.#descriptor = fs.openSync(path, "r");
+      const stat = fs.fstatSync(this.#descriptor);
+      if (!stat.isFile()) {
+        throw new DirectBootError("SOURCE_NOT_FOUND", `${this.name} is not a regular file`);
+      }
+      this.byteLength = stat.size;
+    } catch (cause) {
+      this.close();
+      if (cause instanceof DirectBootError) throw cause;
+      throw new DirectBootError("SOURCE_NOT_FOUND", `${this.name} can't be opened (${causeCode(cause)})`, {
+        cause,
+      });
+    }
+  }
+
+  /** Closes the file; further reads fail. */
+  close(): void {
+    if (this.#descriptor !== undefined) this.#fs.closeSync(this.#descriptor);
+    this.#descriptor = undefined;
+  }
+
+  #open(): number {
+    if (this.#descriptor === undefined) throw new DirectBootError("SOURCE_READ", `${this.name} is closed`);
+    return this.#descriptor;
+  }
+
+  #failed(offset: number, cause: unknown): DirectBootError {
+    return new DirectBootError(
+      "SOURCE_READ",
+      `${this.name}: reading at byte ${offset} failed (${causeCode(cause)})`,
+      { cause },
+    );
+  }
+
+  #short(offset: number, asked: number, got: number): DirectBootError {
+    return new DirectBootError(
+      "SOURCE_SHORT",
+      `${this.name}: it ended at byte ${offset + got}, ${asked} bytes from ${offset} were asked for`,
+    );
+  }
+
+  readSync(target: Uint8Array, offset: number): void {
+    checkSourceRange(this, offset, target.byteLength);
+    const descriptor = this.#open();
+    let done = 0;
+    while (done < target.byteLength) {
+      const length = Math.min(target.byteLength - done, MOST_BYTES_A_READ);
+      let got: number;
+      try {
+        got = this.#fs.readSync(descriptor, target, done, length, offset + done);
+      } catch (cause) {
+        throw this.#failed(offset + done, cause);
+      }
+      if (got === 0) throw this.#short(offset, target.byteLength, done);
+      done += got;
+    }
+  }
+
+  async read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> {
+    checkSourceRange(this, offset, target.byteLength);
+    const descriptor = this.#open();
+    let done = 0;
+    while (done < target.byteLength) {
+      if (signal?.aborted) {
+        throw new DirectBootError("ABORTED", `${this.name}: aborted at byte ${offset + done}`, {
+          cause: signal.reason,
+        });
+      }
+      const length = Math.min(target.byteLength - done, MOST_BYTES_A_READ);
+      const got = await new Promise<number>((resolve, reject) => {
+        this.#fs.read(descriptor, target, done, length, offset + done, (cause, bytesRead) => {
+          if (cause === null) resolve(bytesRead);
+          else reject(this.#failed(offset + done, cause));
+        });
+      });
+      if (got === 0) throw this.#short(offset, target.byteLength, done);
+      done += got;
+    }
+  }
+}

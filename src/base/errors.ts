@@ -251,16 +251,19 @@ export const ERROR_CODES = {
     "use an address with the required alignment below 2^52",
   ),
 
+  GDT_INVALID_ADDRESS: code("", "the GDT lies at or above 2^52", "place the GDT below 2^52"),
+
+  MTRR_BAD_LOW_GAP: code(
+    "",
+    "the low MMIO gap is empty or starts at 0 although there is RAM above 128 MiB",
+    "give the gap below 4 GiB that the layout was made with",
+  ),
+
   // zero page
   ZERO_PAGE_COMMAND_LINE_TOO_HIGH: code(
     "",
     "the command line's address does not fit cmd_line_ptr (32 bits)",
     "place the command line below 4 GiB",
-  ),
-  ZERO_PAGE_COMMAND_LINE_TOO_LONG: code(
-    "",
-    "the command line's size does not fit cmdline_size (32 bits)",
-    "shorten the command line",
   ),
   ZERO_PAGE_INITRD_TOO_HIGH: code(
     "",
@@ -348,6 +351,23 @@ export const ERROR_CODES = {
   ),
   SOURCE_TOO_LARGE: code("", "a source is larger than can be handled", "use a smaller file"),
   SOURCE_EMPTY: code("", "the file is empty", "check the path; a kernel or initrd has at least one byte"),
+
+  // device trees
+  DEVICE_TREE_MALFORMED: code(
+    "",
+    "the device tree's header, blocks or structure are malformed",
+    "give a complete flattened device tree (.dtb), as dtc or QEMU's dumpdtb writes it",
+  ),
+  DEVICE_TREE_UNSUPPORTED_VERSION: code(
+    "",
+    "the device tree's format version is not one that readers of version 17 can use",
+    "compile the device tree again with a current dtc",
+  ),
+  DEVICE_TREE_CHOSEN: code(
+    "",
+    "what is to be written into the device tree's /chosen node does not fit there",
+    "give an initrd range with start <= end, and less data",
+  ),
 
   // plans
   PLAN_INVALID: code("", "a plan's step is malformed", "make plans with directboot's functions"),

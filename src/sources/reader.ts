@@ -5,7 +5,7 @@
 import { DirectBootError } from "../base/errors.js";
 import { type Source, type SyncSource, toSyncSource } from "./source.js";
 
-/** Bytes that a parser needs next. */
+/** Bytes that are needed next. */
 export interface ReadRequest {
   readonly source: Source;
   readonly offset: number;
@@ -60,6 +60,50 @@ export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Pr
       await request.source.read(bytes, request.offset, signal);
     }
     step = reading.next(bytes);
+  }
+  return step.value;
+}
+
+/** A piece of work that has a synchronous and an asynchronous form with the same result. */
+export interface Effect {
+  readonly runSync: () => void;
+  readonly runAsync: (signal?: AbortSignal) => Promise<void>;
+}
+
+/** Fills `target` from `offset` of `source`. */
+export function fill(source: Source, target: Uint8Array, offset: number): Effect {
+  return {
+    runSync: () => toSyncSource(source).readSync(target, offset),
+    runAsync: (signal) => source.read(target, offset, signal),
+  };
+}
+
+/** Runs a computation and its effects synchronously. What an effect throws is thrown into the computation. */
+export function runEffectsSync<T>(work: Generator<Effect, T, void>): T {
+  let step = work.next();
+  while (step.done !== true) {
+    try {
+      step.value.runSync();
+    } catch (cause) {
+      step = work.throw(cause);
+      continue;
+    }
+    step = work.next();
+  }
+  return step.value;
+}
+
+/** Runs a computation and its effects asynchronously, one at a time. */
+export async function runEffectsAsync<T>(work: Generator<Effect, T, void>, signal?: AbortSignal): Promise<T> {
+  let step = work.next();
+  while (step.done !== true) {
+    try {
+      await step.value.runAsync(signal);
+    } catch (cause) {
+      step = work.throw(cause);
+      continue;
+    }
+    step = work.next();
   }
   return step.value;
 }

@@ -1,0 +1,182 @@
+/**
+ * ELF64, little-endian: what a kernel is before it is made a bzImage. Field names and offsets follow the System V
+ * gABI, "ELF Header" and "Program Header" (`Elf64_Ehdr`, `Elf64_Phdr` in <elf.h>).
+ */
+import { hex } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { type Reading, readBytes } from "../sources/reader.js";
+import type { Source } from "../sources/source.js";
+import { DETECT_BYTES, describeFormat, detectFormat } from "./detect.js";
+
+/** e_machine of x86-64 (gABI: EM_X86_64). */
+export const EM_X86_64 = 62;
+/** e_machine of arm64 (gABI: EM_AARCH64). */
+export const EM_AARCH64 = 183;
+/** p_type of a segment that is loaded. */
+export const PT_LOAD = 1;
+/** p_type of a note segment. */
+export const PT_NOTE = 4;
+
+const FILE_HEADER_BYTES = 64; // sizeof(Elf64_Ehdr)
+const PROGRAM_HEADER_BYTES = 56; // sizeof(Elf64_Phdr)
+const SECTION_HEADER_BYTES = 64; // sizeof(Elf64_Shdr)
+const ELFCLASS64 = 2;
+const ELFDATA2LSB = 1;
+const ELFDATA2MSB = 2;
+const EV_CURRENT = 1;
+// gABI: e_phnum with this value means that the count stands in section 0's sh_info.
+const PN_XNUM = 0xffff;
+const SH_INFO_OFFSET = 44;
+
+/** A program header; addresses and sizes in bytes. */
+export interface ElfProgramHeader {
+  /** p_type */
+  readonly type: number;
+  /** p_flags: bit 0 execute, bit 1 write, bit 2 read */
+  readonly flags: number;
+  /** p_offset, in the file */
+  readonly offset: bigint;
+  /** p_vaddr */
+  readonly virtualAddress: bigint;
+  /** p_paddr */
+  readonly physicalAddress: bigint;
+  /** p_filesz */
+  readonly fileSize: bigint;
+  /** p_memsz */
+  readonly memorySize: bigint;
+  /** p_align */
+  readonly alignment: bigint;
+}
+
+/** What the ELF file and program headers say. */
+export interface ElfImage {
+  /** e_type: 2 executable, 3 shared object */
+  readonly type: number;
+  /** e_machine */
+  readonly machine: number;
+  /** e_entry */
+  readonly entry: bigint;
+  /** e_phoff */
+  readonly programHeaderOffset: bigint;
+  readonly programHeaders: readonly ElfProgramHeader[];
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** What the first bytes of a file that is no ELF64 look like, for the message. */
+function* describeSource(source: Source): Reading<string> {
+  const head = yield* readBytes(source, 0, Math.min(source.byteLength, DETECT_BYTES));
+  const format = detectFormat(head);
+  const what = describeFormat(format);
+  return format === "unknown"
+    ? `${what} (it starts with ${[...head.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")})`
+    : what;
+}
+
+/** True if `[offset, offset + length)` lies within the source. */
+function isWithin(source: Source, offset: bigint, length: bigint): boolean {
+  return offset + length <= BigInt(source.byteLength);
+}
+
+function* countProgramHeaders(source: Source, header: DataView): Reading<number> {
+  const count = header.getUint16(56, true);
+  if (count !== PN_XNUM) return count;
+  const sectionHeaderOffset = header.getBigUint64(40, true);
+  const sectionHeaderBytes = header.getUint16(58, true);
+  const invalid = (why: string): DirectBootError =>
+    new DirectBootError("ELF_INVALID_PROGRAM_HEADER", `${source.name}: e_phnum is ${hex(PN_XNUM)}, but ${why}`);
+  if (sectionHeaderOffset === 0n) throw invalid("there is no section 0 to hold the count (e_shoff is 0)");
+  if (sectionHeaderBytes !== SECTION_HEADER_BYTES) {
+    throw invalid(`e_shentsize is ${sectionHeaderBytes}, not ${SECTION_HEADER_BYTES}`);
+  }
+  if (!isWithin(source, sectionHeaderOffset, BigInt(SECTION_HEADER_BYTES))) {
+    throw invalid(`section 0 at ${hex(sectionHeaderOffset)} lies past the end, ${source.byteLength} bytes`);
+  }
+  const section = yield* readBytes(source, Number(sectionHeaderOffset), SECTION_HEADER_BYTES);
+  return viewOf(section).getUint32(SH_INFO_OFFSET, true);
+}
+
+function* readProgramHeaders(source: Source, header: DataView): Reading<ElfProgramHeader[]> {
+  const offset = header.getBigUint64(32, true);
+  if (offset === 0n) return [];
+  const count = yield* countProgramHeaders(source, header);
+  if (count === 0) return [];
+  const entryBytes = header.getUint16(54, true);
+  if (entryBytes !== PROGRAM_HEADER_BYTES) {
+    throw new DirectBootError(
+      "ELF_INVALID_PROGRAM_HEADER",
+      `${source.name}: e_phentsize is ${entryBytes}, it must be ${PROGRAM_HEADER_BYTES}`,
+    );
+  }
+  const tableBytes = count * PROGRAM_HEADER_BYTES;
+  if (!isWithin(source, offset, BigInt(tableBytes))) {
+    throw new DirectBootError(
+      "ELF_INVALID_PROGRAM_HEADER",
+      `${source.name}: ${count} program headers at ${hex(offset)} pass the end, ${source.byteLength} bytes`,
+    );
+  }
+  const table = viewOf(yield* readBytes(source, Number(offset), tableBytes));
+  return Array.from({ length: count }, (_, index): ElfProgramHeader => {
+    const at = index * PROGRAM_HEADER_BYTES;
+    return {
+      type: table.getUint32(at, true),
+      flags: table.getUint32(at + 4, true),
+      offset: table.getBigUint64(at + 8, true),
+      virtualAddress: table.getBigUint64(at + 16, true),
+      physicalAddress: table.getBigUint64(at + 24, true),
+      fileSize: table.getBigUint64(at + 32, true),
+      memorySize: table.getBigUint64(at + 40, true),
+      alignment: table.getBigUint64(at + 48, true),
+    };
+  });
+}
+
+/**
+ * Reads the headers of an ELF64 file. `e_type` and `e_version` are not checked, as upstream.
+ *
+ * @param machine the e_machine that is wanted, or undefined for any
+ * @throws DirectBootError in this order: ELF_READ_FILE_HEADER, ELF_INVALID_FILE_HEADER,
+ *   ELF_BIG_ENDIAN_ELF_ON_LITTLE, ELF_TARGET_MACHINE_MISMATCH, ELF_INVALID_PROGRAM_HEADER
+ */
+export function* readElf(source: Source, machine: number | undefined): Reading<ElfImage> {
+  if (source.byteLength < FILE_HEADER_BYTES) {
+    throw new DirectBootError(
+      "ELF_READ_FILE_HEADER",
+      `${source.name} is ${yield* describeSource(source)} of ${source.byteLength} bytes, an ELF header has ${FILE_HEADER_BYTES}`,
+    );
+  }
+  // A copy: the bytes of a request are valid until the next only.
+  const bytes = (yield* readBytes(source, 0, FILE_HEADER_BYTES)).slice();
+  const header = viewOf(bytes);
+  const [magic0, magic1, magic2, magic3, elfClass, encoding, version] = bytes;
+  const isElf = magic0 === 0x7f && magic1 === 0x45 && magic2 === 0x4c && magic3 === 0x46;
+  const isKnown = encoding === ELFDATA2LSB || encoding === ELFDATA2MSB;
+  if (!isElf || elfClass !== ELFCLASS64 || !isKnown || version !== EV_CURRENT) {
+    const what = isElf
+      ? `an ELF of class ${elfClass}, encoding ${encoding}, version ${version}; class ${ELFCLASS64}, encoding ${ELFDATA2LSB}, version ${EV_CURRENT} is wanted`
+      : yield* describeSource(source);
+    throw new DirectBootError("ELF_INVALID_FILE_HEADER", `${source.name} is ${what}`);
+  }
+  if (encoding === ELFDATA2MSB) {
+    throw new DirectBootError(
+      "ELF_BIG_ENDIAN_ELF_ON_LITTLE",
+      `${source.name}: EI_DATA is ${encoding}, ${ELFDATA2LSB} is wanted`,
+    );
+  }
+  const found = header.getUint16(18, true);
+  if (machine !== undefined && found !== machine) {
+    throw new DirectBootError(
+      "ELF_TARGET_MACHINE_MISMATCH",
+      `${source.name}: e_machine is ${found}, ${machine} is wanted`,
+    );
+  }
+  return {
+    type: header.getUint16(16, true),
+    machine: found,
+    entry: header.getBigUint64(24, true),
+    programHeaderOffset: header.getBigUint64(32, true),
+    programHeaders: yield* readProgramHeaders(source, header),
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * Streams file data into importers that only know importPages, through one page-aligned buffer.
+ */
+import { type AddressLike, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import type { BufferKernels } from "../kernels/buffer-kernels.js";
+import { kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
+import { SCRATCH_BYTES } from "../kernels/wasm.js";
+import { openSource } from "../sources/open.js";
+import { type Effect, fill, runEffectsSync } from "../sources/reader.js";
+import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
+import { wrapImporterError } from "./errors.js";
+import { checkFileRegion, type FileRegionShape } from "./file-region.js";
+import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
+
+/** Bytes of the default buffer: the seeds' `ChunkBuf::DEFAULT_SIZE`. */
+const DEFAULT_CHUNK_BYTES = 64 * 1024;
+
+/** Parameters of {@link ChunkBuf.importFileRegion}: the seeds' `ImportFileRegion`. */
+export interface ImportFileRegion {
+  readonly file: ByteInput;
+  /** Offset in the file, bytes. */
+  readonly fileOffset: AddressLike;
+  /** Bytes to read from the file. */
+  readonly fileLength: AddressLike;
+  /** Guest physical address to import to; need not be page-aligned. */
+  readonly gpa: AddressLike;
+  /** Length of the region in memory: the file's bytes, then zeros. */
+  readonly memoryLength: AddressLike;
+  readonly acceptance: BootPageAcceptance;
+  readonly tag: string;
+}
+
+/**
+ * Imports a region chunk by chunk: only the first chunk has leading zeros, and they count in its data length;
+ * the last chunk with file data carries the page count of the whole tail.
+ */
+export function* importChunks<R extends VpRegister>(
+  buffer: Uint8Array,
+  importer: ImageLoad<R>,
+  source: Source,
+  shape: FileRegionShape,
+  tag: string,
+  acceptance: BootPageAcceptance,
+): Generator<Effect, void, void> {
+  const give = (pageBase: bigint, pageCount: number, data: Uint8Array): void => {
+    try {
+      importer.importPages(pageBase, pageCount, tag, acceptance, data);
+    } catch (cause) {
+      throw wrapImporterError("REGION_IMPORT_PAGES", tag, cause);
+    }
+  };
+  if (shape.length === 0) {
+    give(shape.pageBase, shape.pageCount, buffer.subarray(0, 0));
+    return;
+  }
+  let pagesDone = 0;
+  let fileDone = 0;
+  while (fileDone < shape.length) {
+    const chunkPages = Math.min(shape.pageCount - pagesDone, buffer.byteLength / PAGE_BYTES);
+    const dataStart = pagesDone === 0 ? shape.leadingBytes : 0;
+    const dataLength = Math.min(shape.length - fileDone, chunkPages * PAGE_BYTES - dataStart);
+    buffer.fill(0, 0, dataStart);
+    yield fill(source, buffer.subarray(dataStart, dataStart + dataLength), shape.offset + fileDone);
+    fileDone += dataLength;
+    const importPages = fileDone === shape.length ? shape.pageCount - pagesDone : chunkPages;
+    give(shape.pageBase + BigInt(pagesDone), importPages, buffer.subarray(0, dataStart + dataLength));
+    pagesDone += importPages;
+  }
+}
+
+/**
+ * A page-aligned buffer for streaming file data into guest memory (the seeds' `ChunkBuf`). It lies in memory
+ * that the kernels work on in place. Use one for many imports.
+ */
+export class ChunkBuf {
+  /** The buffer: a whole number of pages, at least one. */
+  readonly bytes: Uint8Array;
+  readonly #kernels: BufferKernels;
+
+  /**
+   * @param byteSize bytes of the buffer, rounded down to whole pages; 64 KiB by default
+   * @throws DirectBootError CHUNK_SIZE_TOO_SMALL below one page; TypeError for no integer
+   */
+  constructor(byteSize = DEFAULT_CHUNK_BYTES) {
+    const byteLength = Math.floor(toLength(byteSize, "byteSize") / PAGE_BYTES) * PAGE_BYTES;
+    if (byteLength === 0) {
+      throw new DirectBootError(
+        "CHUNK_SIZE_TOO_SMALL",
+        `a chunk buffer of ${byteSize} bytes, one page has ${PAGE_BYTES}`,
+      );
+    }
+    try {
+      if (typeof WebAssembly === "object") {
+        const scratch = Math.ceil(byteLength / 65536) * 65536;
+        const memory = new WebAssembly.Memory({ initial: (scratch + SCRATCH_BYTES) / 65536 });
+        this.bytes = new Uint8Array(memory.buffer, 0, byteLength);
+        this.#kernels = kernelsOverMemory(memory, scratch);
+      } else {
+        this.bytes = new Uint8Array(byteLength);
+        this.#kernels = kernelsOverBuffer(this.bytes.buffer);
+      }
+    } catch (cause) {
+      throw new DirectBootError("SOURCE_TOO_LARGE", `a chunk buffer of ${byteLength} bytes can't be made`, {
+        cause,
+        cure: "use a smaller byteSize",
+      });
+    }
+  }
+
+  /**
+   * Imports a region of a file: `fileLength` bytes from `fileOffset` to `gpa`. Leading bytes of the first page,
+   * and what `memoryLength` has beyond `fileLength` up to the end of the last page, are zero.
+   *
+   * @throws DirectBootError REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH, REGION_OVERFLOW or REGION_READ before
+   *   anything is imported; REGION_IMPORT_PAGES when the importer refuses
+   */
+  importFileRegion<R extends VpRegister>(importer: ImageLoad<R>, region: ImportFileRegion): void {
+    const { tag, acceptance } = region;
+    const { source, close } = openSource(region.file, "file");
+    try {
+      const shape = checkFileRegion({
+        source,
+        fileOffset: toAddress(region.fileOffset, "fileOffset"),
+        fileLength: toAddress(region.fileLength, "fileLength"),
+        gpa: toAddress(region.gpa, "gpa"),
+        memoryLength: toAddress(region.memoryLength, "memoryLength"),
+        acceptance,
+        tag,
+      });
+      if (shape === undefined) return;
+      runEffectsSync(importChunks(this.bytes, importer, source, shape, tag, acceptance));
+    } finally {
+      close();
+    }
+  }
+
+  /**
+   * CRC-32 (zlib's) of the first `byteLength` bytes of a file, read in pieces of the buffer's size.
+   *
+   * @throws DirectBootError SOURCE_SHORT if the file ends before, SOURCE_READ if reading fails
+   */
+  crc32(file: ByteInput, byteLength: number | bigint): number {
+    const opened = openSource(file, "file");
+    try {
+      const source = toSyncSource(opened.source);
+      const length = toLength(byteLength, "byteLength");
+      checkSourceRange(source, 0, length);
+      let crc = 0;
+      for (let offset = 0; offset < length; offset += this.bytes.byteLength) {
+        const piece = this.bytes.subarray(0, Math.min(this.bytes.byteLength, length - offset));
+        source.readSync(piece, offset);
+        crc = this.#kernels.crc32(0, piece.byteLength, crc);
+      }
+      return crc;
+    } finally {
+      opened.close();
+    }
+  }
+}

@@ -1,0 +1,194 @@
+import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import type { IdentityMap } from "../kernels/identity-map.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
+import { MemoryRange } from "../memory/memory-range.js";
+import { TaggedRanges } from "../memory/range-set.js";
+import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
+import type { Source, SyncSource } from "../sources/source.js";
+import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } from "./importer.js";
+
+/** A page range that was imported. */
+export interface ImportedRegion {
+  readonly range: MemoryRange;
+  readonly tag: string;
+  readonly acceptance: BootPageAcceptance;
+  /** Bytes of data from the start of the range, leading zeros included; the rest is zero. */
+  readonly dataLength: number;
+}
+
+/** Throws what an importer of whole pages throws before it looks at memory: empty range, data too long. */
+function checkShape(pageBase: bigint, pageCount: number, tag: string, dataLength: number): MemoryRange {
+  const range = MemoryRange.ofPages(pageBase, pageCount);
+  if (range === undefined) {
+    throw new DirectBootError(
+      "ADDRESS_OVERFLOW",
+      `${tag}: ${pageCount} pages at ${hex(pageBase * HV_PAGE_SIZE)} pass 2^64`,
+    );
+  }
+  if (range.isEmpty) throw new DirectBootError("IMPORT_EMPTY", `${tag} at ${hex(range.start)} has no pages`);
+  if (dataLength > pageCount * PAGE_BYTES) {
+    throw new DirectBootError(
+      "IMPORT_DATA_TOO_LONG",
+      `${tag}: ${dataLength} bytes of data for ${pageCount} pages (${pageCount * PAGE_BYTES} bytes)`,
+    );
+  }
+  return range;
+}
+
+/**
+ * Puts pages into guest memory and keeps the registers. Refuses a range that overlaps one imported before (at page
+ * granularity, naming both tags), data longer than its range, empty ranges, writes outside RAM, and a register set
+ * twice, as OpenVMM's own importer does.
+ */
+export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements ImageLoad<R> {
+  readonly memory: GuestMemory;
+  readonly #regions: ImportedRegion[] = [];
+  readonly #ranges = new TaggedRanges();
+  readonly #registers = new Map<R["name"], R>();
+
+  constructor(memory: GuestMemory) {
+    this.memory = memory;
+  }
+
+  /** What was imported, in order. */
+  get regions(): readonly ImportedRegion[] {
+    return this.#regions;
+  }
+
+  /** The registers in the order of their import. */
+  get registerList(): readonly R[] {
+    return [...this.#registers.values()];
+  }
+
+  checkPages(pageBase: bigint, pageCount: number, tag: string, dataLength: number): void {
+    this.#check(pageBase, pageCount, tag, dataLength);
+  }
+
+  #check(pageBase: bigint, pageCount: number, tag: string, dataLength: number): MemoryRange {
+    const range = checkShape(pageBase, pageCount, tag, dataLength);
+    const other = this.#ranges.findOverlap(range);
+    if (other !== undefined) {
+      throw new DirectBootError("IMPORT_OVERLAP", `${tag} at ${range} overlaps ${other.tag} at ${other.range}`);
+    }
+    if (!this.memory.isRam(range)) {
+      const ram = this.memory.layout.ram.map((entry) => entry.range.toString());
+      throw new DirectBootError(
+        "GUEST_MEMORY_NOT_RAM",
+        `${tag} at ${range} does not lie in RAM (${ram.slice(0, 4).join(", ")}${ram.length > 4 ? ", …" : ""})`,
+      );
+    }
+    return range;
+  }
+
+  checkVpRegister(register: R): void {
+    if (this.#registers.has(register.name)) {
+      throw new DirectBootError("IMPORT_REGISTER_TWICE", `register ${register.name} is set already`);
+    }
+  }
+
+  begin(): ImportTransaction {
+    const regionCount = this.#regions.length;
+    const registers = new Set(this.#registers.keys());
+    return {
+      rollback: () => {
+        for (const { range } of this.#regions.splice(regionCount)) {
+          this.#ranges.delete(range);
+          this.memory.zero(range.start, Number(range.length));
+        }
+        for (const name of [...this.#registers.keys()]) if (!registers.has(name)) this.#registers.delete(name);
+      },
+    };
+  }
+
+  #add(
+    pageBase: bigint,
+    pageCount: number,
+    tag: string,
+    acceptance: BootPageAcceptance,
+    dataLength: number,
+  ): MemoryRange {
+    const range = this.#check(pageBase, pageCount, tag, dataLength);
+    this.#regions.push({ range, tag, acceptance, dataLength });
+    this.#ranges.add(range, tag);
+    return range;
+  }
+
+  /** Zeros `range` from `dataLength` bytes on. */
+  #zeroTail(range: MemoryRange, dataLength: number): void {
+    this.memory.zero(range.start + BigInt(dataLength), Number(range.length) - dataLength);
+  }
+
+  importPages(
+    pageBase: bigint,
+    pageCount: number,
+    tag: string,
+    acceptance: BootPageAcceptance,
+    data: Uint8Array,
+  ): void {
+    const range = this.#add(pageBase, pageCount, tag, acceptance, data.byteLength);
+    this.memory.write(range.start, data);
+    this.#zeroTail(range, data.byteLength);
+  }
+
+  *#importSource(
+    range: MemoryRange,
+    source: Source,
+    offset: number,
+    length: number,
+    leadingBytes: number,
+  ): Generator<Effect, void, void> {
+    this.memory.zero(range.start, leadingBytes);
+    let done = 0;
+    for (const part of this.memory.parts(range.start + BigInt(leadingBytes), length)) {
+      yield fill(source, part, offset + done);
+      done += part.byteLength;
+    }
+    this.#zeroTail(range, leadingBytes + length);
+  }
+
+  importSource(
+    pageBase: bigint,
+    pageCount: number,
+    tag: string,
+    acceptance: BootPageAcceptance,
+    source: SyncSource,
+    offset: number,
+    length: number,
+    leadingBytes: number,
+  ): void {
+    const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
+    runEffectsSync(this.#importSource(range, source, offset, length, leadingBytes));
+  }
+
+  async importSourceAsync(
+    pageBase: bigint,
+    pageCount: number,
+    tag: string,
+    acceptance: BootPageAcceptance,
+    source: Source,
+    offset: number,
+    length: number,
+    leadingBytes: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
+    await runEffectsAsync(this.#importSource(range, source, offset, length, leadingBytes), signal);
+  }
+
+  importIdentityMap(
+    pageBase: bigint,
+    pageCount: number,
+    tag: string,
+    acceptance: BootPageAcceptance,
+    map: IdentityMap,
+  ): void {
+    const range = this.#add(pageBase, pageCount, tag, acceptance, pageCount * PAGE_BYTES);
+    this.memory.writeIdentityMap(range.start, map);
+  }
+
+  importVpRegister(register: R): void {
+    this.checkVpRegister(register);
+    this.#registers.set(register.name, register);
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * directboot: puts a Linux kernel into guest memory, in exactly the state that its boot protocol demands.
+ *
+ * @module
+ */
+export {
+  type AddressLike,
+  alignUpTo1GbPageSize,
+  alignUpToLargePageSize,
+  alignUpToPageSize,
+  HV_PAGE_SIZE,
+} from "./base/address.js";
+export { DirectBootError, type DirectBootErrorCode, ERROR_CODES } from "./base/errors.js";
+export { ChunkBuf, type ImportFileRegion } from "./importers/chunk-buf.js";
+export { GuestMemoryImporter, type ImportedRegion } from "./importers/guest-memory-importer.js";
+export type {
+  Aarch64Register,
+  Aarch64RegisterName,
+  BootPageAcceptance,
+  ImageLoad,
+  ImportTransaction,
+  SegmentRegister,
+  TableRegister,
+  VpRegister,
+  X86Register,
+  X86SegmentRegisterName,
+  X86TableRegisterName,
+  X86ValueRegisterName,
+} from "./importers/importer.js";
+export { type RecordedCall, RecordingImporter } from "./importers/recording-importer.js";
+export type { KernelImplementation } from "./kernels/buffer-kernels.js";
+export type { IdentityMap } from "./kernels/identity-map.js";
+export { crc32, kernels } from "./kernels/kernels.js";
+export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
+export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";
+export { type Architecture, ElfLoadInfo, loadStaticElf, type StaticElfOptions } from "./loading/static-elf.js";
+export {
+  type GuestBuffer,
+  GuestMemory,
+  type MemoryBank,
+  type MemoryBankInput,
+} from "./memory/guest-memory.js";
+export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
+export { MemoryRange } from "./memory/memory-range.js";
+export { BytesSource } from "./sources/bytes.js";
+export { FileSource } from "./sources/file.js";
+export type { ByteInput, Source, SyncSource } from "./sources/source.js";
+export { DEFAULT_GDT_SIZE, importDefaultGdt } from "./x86/gdt.js";
+export {
+  type AcpiConfig,
+  type ConfigOptions,
+  type KernelAndInitrdX64Options,
+  type LoadX86Options,
+  loadConfig,
+  loadKernelAndInitrdX64,
+  loadX86,
+  type RegisterConfig,
+  type ZeroPageConfig,
+} from "./x86/linux.js";
+export { computeVariableMtrrs, mtrrMask } from "./x86/mtrr.js";
+export { buildPageTables64, type IdentityMapSize, type PageTableOptions } from "./x86/page-table.js";
+export { buildZeroPage, type CommandLineConfig, type ZeroPageOptions } from "./x86/zero-page.js";

@@ -1,0 +1,78 @@
+/** Where things were loaded: the seeds' KernelInfo, InitrdInfo and LoadInfo. */
+import { type AddressLike, hex, toAddress } from "../base/address.js";
+
+/** The kernel. */
+export interface KernelInfo {
+  /** Guest physical address that it was loaded at. */
+  readonly gpa: bigint;
+  /** Bytes of the region that it was loaded to. */
+  readonly size: bigint;
+  /** Guest physical address of its entry point. */
+  readonly entrypoint: bigint;
+}
+
+/** The initrd. */
+export interface InitrdInfo {
+  /** Guest physical address that it was loaded at. */
+  readonly gpa: bigint;
+  /** Its length in bytes; the pages imported are this, rounded up. */
+  readonly size: bigint;
+}
+
+/** Where parts were loaded. `JSON.stringify` gives hex strings. */
+export class LoadInfo {
+  readonly kernel: KernelInfo;
+  readonly initrd: InitrdInfo | undefined;
+  /** The device tree, `[start, end)`; `end` is exact, not rounded up. */
+  readonly dtb: { readonly start: bigint; readonly end: bigint } | undefined;
+
+  constructor(
+    kernel: KernelInfo,
+    initrd: InitrdInfo | undefined,
+    dtb: { readonly start: bigint; readonly end: bigint } | undefined,
+  ) {
+    this.kernel = kernel;
+    this.initrd = initrd;
+    this.dtb = dtb;
+  }
+
+  toJSON(): {
+    kernel: { gpa: string; size: string; entrypoint: string };
+    initrd: { gpa: string; size: string } | null;
+    dtb: { start: string; end: string } | null;
+  } {
+    const { kernel, initrd, dtb } = this;
+    return {
+      kernel: { gpa: hex(kernel.gpa), size: hex(kernel.size), entrypoint: hex(kernel.entrypoint) },
+      initrd: initrd === undefined ? null : { gpa: hex(initrd.gpa), size: hex(initrd.size) },
+      dtb: dtb === undefined ? null : { start: hex(dtb.start), end: hex(dtb.end) },
+    };
+  }
+}
+
+/** A {@link LoadInfo} as callers may give it. */
+export interface LoadInfoInput {
+  readonly kernel: {
+    readonly gpa: AddressLike;
+    readonly size: AddressLike;
+    readonly entrypoint: AddressLike;
+  };
+  readonly initrd?: { readonly gpa: AddressLike; readonly size: AddressLike } | null | undefined;
+  readonly dtb?: { readonly start: AddressLike; readonly end: AddressLike } | null | undefined;
+}
+
+/** Checks and converts a {@link LoadInfoInput}. */
+export function toLoadInfo(input: LoadInfoInput): LoadInfo {
+  const { kernel, initrd, dtb } = input;
+  return new LoadInfo(
+    {
+      gpa: toAddress(kernel.gpa, "kernel.gpa"),
+      size: toAddress(kernel.size, "kernel.size"),
+      entrypoint: toAddress(kernel.entrypoint, "kernel.entrypoint"),
+    },
+    initrd == null
+      ? undefined
+      : { gpa: toAddress(initrd.gpa, "initrd.gpa"), size: toAddress(initrd.size, "initrd.size") },
+    dtb == null ? undefined : { start: toAddress(dtb.start, "dtb.start"), end: toAddress(dtb.end, "dtb.end") },
+  );
+}

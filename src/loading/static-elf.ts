@@ -1,0 +1,211 @@
+/** `load_static_elf` of OpenVMM's loader: the PT_LOAD segments of an ELF at their physical addresses. */
+import {
+  ADDRESS_LIMIT,
+  type AddressLike,
+  addAddresses,
+  HV_PAGE_SIZE,
+  hex,
+  toAddress,
+} from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { EM_AARCH64, EM_X86_64, PT_LOAD, readElf } from "../images/elf.js";
+import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
+import { applyPlanSync } from "../plan/apply.js";
+import { PlanBuilder } from "../plan/plan.js";
+import { openSource } from "../sources/open.js";
+import { type Reading, runSync } from "../sources/reader.js";
+import type { ByteInput, Source } from "../sources/source.js";
+
+/** Architectures of guests. */
+export type Architecture = "x86_64" | "aarch64";
+
+/** Where an ELF was loaded. `JSON.stringify` gives hex strings. */
+export class ElfLoadInfo {
+  /** Lowest page that a segment lies in. */
+  readonly minimumAddressUsed: bigint;
+  /** First page behind all segments. */
+  readonly nextAvailableAddress: bigint;
+  readonly entrypoint: bigint;
+
+  constructor(minimumAddressUsed: bigint, nextAvailableAddress: bigint, entrypoint: bigint) {
+    this.minimumAddressUsed = minimumAddressUsed;
+    this.nextAvailableAddress = nextAvailableAddress;
+    this.entrypoint = entrypoint;
+  }
+
+  toJSON(): { minimumAddressUsed: string; nextAvailableAddress: string; entrypoint: string } {
+    return {
+      minimumAddressUsed: hex(this.minimumAddressUsed),
+      nextAvailableAddress: hex(this.nextAvailableAddress),
+      entrypoint: hex(this.entrypoint),
+    };
+  }
+}
+
+/** How an ELF is to be loaded; every address a u64. */
+export interface StaticElfPlacement {
+  readonly architecture: Architecture;
+  /** No segment and no entry may lie below. */
+  readonly startAddress: bigint;
+  /** Added to every address. */
+  readonly loadOffset: bigint;
+  /** Position-independent: the image is moved so that it starts at startAddress. */
+  readonly assumePic: boolean;
+  readonly acceptance: BootPageAcceptance;
+  readonly tag: string;
+}
+
+const floorToPage = (address: bigint): bigint => address - (address % HV_PAGE_SIZE);
+
+/**
+ * Adds the PT_LOAD segments of `source` to a plan. The order of the checks is upstream's: header, program
+ * headers, entry, the addresses of all segments, then each segment's region.
+ */
+export function* planStaticElf<R extends VpRegister>(
+  builder: PlanBuilder<R>,
+  source: Source,
+  placement: StaticElfPlacement,
+): Reading<ElfLoadInfo> {
+  const { architecture, startAddress, assumePic, acceptance, tag } = placement;
+  const machine = architecture === "x86_64" ? EM_X86_64 : EM_AARCH64;
+  const elf = yield* readElf(source, machine);
+  const segments = elf.programHeaders.filter(({ type }) => type === PT_LOAD);
+  const [first] = segments;
+
+  let loadOffset = placement.loadOffset;
+  if (assumePic && first !== undefined) {
+    const lowest = segments.reduce(
+      (low, { physicalAddress }) => (physicalAddress < low ? physicalAddress : low),
+      first.physicalAddress,
+    );
+    if (lowest < startAddress) {
+      loadOffset = addAddresses(
+        loadOffset,
+        startAddress - lowest,
+        `${source.name}: load offset`,
+        "ELF_LOAD_OFFSET_OVERFLOW",
+      );
+    }
+  }
+
+  const entry = addAddresses(
+    elf.entry,
+    loadOffset,
+    `${source.name}: entry address`,
+    "ELF_INVALID_ENTRY_ADDRESS",
+  );
+  if (entry < startAddress) {
+    throw new DirectBootError(
+      "ELF_INVALID_ENTRY_ADDRESS",
+      `${source.name}: the entry address ${hex(entry)} lies below the start address ${hex(startAddress)}`,
+    );
+  }
+
+  const checkStart = (address: bigint): void => {
+    if (address < startAddress) {
+      throw new DirectBootError(
+        "ELF_INVALID_PROGRAM_HEADER_MEMORY_OFFSET",
+        `${source.name}: a segment at ${hex(address)} lies below the start address ${hex(startAddress)}`,
+      );
+    }
+  };
+
+  if (first === undefined) {
+    throw new DirectBootError(
+      "ELF_NO_LOADABLE_SEGMENT",
+      `${source.name}: none of ${elf.programHeaders.length} program headers is a PT_LOAD`,
+    );
+  }
+  let lowest = ADDRESS_LIMIT;
+  let last = loadOffset;
+  for (const { physicalAddress, memorySize } of segments) {
+    const address = addAddresses(
+      physicalAddress,
+      loadOffset,
+      `${source.name}: segment address`,
+      "ELF_LOAD_OFFSET_OVERFLOW",
+    );
+    checkStart(address);
+    const page = floorToPage(address);
+    const pageCount = ((address % HV_PAGE_SIZE) + memorySize + HV_PAGE_SIZE - 1n) / HV_PAGE_SIZE;
+    const end = page + pageCount * HV_PAGE_SIZE;
+    if (end >= ADDRESS_LIMIT) {
+      throw new DirectBootError(
+        "REGION_OVERFLOW",
+        `${source.name}: a segment of ${hex(memorySize)} bytes at ${hex(address)} passes 2^64`,
+      );
+    }
+    if (page < lowest) lowest = page;
+    if (end > last) last = end;
+  }
+
+  const bias = assumePic ? lowest - startAddress : 0n;
+  for (const { physicalAddress, memorySize, fileSize, offset } of segments) {
+    const address = physicalAddress + loadOffset - bias;
+    if (address < 0n) {
+      throw new DirectBootError(
+        "ELF_RELOC_BIAS_OVERFLOW",
+        `${source.name}: a segment at ${hex(physicalAddress + loadOffset)} less the bias ${hex(bias)} is below 0`,
+      );
+    }
+    checkStart(address);
+    if (memorySize === 0n) continue;
+    builder.fileRegion({
+      source,
+      fileOffset: offset,
+      fileLength: fileSize,
+      gpa: address,
+      memoryLength: memorySize,
+      acceptance,
+      tag,
+    });
+  }
+  return new ElfLoadInfo(lowest - bias, last - bias, entry - bias);
+}
+
+/** Options of {@link loadStaticElf}. */
+export interface StaticElfOptions {
+  /** The ELF: bytes, a source, or in Node a path. */
+  readonly image: ByteInput;
+  /** No segment and no entry may lie below; 0 by default. */
+  readonly startAddress?: AddressLike;
+  /** Added to every address; 0 by default. */
+  readonly loadOffset?: AddressLike;
+  /** The image is position-independent and moved to `startAddress`; false by default. */
+  readonly assumePic?: boolean;
+  /** "Exclusive" by default. */
+  readonly acceptance?: BootPageAcceptance;
+  /** Who the pages belong to; "elf" by default. */
+  readonly tag?: string;
+  /** The importer's architecture; "x86_64" by default. */
+  readonly architecture?: Architecture;
+}
+
+/**
+ * Loads the PT_LOAD segments of an ELF64 file at their physical addresses (OpenVMM's `load_static_elf`).
+ *
+ * @throws DirectBootError ELF_* and REGION_* before anything is imported; see {@link applyPlanSync} for the rest
+ */
+export function loadStaticElf<R extends VpRegister>(
+  importer: ImageLoad<R>,
+  options: StaticElfOptions,
+): ElfLoadInfo {
+  const { source, close } = openSource(options.image, "image");
+  try {
+    const builder = new PlanBuilder<R>();
+    const info = runSync(
+      planStaticElf(builder, source, {
+        architecture: options.architecture ?? "x86_64",
+        startAddress: toAddress(options.startAddress ?? 0n, "startAddress"),
+        loadOffset: toAddress(options.loadOffset ?? 0n, "loadOffset"),
+        assumePic: options.assumePic ?? false,
+        acceptance: options.acceptance ?? "Exclusive",
+        tag: options.tag ?? "elf",
+      }),
+    );
+    applyPlanSync(builder, importer);
+    return info;
+  } finally {
+    close();
+  }
+}

@@ -1,0 +1,477 @@
+/**
+ * Guest RAM in host buffers.
+ *
+ *     flat     one buffer, preferably a WebAssembly.Memory, so that the kernels work on it in place
+ *
+ *              buffer offset 0                                   ramSize
+ *              │ bank 0: [0, 3 GiB) │ bank 1: [4 GiB, 4.5 GiB)   │ scratch of the kernels, 64 KiB │
+ *
+ *     sparse   one buffer for each GiB of RAM, made when it is first written: for guests beyond 4 GiB
+ */
+import {
+  ADDRESS_LIMIT,
+  type AddressLike,
+  describeType,
+  HV_PAGE_SIZE,
+  hex,
+  hexRange,
+  PAGE_BYTES,
+  toAddress,
+  toLength,
+} from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import type { BufferKernels } from "../kernels/buffer-kernels.js";
+import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
+import { kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
+import { SCRATCH_BYTES } from "../kernels/wasm.js";
+import { MemoryLayout } from "./memory-layout.js";
+import type { MemoryRange } from "./memory-range.js";
+import { RangeSet } from "./range-set.js";
+
+/** What guest memory can lie in. */
+export type GuestBuffer = WebAssembly.Memory | ArrayBuffer | SharedArrayBuffer;
+
+/** Where a part of guest RAM lies in a buffer of the caller's. */
+export interface MemoryBankInput {
+  /** Guest physical address of the first byte, a multiple of 4096. */
+  readonly guestPhysicalAddress: AddressLike;
+  /** Offset of that byte in the buffer. */
+  readonly byteOffset: number;
+  /** Length in bytes, a multiple of 4096. */
+  readonly byteLength: number;
+}
+
+/** A contiguous part of guest RAM and the buffer that it lies in. */
+export interface MemoryBank {
+  readonly guestPhysicalAddress: bigint;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+  /**
+   * The buffer, allocated by this if it was not yet. Whoever has it can write to it unseen, so from then on
+   * nothing in this guest memory is taken for zero.
+   */
+  readonly buffer: ArrayBufferLike;
+}
+
+const WASM_PAGE_BYTES = 65536;
+// WebAssembly core specification, 4.2.6: a memory has at most 2^16 pages.
+const MOST_WASM_PAGES = 65536;
+const SPARSE_BANK_BYTES = 1 << 30;
+
+/** A buffer that exists, or will once somebody needs it. */
+class Storage {
+  readonly #make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels };
+  #made: { buffer: () => ArrayBufferLike; kernels: BufferKernels } | undefined;
+
+  constructor(make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels }) {
+    this.#make = make;
+  }
+
+  get exists(): boolean {
+    return this.#made !== undefined;
+  }
+
+  get buffer(): ArrayBufferLike {
+    this.#made ??= this.#make();
+    return this.#made.buffer();
+  }
+
+  get kernels(): BufferKernels {
+    this.#made ??= this.#make();
+    return this.#made.kernels;
+  }
+
+  static ofMemory(memory: WebAssembly.Memory, scratch: number | undefined): Storage {
+    const kernels = kernelsOverMemory(memory, scratch);
+    // A memory that has grown has a new buffer: ask for it each time.
+    return new Storage(() => ({ buffer: () => memory.buffer, kernels }));
+  }
+
+  static ofBuffer(buffer: ArrayBufferLike): Storage {
+    const kernels = kernelsOverBuffer(buffer);
+    return new Storage(() => ({ buffer: () => buffer, kernels }));
+  }
+
+  static lazy(byteLength: number): Storage {
+    return new Storage(() => {
+      const buffer = allocate(byteLength, () => new ArrayBuffer(byteLength));
+      return { buffer: () => buffer, kernels: kernelsOverBuffer(buffer) };
+    });
+  }
+}
+
+function allocate<T>(byteLength: number, make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    // RangeError from V8, JavaScriptCore and SpiderMonkey alike.
+    throw new DirectBootError("GUEST_MEMORY_TOO_LARGE", `${byteLength} bytes can't be allocated`, { cause });
+  }
+}
+
+/** A contiguous part of guest RAM. */
+interface Segment {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly byteOffset: number;
+  readonly storage: Storage;
+}
+
+/** A part of a range within one host buffer. */
+interface Part {
+  readonly storage: Storage;
+  /** Offset in the buffer, bytes. */
+  readonly offset: number;
+  readonly length: number;
+  /** Bytes of the range before this part. */
+  readonly done: number;
+}
+
+/** RAM ranges with adjacent ones joined. */
+function joined(layout: MemoryLayout): { start: bigint; end: bigint }[] {
+  const parts: { start: bigint; end: bigint }[] = [];
+  for (const { range } of layout.ram) {
+    const last = parts.at(-1);
+    if (last?.end === range.start) last.end = range.end;
+    else parts.push({ start: range.start, end: range.end });
+  }
+  return parts;
+}
+
+/** RAM of a guest, and the only place that knows in which buffer an address lies. */
+export class GuestMemory {
+  /** Where the RAM lies. */
+  readonly layout: MemoryLayout;
+  /** Bytes of RAM. */
+  readonly ramSize: bigint;
+  readonly #segments: readonly Segment[];
+  /** True while every byte outside #written is known to be zero. */
+  #fresh: boolean;
+  readonly #written = new RangeSet();
+  /** What callers were handed views of: they may write there whenever they like. */
+  readonly #handedOut = new RangeSet();
+
+  private constructor(layout: MemoryLayout, segments: readonly Segment[], fresh: boolean) {
+    this.layout = layout;
+    this.ramSize = layout.ramSize;
+    this.#segments = segments;
+    this.#fresh = fresh;
+  }
+
+  /**
+   * Allocates RAM for a guest, all zero. Up to 4 GiB it lies in one WebAssembly.Memory (with `shared`, a shared
+   * one); more RAM lies in one ArrayBuffer a GiB, each made when it is first needed.
+   *
+   * @param layout a layout, or bytes of RAM from address 0
+   * @throws DirectBootError GUEST_MEMORY_TOO_LARGE if the host can't; LAYOUT_BAD_SIZE
+   */
+  static create(layout: MemoryLayout | AddressLike, options: { shared?: boolean } = {}): GuestMemory {
+    const ram = layout instanceof MemoryLayout ? layout : new MemoryLayout(layout);
+    const { shared = false } = options;
+    const size = ram.ramSize;
+    const most = BigInt(MOST_WASM_PAGES * WASM_PAGE_BYTES);
+    const parts = joined(ram);
+    const segments: Segment[] = [];
+
+    if (size <= most) {
+      // Behind the RAM the kernels have their scratch; at exactly 4 GiB there is no room for it.
+      const ramBytes = Number(size);
+      const hasScratch = ramBytes + SCRATCH_BYTES <= Number(most);
+      const pages = Math.ceil((ramBytes + (hasScratch ? SCRATCH_BYTES : 0)) / WASM_PAGE_BYTES);
+      const scratch = hasScratch ? pages * WASM_PAGE_BYTES - SCRATCH_BYTES : undefined;
+      const storage =
+        typeof WebAssembly === "object"
+          ? Storage.ofMemory(
+              allocate(ramBytes, () =>
+                shared
+                  ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
+                  : new WebAssembly.Memory({ initial: pages }),
+              ),
+              scratch,
+            )
+          : Storage.ofBuffer(
+              allocate(ramBytes, () =>
+                shared ? new SharedArrayBuffer(ramBytes) : new ArrayBuffer(ramBytes),
+              ),
+            );
+      let byteOffset = 0;
+      for (const { start, end } of parts) {
+        segments.push({ start, end, byteOffset, storage });
+        byteOffset += Number(end - start);
+      }
+    } else {
+      if (shared) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_TOO_LARGE",
+          `shared guest memory of ${hex(size)} bytes, the limit is ${hex(most)}`,
+        );
+      }
+      for (const { start, end } of parts) {
+        let at = start;
+        while (at < end) {
+          const next = at + BigInt(SPARSE_BANK_BYTES) < end ? at + BigInt(SPARSE_BANK_BYTES) : end;
+          segments.push({ start: at, end: next, byteOffset: 0, storage: Storage.lazy(Number(next - at)) });
+          at = next;
+        }
+      }
+    }
+    return new GuestMemory(ram, segments, true);
+  }
+
+  /**
+   * Guest memory over a buffer that the caller owns. Nothing outside the banks is ever touched, and nothing in
+   * them is taken for zero.
+   *
+   * @param buffer where the RAM lies
+   * @param banks which parts of it are which addresses; without, all of it is RAM from address 0
+   * @throws TypeError if `buffer` is none of {@link GuestBuffer}
+   * @throws DirectBootError GUEST_MEMORY_BAD_BANKS
+   */
+  static attach(buffer: GuestBuffer, banks?: readonly MemoryBankInput[]): GuestMemory {
+    const isMemory = typeof WebAssembly === "object" && buffer instanceof WebAssembly.Memory;
+    const bytes: unknown = isMemory ? buffer.buffer : buffer;
+    const isShared = typeof SharedArrayBuffer === "function" && bytes instanceof SharedArrayBuffer;
+    if (!(bytes instanceof ArrayBuffer) && !isShared) {
+      throw new TypeError(
+        `buffer must be a WebAssembly.Memory, an ArrayBuffer or a SharedArrayBuffer, got ${describeType(buffer)}`,
+      );
+    }
+    const byteLength = bytes.byteLength;
+    const storage = isMemory ? Storage.ofMemory(buffer, undefined) : Storage.ofBuffer(bytes);
+    const inputs = banks ?? [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength }];
+    const segments = inputs.map((bank, index): Segment => {
+      const start = toAddress(bank.guestPhysicalAddress, `banks[${index}].guestPhysicalAddress`);
+      const byteOffset = toLength(bank.byteOffset, `banks[${index}].byteOffset`);
+      const length = toLength(bank.byteLength, `banks[${index}].byteLength`);
+      const end = start + BigInt(length);
+      if (start % HV_PAGE_SIZE !== 0n || length === 0 || length % PAGE_BYTES !== 0 || end >= ADDRESS_LIMIT) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_BAD_BANKS",
+          `bank ${index}, ${hexRange(start, end)}, is empty, not aligned to ${hex(HV_PAGE_SIZE)}, or passes 2^64`,
+        );
+      }
+      if (byteOffset + length > byteLength) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_BAD_BANKS",
+          `bank ${index} lies at bytes ${byteOffset} to ${byteOffset + length}, the buffer has ${byteLength}`,
+        );
+      }
+      return { start, end, byteOffset, storage };
+    });
+    const inBuffer = [...segments].sort((a, b) => a.byteOffset - b.byteOffset);
+    for (const [i, segment] of inBuffer.entries()) {
+      const next = inBuffer[i + 1];
+      if (next !== undefined && segment.byteOffset + Number(segment.end - segment.start) > next.byteOffset) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_BAD_BANKS",
+          `the banks at ${hex(segment.start)} and ${hex(next.start)} share bytes of the buffer`,
+        );
+      }
+    }
+    segments.sort((a, b) => (a.start < b.start ? -1 : 1));
+    for (const [i, segment] of segments.entries()) {
+      const next = segments[i + 1];
+      if (next !== undefined && segment.end > next.start) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_BAD_BANKS",
+          `the banks ${hexRange(segment.start, segment.end)} and ${hexRange(next.start, next.end)} overlap`,
+        );
+      }
+    }
+    if (segments.length === 0) throw new DirectBootError("GUEST_MEMORY_BAD_BANKS", "there are no banks");
+    return new GuestMemory(new MemoryLayout(segments), segments, false);
+  }
+
+  /** The contiguous parts of RAM in ascending order, with the buffers that they lie in. */
+  get banks(): readonly MemoryBank[] {
+    return this.#segments.map((segment): MemoryBank => {
+      const expose = (): ArrayBufferLike => {
+        this.#fresh = false;
+        return segment.storage.buffer;
+      };
+      return {
+        guestPhysicalAddress: segment.start,
+        byteOffset: segment.byteOffset,
+        byteLength: Number(segment.end - segment.start),
+        get buffer() {
+          return expose();
+        },
+      };
+    });
+  }
+
+  /** True if all of `range` is RAM. */
+  isRam(range: MemoryRange): boolean {
+    return this.layout.isRam(range);
+  }
+
+  /** Index of the segment that holds `address`, or -1. */
+  #segmentAt(address: bigint): number {
+    let low = 0;
+    let high = this.#segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#segments[middle]?.end ?? 0n) <= address) low = middle + 1;
+      else high = middle;
+    }
+    return (this.#segments[low]?.start ?? ADDRESS_LIMIT) <= address ? low : -1;
+  }
+
+  /** The host parts of a range, in order. Throws GUEST_MEMORY_NOT_RAM unless all of it is RAM. */
+  #locate(address: bigint, byteLength: number): Part[] {
+    const end = address + BigInt(byteLength);
+    const parts: Part[] = [];
+    let at = address;
+    for (let i = this.#segmentAt(address); at < end; i++) {
+      const segment = i < 0 ? undefined : this.#segments[i];
+      if (segment === undefined || segment.start > at) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_NOT_RAM",
+          `${hexRange(address, end)} is not all RAM: ${hex(at)} is not, RAM is ${this.#describeRam()}`,
+        );
+      }
+      const to = segment.end < end ? segment.end : end;
+      parts.push({
+        storage: segment.storage,
+        offset: segment.byteOffset + Number(at - segment.start),
+        length: Number(to - at),
+        done: Number(at - address),
+      });
+      at = to;
+    }
+    return parts;
+  }
+
+  /** Calls `use` for each host part of the range, in order; all of it is checked to be there before. */
+  #each(address: bigint, byteLength: number, use: (part: Part) => void): void {
+    const parts = this.#locate(address, byteLength);
+    for (const { storage, offset, length } of parts) {
+      if (offset + length > storage.buffer.byteLength) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_DETACHED",
+          `the buffer of ${hexRange(address, address + BigInt(byteLength))} has ${storage.buffer.byteLength} bytes left`,
+        );
+      }
+    }
+    for (const part of parts) use(part);
+  }
+
+  #describeRam(): string {
+    const shown = this.layout.ram.slice(0, 4).map(({ range }) => range.toString());
+    return shown.join(", ") + (this.layout.ram.length > 4 ? ", …" : "");
+  }
+
+  #checked(address: AddressLike, byteLength: number): { start: bigint; length: number } {
+    return { start: toAddress(address, "address"), length: toLength(byteLength, "byteLength") };
+  }
+
+  /**
+   * The bytes of a range, in place. Whoever has them can write to them, so the range counts as written.
+   *
+   * @throws DirectBootError GUEST_MEMORY_NOT_RAM, GUEST_MEMORY_SPLIT_VIEW (sparse memory only)
+   */
+  view(address: AddressLike, byteLength: number): Uint8Array {
+    const { start, length } = this.#checked(address, byteLength);
+    const parts = this.parts(start, length);
+    this.#handedOut.add(start, start + BigInt(length));
+    if (parts.length > 1) {
+      throw new DirectBootError(
+        "GUEST_MEMORY_SPLIT_VIEW",
+        `${hexRange(start, start + BigInt(length))} lies in ${parts.length} buffers`,
+      );
+    }
+    return parts[0] ?? new Uint8Array(0);
+  }
+
+  /**
+   * The bytes of a range, in place, as one view for each host buffer that it lies in; to be written to at once,
+   * not to be kept (see {@link view}).
+   *
+   * @throws DirectBootError GUEST_MEMORY_NOT_RAM
+   */
+  parts(address: AddressLike, byteLength: number): Uint8Array[] {
+    const { start, length } = this.#checked(address, byteLength);
+    const parts: Uint8Array[] = [];
+    this.#each(start, length, (part) => {
+      parts.push(new Uint8Array(part.storage.buffer, part.offset, part.length));
+    });
+    this.#written.add(start, start + BigInt(length));
+    return parts;
+  }
+
+  /** A copy of a range. Throws GUEST_MEMORY_NOT_RAM. */
+  read(address: AddressLike, byteLength: number): Uint8Array {
+    const { start, length } = this.#checked(address, byteLength);
+    let copy: Uint8Array | undefined;
+    this.#each(start, length, (part) => {
+      copy ??= allocate(length, () => new Uint8Array(length));
+      copy.set(new Uint8Array(part.storage.buffer, part.offset, part.length), part.done);
+    });
+    return copy ?? new Uint8Array(0);
+  }
+
+  /** Copies `bytes` to `address`. Throws GUEST_MEMORY_NOT_RAM before anything is written. */
+  write(address: AddressLike, bytes: Uint8Array): void {
+    let done = 0;
+    for (const part of this.parts(address, bytes.byteLength)) {
+      part.set(bytes.subarray(done, done + part.byteLength));
+      done += part.byteLength;
+    }
+  }
+
+  /** Sets a range to zero; bytes that are known to be zero are not touched. Throws GUEST_MEMORY_NOT_RAM. */
+  zero(address: AddressLike, byteLength: number): void {
+    const { start, length } = this.#checked(address, byteLength);
+    const end = start + BigInt(length);
+    this.#locate(start, length);
+    if (!this.#fresh) {
+      this.#fill(start, end);
+      return;
+    }
+    for (const set of [this.#written, this.#handedOut]) {
+      for (const part of set.within(start, end)) this.#fill(part.start, part.end);
+    }
+  }
+
+  #fill(start: bigint, end: bigint): void {
+    this.#each(start, Number(end - start), (part) => part.storage.kernels.zero(part.offset, part.length));
+  }
+
+  /**
+   * Makes all RAM zero again. As long as nobody was handed a bank's buffer, only what was written through this
+   * object is touched.
+   */
+  reset(): void {
+    for (const { start, end, storage } of this.#segments) {
+      if (storage.exists) this.zero(start, Number(end - start));
+    }
+    this.#written.clear();
+  }
+
+  /** CRC-32 (zlib's) of a range, in place, without a copy. Throws GUEST_MEMORY_NOT_RAM. */
+  crc32(address: AddressLike, byteLength: number, seed = 0): number {
+    const { start, length } = this.#checked(address, byteLength);
+    let crc = seed;
+    this.#each(start, length, (part) => {
+      crc = part.storage.kernels.crc32(part.offset, part.length, crc);
+    });
+    return crc;
+  }
+
+  /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM. */
+  writeIdentityMap(address: AddressLike, map: IdentityMap): void {
+    const { start, length } = this.#checked(address, identityMapBytes(map));
+    let whole = false;
+    this.#each(start, length, (part) => {
+      whole = part.length === length;
+      if (whole) part.storage.kernels.identityMap(part.offset, map);
+    });
+    if (whole) {
+      this.#written.add(start, start + BigInt(length));
+      return;
+    }
+    const tables = new Uint8Array(length);
+    kernelsOverBuffer(tables.buffer).identityMap(0, map);
+    this.write(start, tables);
+  }
+}

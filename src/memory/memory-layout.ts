@@ -1,0 +1,166 @@
+import { ADDRESS_LIMIT, type AddressLike, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { MemoryRange } from "./memory-range.js";
+
+/** A range of RAM and the NUMA node that it belongs to. */
+export interface RamRange {
+  readonly range: MemoryRange;
+  /** Virtual NUMA node. */
+  readonly vnode: number;
+}
+
+/** RAM as callers give it: a range, or its bounds with a NUMA node. */
+export type RamRangeInput = MemoryRange | { start: AddressLike; end: AddressLike; vnode?: number };
+
+const FOUR_GIB = 1n << 32n;
+// OpenVMM keeps the last page of the address space free, so that no end is 2^64.
+const RAM_LIMIT = ADDRESS_LIMIT - HV_PAGE_SIZE;
+
+function checkGaps(list: readonly MemoryRange[], name: string): void {
+  let previous: MemoryRange | undefined;
+  for (const gap of list) {
+    if (gap.isEmpty) throw new DirectBootError("LAYOUT_BAD_MMIO_GAPS", `${name}: the gap ${gap} is empty`);
+    if (previous !== undefined && gap.start < previous.end) {
+      throw new DirectBootError("LAYOUT_BAD_MMIO_GAPS", `${name}: ${gap} comes after ${previous}`);
+    }
+    previous = gap;
+  }
+}
+
+function mergeGaps(lists: Readonly<Record<string, readonly MemoryRange[]>>): MemoryRange[] {
+  for (const [name, list] of Object.entries(lists)) checkGaps(list, name);
+  const all = Object.values(lists)
+    .flat()
+    .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+  checkGaps(all, "all gaps together");
+  return all;
+}
+
+function checkSize(ramSize: AddressLike): bigint {
+  const size = toAddress(ramSize, "ramSize");
+  if (size === 0n || size % HV_PAGE_SIZE !== 0n) {
+    throw new DirectBootError(
+      "LAYOUT_BAD_SIZE",
+      `RAM size ${hex(size)} is not a positive multiple of ${hex(HV_PAGE_SIZE)}`,
+    );
+  }
+  return size;
+}
+
+function fillUpward(size: bigint, gaps: readonly MemoryRange[]): RamRange[] {
+  const ram: RamRange[] = [];
+  let remaining = size;
+  let start = 0n;
+  for (const limit of [...gaps, new MemoryRange(RAM_LIMIT, RAM_LIMIT)]) {
+    const end = limit.start - start < remaining ? limit.start : start + remaining;
+    if (end > start) {
+      ram.push({ range: new MemoryRange(start, end), vnode: 0 });
+      remaining -= end - start;
+    }
+    if (remaining === 0n) return ram;
+    start = limit.end;
+  }
+  throw new DirectBootError(
+    "LAYOUT_RAM_DOES_NOT_FIT",
+    `${hex(remaining)} of ${hex(size)} bytes of RAM are left over at ${hex(RAM_LIMIT)}`,
+  );
+}
+
+function checkRanges(inputs: readonly RamRangeInput[], gaps: readonly MemoryRange[]): RamRange[] {
+  if (inputs.length === 0) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", "there are no RAM ranges");
+  let previous: MemoryRange | undefined;
+  let nextGap = 0;
+  return inputs.map((input) => {
+    const range = input instanceof MemoryRange ? input : new MemoryRange(input.start, input.end);
+    const vnode = "vnode" in input && input.vnode !== undefined ? input.vnode : 0;
+    if (!Number.isInteger(vnode) || vnode < 0) throw new TypeError(`vnode must be an integer, got ${vnode}`);
+    if (range.isEmpty) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", `RAM range ${range} is empty`);
+    if (previous !== undefined && range.start < previous.end) {
+      throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", `RAM range ${range} comes after ${previous}`);
+    }
+    // Both lists are sorted: gaps that end below this range end below all later ones.
+    while ((gaps[nextGap]?.end ?? ADDRESS_LIMIT) <= range.start) nextGap++;
+    const gap = gaps[nextGap];
+    if (gap?.overlaps(range)) {
+      throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", `RAM range ${range} overlaps the gap ${gap}`);
+    }
+    previous = range;
+    return { range, vnode };
+  });
+}
+
+/**
+ * Where a guest's RAM lies (OpenVMM's `vm_topology::memory::MemoryLayout`).
+ *
+ * @example
+ * new MemoryLayout(256 * 1024 * 1024); // [0, 256 MiB)
+ * new MemoryLayout(4n << 30n, [new MemoryRange(3n << 30n, 4n << 30n)]); // [0, 3 GiB) and [4 GiB, 5 GiB)
+ * new MemoryLayout([{ start: 0x4000_0000, end: 0x5000_0000 }]); // explicit ranges
+ */
+export class MemoryLayout {
+  /** The RAM ranges in ascending order. */
+  readonly ram: readonly RamRange[];
+  readonly mmioGaps: readonly MemoryRange[];
+  readonly pciEcamGaps: readonly MemoryRange[];
+  readonly pciMmioGaps: readonly MemoryRange[];
+  /** RAM of the paravisor, behind the guest's; not part of {@link ram}. */
+  readonly vtl2Range: MemoryRange | undefined;
+
+  /**
+   * @param ram bytes of RAM, a positive multiple of 4096: they fill the address space from 0 upward, skipping
+   *   the gaps, in order; or a list of explicit RAM ranges, in ascending order
+   * @param mmioGaps each list of gaps sorted, non-empty ranges, no overlaps, also none between the lists
+   * @throws DirectBootError LAYOUT_BAD_SIZE, LAYOUT_BAD_MMIO_GAPS, LAYOUT_BAD_MEMORY_RANGES,
+   *   LAYOUT_RAM_DOES_NOT_FIT, LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM
+   */
+  constructor(
+    ram: AddressLike | readonly RamRangeInput[],
+    mmioGaps: readonly MemoryRange[] = [],
+    pciEcamGaps: readonly MemoryRange[] = [],
+    pciMmioGaps: readonly MemoryRange[] = [],
+    vtl2Range?: MemoryRange,
+  ) {
+    const size = typeof ram === "object" ? undefined : checkSize(ram);
+    const gaps = mergeGaps({ mmioGaps, pciEcamGaps, pciMmioGaps });
+    this.ram = typeof ram === "object" ? checkRanges(ram, gaps) : fillUpward(size ?? 0n, gaps);
+    this.mmioGaps = [...mmioGaps];
+    this.pciEcamGaps = [...pciEcamGaps];
+    this.pciMmioGaps = [...pciMmioGaps];
+    this.vtl2Range = vtl2Range;
+    if (vtl2Range !== undefined && vtl2Range.start < this.endOfRam) {
+      throw new DirectBootError(
+        "LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM",
+        `VTL2 range ${vtl2Range} starts below the end of RAM ${hex(this.endOfRam)}`,
+      );
+    }
+  }
+
+  /** End of the last RAM range. */
+  get endOfRam(): bigint {
+    return this.ram.at(-1)?.range.end ?? 0n;
+  }
+
+  /** Bytes of RAM. */
+  get ramSize(): bigint {
+    return this.ram.reduce((sum, { range }) => sum + range.length, 0n);
+  }
+
+  /** End of the last RAM range that ends strictly below 4 GiB; undefined if there is none. */
+  get maxRamBelow4gb(): bigint | undefined {
+    return this.ram.findLast(({ range }) => range.end < FOUR_GIB)?.range.end;
+  }
+
+  /** True if all of `range` lies in RAM; adjacent RAM ranges count as one. */
+  isRam(range: MemoryRange): boolean {
+    let covered = range.start;
+    for (const { range: ram } of this.ram) {
+      if (covered >= range.end) break;
+      if (ram.start <= covered && covered < ram.end) covered = ram.end;
+    }
+    return covered >= range.end;
+  }
+
+  toJSON(): { start: string; end: string; vnode: number }[] {
+    return this.ram.map(({ range, vnode }) => ({ ...range.toJSON(), vnode }));
+  }
+}

@@ -1,0 +1,88 @@
+import {
+  ADDRESS_LIMIT,
+  type AddressLike,
+  addAddresses,
+  HV_PAGE_SIZE,
+  hex,
+  hexRange,
+  toAddress,
+} from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+
+/**
+ * A half-open range `[start, end)` of guest physical addresses, page-aligned on both ends (OpenVMM's
+ * `memory_range::MemoryRange`). Ordered by (start, end).
+ */
+export class MemoryRange {
+  /** The range 0-0. */
+  static readonly EMPTY: MemoryRange = new MemoryRange(0n, 0n);
+
+  readonly start: bigint;
+  /** One past the last byte. */
+  readonly end: bigint;
+
+  /**
+   * @throws DirectBootError MEMORY_RANGE_INVALID if a bound is not page-aligned or `end` lies below `start`
+   */
+  constructor(start: AddressLike, end: AddressLike) {
+    this.start = toAddress(start, "start");
+    this.end = toAddress(end, "end");
+    if (this.start % HV_PAGE_SIZE !== 0n || this.end % HV_PAGE_SIZE !== 0n) {
+      throw new DirectBootError(
+        "MEMORY_RANGE_INVALID",
+        `range ${hexRange(this.start, this.end)} is not aligned to ${hex(HV_PAGE_SIZE)}`,
+      );
+    }
+    if (this.end < this.start) {
+      throw new DirectBootError(
+        "MEMORY_RANGE_INVALID",
+        `range ${hexRange(this.start, this.end)} ends below its start`,
+      );
+    }
+  }
+
+  /** The `byteLength` bytes from `start` on. */
+  static fromLength(start: AddressLike, byteLength: AddressLike): MemoryRange {
+    const from = toAddress(start, "start");
+    return new MemoryRange(from, addAddresses(from, toAddress(byteLength, "byteLength"), "end of range"));
+  }
+
+  /** The whole pages `[pageBase, pageBase + pageCount)`; undefined if they pass 2^64. */
+  static ofPages(pageBase: bigint, pageCount: number): MemoryRange | undefined {
+    const start = pageBase * HV_PAGE_SIZE;
+    const end = start + BigInt(pageCount) * HV_PAGE_SIZE;
+    return start < 0n || end >= ADDRESS_LIMIT ? undefined : new MemoryRange(start, end);
+  }
+
+  /** Length in bytes. */
+  get length(): bigint {
+    return this.end - this.start;
+  }
+
+  get isEmpty(): boolean {
+    return this.end === this.start;
+  }
+
+  /** True if every byte of `other` lies in this range. */
+  contains(other: MemoryRange): boolean {
+    return other.start >= this.start && other.end <= this.end;
+  }
+
+  /** True if the two ranges share a byte. */
+  overlaps(other: MemoryRange): boolean {
+    return this.start < other.end && other.start < this.end;
+  }
+
+  equals(other: MemoryRange): boolean {
+    return this.start === other.start && this.end === other.end;
+  }
+
+  /** `0x…-0x…`. */
+  toString(): string {
+    return hexRange(this.start, this.end);
+  }
+
+  toJSON(): { start: string; end: string } {
+    return { start: hex(this.start), end: hex(this.end) };
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * Carries a plan out. Everything that the importer can refuse is asked of it before the first byte changes; only
+ * a source that breaks midway can fail later, and then what was imported is taken back.
+ */
+import { PAGE_BYTES } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { importChunks } from "../importers/chunk-buf.js";
+import { wrapImporterError } from "../importers/errors.js";
+import type { ImageLoad, VpRegister } from "../importers/importer.js";
+import { kernelsOverBuffer } from "../kernels/kernels.js";
+import { MemoryRange } from "../memory/memory-range.js";
+import { TaggedRanges } from "../memory/range-set.js";
+import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
+import { isSyncSource, type Source, toSyncSource } from "../sources/source.js";
+import { dataLength, type LoadPlan, type PageData, type PagesStep } from "./plan.js";
+
+/** How far a load is. */
+export interface LoadProgress {
+  readonly phase: "load";
+  /** Bytes of data imported so far. */
+  readonly loaded: number;
+  /** Bytes of data in all. */
+  readonly total: number;
+}
+
+/** Options of {@link applyPlan} and {@link applyPlanSync}. */
+export interface ApplyOptions {
+  /** Called at the start, after each piece that was read, and at the end. What it throws ends the load. */
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+// Between two reports of progress; a read of this size costs as much a byte as one of the whole file.
+const PROGRESS_BYTES = 8 * 1024 * 1024;
+const CHUNK_BYTES = 64 * 1024;
+
+/** A source that reports what is read from it. */
+function counted(source: Source, onRead: (byteLength: number) => void): Source {
+  const pieces = function* (target: Uint8Array, offset: number): Generator<Effect, void, void> {
+    for (let done = 0; done < target.byteLength; done += PROGRESS_BYTES) {
+      const piece = target.subarray(done, done + PROGRESS_BYTES);
+      yield fill(source, piece, offset + done);
+      onRead(piece.byteLength);
+    }
+  };
+  const { name, byteLength } = source;
+  const read = (target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> =>
+    runEffectsAsync(pieces(target, offset), signal);
+  if (!isSyncSource(source)) return { name, byteLength, read };
+  return {
+    name,
+    byteLength,
+    read,
+    readSync: (target: Uint8Array, offset: number) => runEffectsSync(pieces(target, offset)),
+  };
+}
+
+/** Asks the importer about every step, if it can be asked, and looks for steps that overlap each other. */
+function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>): void {
+  const ranges = new TaggedRanges();
+  const registers = new Set<string>();
+  for (const step of plan.steps) {
+    if (step.kind === "register") {
+      if (importer.checkVpRegister === undefined) continue;
+      const { name } = step.register;
+      if (registers.has(name)) {
+        throw new DirectBootError("IMPORT_REGISTER_TWICE", `the plan sets register ${name} twice`);
+      }
+      registers.add(name);
+      refusing(() => importer.checkVpRegister?.(step.register), "IMPORTER", name);
+    } else {
+      if (importer.checkPages === undefined) continue;
+      const { pageBase, pageCount, tag } = step;
+      const range = MemoryRange.ofPages(pageBase, pageCount);
+      const other = range === undefined ? undefined : ranges.findOverlap(range);
+      if (other !== undefined) {
+        throw new DirectBootError(
+          "IMPORT_OVERLAP",
+          `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
+        );
+      }
+      refusing(
+        () => importer.checkPages?.(pageBase, pageCount, tag, dataLength(step.data)),
+        refusalCode(step.data),
+        tag,
+      );
+      if (range !== undefined && !range.isEmpty) ranges.add(range, tag);
+    }
+  }
+}
+
+/** The upstream variant that an importer's refusal becomes. */
+function refusalCode(data: PageData): "REGION_IMPORT_PAGES" | "IMPORTER" {
+  return data.kind === "source" && data.chunked ? "REGION_IMPORT_PAGES" : "IMPORTER";
+}
+
+function refusing(act: () => void, code: "REGION_IMPORT_PAGES" | "IMPORTER", what: string): void {
+  try {
+    act();
+  } catch (cause) {
+    throw wrapImporterError(code, what, cause);
+  }
+}
+
+function* importPagesStep<R extends VpRegister>(
+  step: PagesStep,
+  sources: readonly Source[],
+  importer: ImageLoad<R>,
+): Generator<Effect, void, void> {
+  const { pageBase, pageCount, tag, acceptance, data } = step;
+  const refused = refusalCode(data);
+  switch (data.kind) {
+    case "bytes":
+      refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, data.bytes), refused, tag);
+      return;
+    case "identity-map": {
+      if (importer.importIdentityMap !== undefined) {
+        refusing(
+          () => importer.importIdentityMap?.(pageBase, pageCount, tag, acceptance, data.map),
+          refused,
+          tag,
+        );
+        return;
+      }
+      const tables = new Uint8Array(pageCount * PAGE_BYTES);
+      kernelsOverBuffer(tables.buffer).identityMap(0, data.map);
+      refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, tables), refused, tag);
+      return;
+    }
+    case "source": {
+      const source = sources[data.source];
+      if (source === undefined) {
+        throw new DirectBootError(
+          "PLAN_INVALID",
+          `${tag} comes from source ${data.source}, the plan has ${sources.length}`,
+        );
+      }
+      const { offset, length, leadingBytes, chunked } = data;
+      if (length > 0 && (importer.importSource ?? importer.importSourceAsync) !== undefined) {
+        yield {
+          runSync: () => {
+            const synchronous = toSyncSource(source);
+            if (importer.importSource === undefined) {
+              throw new DirectBootError("IMPORTER", `${tag}: the importer has no importSource`, {
+                cure: "use the asynchronous function",
+              });
+            }
+            importer.importSource(
+              pageBase,
+              pageCount,
+              tag,
+              acceptance,
+              synchronous,
+              offset,
+              length,
+              leadingBytes,
+            );
+          },
+          runAsync: async (signal) => {
+            if (importer.importSourceAsync !== undefined) {
+              await importer.importSourceAsync(
+                pageBase,
+                pageCount,
+                tag,
+                acceptance,
+                source,
+                offset,
+                length,
+                leadingBytes,
+                signal,
+              );
+            } else {
+              importer.importSource?.(
+                pageBase,
+                pageCount,
+                tag,
+                acceptance,
+                toSyncSource(source),
+                offset,
+                length,
+                leadingBytes,
+              );
+            }
+          },
+        };
+        return;
+      }
+      if (chunked) {
+        const shape = { pageBase, pageCount, leadingBytes, offset, length };
+        yield* importChunks(new Uint8Array(CHUNK_BYTES), importer, source, shape, tag, acceptance);
+        return;
+      }
+      let bytes = source.peek?.(offset, length);
+      if (bytes === undefined) {
+        bytes = new Uint8Array(length);
+        yield fill(source, bytes, offset);
+      }
+      const whole = bytes;
+      refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, whole), refused, tag);
+    }
+  }
+}
+
+/** A failure of the source in the middle of a load, as the error of the step. */
+function brokenSource(step: PagesStep, cause: unknown, isTakenBack: boolean): unknown {
+  const { data, tag } = step;
+  if (data.kind !== "source" || (cause instanceof DirectBootError && !cause.code.startsWith("SOURCE_"))) {
+    return cause;
+  }
+  const code = data.chunked ? "REGION_READ" : "SOURCE_READ";
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const after = isTakenBack ? "; every page that was written is zero again" : "";
+  return new DirectBootError(code, `${tag}: reading failed midway: ${said}${after}`, { cause });
+}
+
+function* carryOut<R extends VpRegister>(
+  plan: LoadPlan<R>,
+  importer: ImageLoad<R>,
+  options: ApplyOptions,
+): Generator<Effect, void, void> {
+  check(plan, importer);
+  const { onProgress } = options;
+  const total = plan.steps.reduce(
+    (sum, step) => sum + (step.kind === "pages" ? dataLength(step.data) : 0),
+    0,
+  );
+  let before = 0;
+  let within = 0;
+  const report = (): void => onProgress?.({ phase: "load", loaded: before + within, total });
+  const sources =
+    onProgress === undefined
+      ? plan.sources
+      : plan.sources.map((source) =>
+          counted(source, (byteLength) => {
+            within += byteLength;
+            report();
+          }),
+        );
+
+  const transaction = importer.begin?.();
+  let current: PagesStep | undefined;
+  try {
+    report();
+    for (const step of plan.steps) {
+      if (step.kind === "register") {
+        refusing(() => importer.importVpRegister(step.register), "IMPORTER", step.register.name);
+        continue;
+      }
+      current = step;
+      yield* importPagesStep(step, sources, importer);
+      current = undefined;
+      before += dataLength(step.data);
+      within = 0;
+      if (onProgress !== undefined && step.data.kind !== "source") report();
+    }
+    report();
+  } catch (cause) {
+    transaction?.rollback();
+    throw current === undefined ? cause : brokenSource(current, cause, transaction !== undefined);
+  }
+}
+
+/**
+ * Carries `plan` out synchronously.
+ *
+ * @throws DirectBootError what the importer refuses (before anything is imported, if it has checkPages);
+ *   SOURCE_NOT_SYNCHRONOUS; REGION_READ or SOURCE_READ if a source breaks midway, after taking back what was
+ *   imported (if the importer has begin)
+ */
+export function applyPlanSync<R extends VpRegister>(
+  plan: LoadPlan<R>,
+  importer: ImageLoad<R>,
+  options: ApplyOptions = {},
+): void {
+  runEffectsSync(carryOut(plan, importer, options));
+}
+
+/**
+ * Carries `plan` out asynchronously; throws as {@link applyPlanSync}, and ABORTED when `signal` says so.
+ */
+export async function applyPlan<R extends VpRegister>(
+  plan: LoadPlan<R>,
+  importer: ImageLoad<R>,
+  options: ApplyOptions & { readonly signal?: AbortSignal } = {},
+): Promise<void> {
+  await runEffectsAsync(carryOut(plan, importer, options), options.signal);
+}

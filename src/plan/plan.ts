@@ -1,0 +1,156 @@
+/**
+ * A plan: what a load will do, as plain data. An ordered list of steps — these pages come from these bytes, this
+ * register gets this value — that can be printed, kept, posted to a worker, and applied to many guests.
+ */
+import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex, PAGE_BYTES, pagesOf } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
+import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
+import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
+import type { Source } from "../sources/source.js";
+
+/** Where the bytes of pages come from; what they don't cover is zero. */
+export type PageData =
+  /** Bytes that the plan itself holds. */
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /**
+   * `leadingBytes` zeros, then `length` bytes from `offset` of source number `source`. For importers that only
+   * know importPages, a chunked range comes in 64 KiB pieces (the seeds' import_file_region), any other whole.
+   */
+  | {
+      readonly kind: "source";
+      readonly source: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly leadingBytes: number;
+      readonly chunked: boolean;
+    }
+  /** Page tables, written in place. */
+  | { readonly kind: "identity-map"; readonly map: IdentityMap };
+
+/** Pages to import. */
+export interface PagesStep {
+  readonly kind: "pages";
+  /** Guest physical address of the first page / 4096. */
+  readonly pageBase: bigint;
+  readonly pageCount: number;
+  /** Who the pages belong to, for messages and maps. */
+  readonly tag: string;
+  readonly acceptance: BootPageAcceptance;
+  readonly data: PageData;
+}
+
+/** A register to set. */
+export interface RegisterStep<R extends VpRegister = VpRegister> {
+  readonly kind: "register";
+  readonly register: R;
+}
+
+/** One step of a plan. */
+export type PlanStep<R extends VpRegister = VpRegister> = PagesStep | RegisterStep<R>;
+
+/** Steps, and the sources that they number. */
+export interface LoadPlan<R extends VpRegister = VpRegister> {
+  readonly steps: readonly PlanStep<R>[];
+  readonly sources: readonly Source[];
+}
+
+/** Bytes that a step hands to its importer, leading zeros included. */
+export function dataLength(data: PageData): number {
+  switch (data.kind) {
+    case "bytes":
+      return data.bytes.byteLength;
+    case "source":
+      return data.leadingBytes + data.length;
+    case "identity-map":
+      return identityMapBytes(data.map);
+  }
+}
+
+/** Collects steps; each is checked as it is added. */
+export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
+  readonly #steps: PlanStep<R>[] = [];
+  readonly #sources: Source[] = [];
+
+  get steps(): readonly PlanStep<R>[] {
+    return this.#steps;
+  }
+
+  get sources(): readonly Source[] {
+    return this.#sources;
+  }
+
+  /**
+   * @throws DirectBootError ADDRESS_OVERFLOW if the pages pass 2^64, IMPORT_DATA_TOO_LONG if the data passes the
+   *   pages
+   */
+  #pages(pageBase: bigint, pageCount: number, tag: string, acceptance: BootPageAcceptance, data: PageData): void {
+    if ((pageBase + BigInt(pageCount)) * HV_PAGE_SIZE > ADDRESS_LIMIT) {
+      throw new DirectBootError(
+        "ADDRESS_OVERFLOW",
+        `${tag}: ${pageCount} pages at ${hex(pageBase * HV_PAGE_SIZE)} pass 2^64`,
+      );
+    }
+    if (dataLength(data) > pageCount * PAGE_BYTES) {
+      throw new DirectBootError(
+        "IMPORT_DATA_TOO_LONG",
+        `${tag}: ${dataLength(data)} bytes of data for ${pageCount} pages`,
+      );
+    }
+    this.#steps.push({ kind: "pages", pageBase, pageCount, tag, acceptance, data });
+  }
+
+  /** Bytes at a page-aligned address; by default as many pages as hold them. */
+  bytes(address: bigint, tag: string, bytes: Uint8Array, pageCount = pagesOf(bytes.byteLength)): void {
+    this.#pages(address / HV_PAGE_SIZE, pageCount, tag, "Exclusive", { kind: "bytes", bytes });
+  }
+
+  /** Page tables at their own address. */
+  identityMap(tag: string, map: IdentityMap): void {
+    const pageCount = identityMapBytes(map) / PAGE_BYTES;
+    const pageBase = BigInt(map.tableAddress) / HV_PAGE_SIZE;
+    this.#pages(pageBase, pageCount, tag, "Exclusive", { kind: "identity-map", map });
+  }
+
+  /** All of a source at a page-aligned address, in one import of `pageCount` pages. */
+  wholeSource(address: bigint, tag: string, source: Source, pageCount = pagesOf(source.byteLength)): void {
+    this.#pages(address / HV_PAGE_SIZE, pageCount, tag, "Exclusive", {
+      kind: "source",
+      source: this.#number(source),
+      offset: 0,
+      length: source.byteLength,
+      leadingBytes: 0,
+      chunked: false,
+    });
+  }
+
+  /**
+   * The seeds' `import_file_region`: `fileLength` bytes of a source at any address, zeros around them up to the
+   * page bounds of `[gpa, gpa + memoryLength)`. Adds nothing if `memoryLength` is 0.
+   *
+   * @throws DirectBootError REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH, REGION_OVERFLOW, REGION_READ (the source
+   *   ends before), in this order
+   */
+  fileRegion(region: FileRegion): void {
+    const shape = checkFileRegion(region);
+    if (shape === undefined) return;
+    const { tag, acceptance } = region;
+    this.#pages(shape.pageBase, shape.pageCount, tag, acceptance, {
+      kind: "source",
+      source: this.#number(region.source),
+      offset: shape.offset,
+      length: shape.length,
+      leadingBytes: shape.leadingBytes,
+      chunked: true,
+    });
+  }
+
+  register(register: R): void {
+    this.#steps.push({ kind: "register", register });
+  }
+
+  #number(source: Source): number {
+    const known = this.#sources.indexOf(source);
+    return known >= 0 ? known : this.#sources.push(source) - 1;
+  }
+}

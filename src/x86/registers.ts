@@ -1,0 +1,44 @@
+/** x86-64 register values of the 64-bit entry (SPEC §6; names as in OpenVMM's x86defs). */
+
+// Intel SDM, volume 3A, section 2.5 "Control Registers"
+export const X64_CR0_PE = 1n << 0n;
+export const X64_CR0_PG = 1n << 31n;
+export const X64_CR4_PAE = 1n << 5n;
+
+// Intel SDM, volume 3A, section 2.2.1 "Extended Feature Enable Register"
+export const X64_EFER_SCE = 1n << 0n;
+export const X64_EFER_LME = 1n << 8n;
+export const X64_EFER_LMA = 1n << 10n;
+export const X64_EFER_NXE = 1n << 11n;
+
+/** PAT after reset: WB, WT, UC-, UC, twice (Intel SDM, volume 3A, table 12-12). */
+export const X86X_MSR_DEFAULT_PAT = 0x0007_0406_0007_0406n;
+
+/** MTRRs enabled (bit 11), fixed ranges enabled (bit 10), default uncacheable (SDM 3A, 12.11.2.1). */
+export const MTRR_DEF_TYPE_ENABLED_UC = 0xc00n;
+/** Eight fixed ranges, all write-back (memory type 6; SDM 3A, 12.11.2.2). */
+export const MTRR_FIXED_WRITEBACK = 0x0606_0606_0606_0606n;
+
+/**
+ * Segment attributes: type (bits 0-3), non-system (4), DPL (5-6), present (7), available (12), long (13),
+ * default size (14), granularity (15); Intel SDM, volume 3A, section 3.4.5.
+ */
+interface SegmentAttributes {
+  readonly type: number;
+  readonly long: boolean;
+  readonly defaultSize: boolean;
+}
+
+function attributes({ type, long, defaultSize }: SegmentAttributes): number {
+  const nonSystem = 1 << 4;
+  const present = 1 << 7;
+  const granularity = 1 << 15;
+  return (
+    type | nonSystem | present | (long ? 1 << 13 : 0) | (defaultSize ? 1 << 14 : 0) | granularity
+  );
+}
+
+/** Code, execute/read, accessed; 64-bit: 0xa09b. */
+export const X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES = attributes({ type: 0xb, long: true, defaultSize: false });
+/** Data, read/write, accessed; 32-bit default size: 0xc093. */
+export const X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES = attributes({ type: 0x3, long: false, defaultSize: true });

@@ -4,6 +4,11 @@
  * @module
  */
 export {
+  type KernelAndInitrdArm64Options,
+  loadKernelAndInitrdArm64,
+  setDirectBootRegistersArm64,
+} from "./arm64/linux.js";
+export {
   type AddressLike,
   alignUpTo1GbPageSize,
   alignUpToLargePageSize,
@@ -11,6 +16,11 @@ export {
   HV_PAGE_SIZE,
 } from "./base/address.js";
 export { DirectBootError, type DirectBootErrorCode, ERROR_CODES } from "./base/errors.js";
+export {
+  type Aarch64ImageFlags,
+  type Aarch64ImageHeader,
+  Aarch64ImagePageSize,
+} from "./images/arm64-image.js";
 export { ChunkBuf, type ImportFileRegion } from "./importers/chunk-buf.js";
 export { GuestMemoryImporter, type ImportedRegion } from "./importers/guest-memory-importer.js";
 export type {
@@ -33,7 +43,12 @@ export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
 export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";
-export { type Architecture, ElfLoadInfo, loadStaticElf, type StaticElfOptions } from "./loading/static-elf.js";
+export {
+  type Architecture,
+  ElfLoadInfo,
+  loadStaticElf,
+  type StaticElfOptions,
+} from "./loading/static-elf.js";
 export {
   type GuestBuffer,
   GuestMemory,

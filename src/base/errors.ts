@@ -27,7 +27,11 @@ const reserved = (seed: string, meaning: string, cure: string): CodeEntry => ({
 /** Every error code, by name, with its upstream variant, meaning and cure. */
 export const ERROR_CODES = {
   // linux.rs, Error
-  ELF_LOADER: reserved("Error::ElfLoader", "the ELF loader failed", "see the ELF_* code that is thrown instead"),
+  ELF_LOADER: reserved(
+    "Error::ElfLoader",
+    "the ELF loader failed",
+    "see the ELF_* code that is thrown instead",
+  ),
   FLAT_LOADER: reserved(
     "Error::FlatLoader",
     "the flat image loader failed",
@@ -80,6 +84,17 @@ export const ERROR_CODES = {
     "FlatLoaderError::SeekKernelImage",
     "the arm64 Image could not be positioned",
     "check that the source can be read at any offset",
+  ),
+
+  ARM64_START_UNALIGNED: code(
+    "",
+    "the start address of an arm64 kernel is not a multiple of 2 MiB",
+    "use a 2 MiB aligned kernelMinimumStartAddress",
+  ),
+  ARM64_BAD_IMAGE_SIZE: code(
+    "",
+    "the arm64 Image's text_offset or image_size can't be true",
+    "check that the file is an unmodified Image",
   ),
 
   // elf.rs, Error
@@ -208,11 +223,7 @@ export const ERROR_CODES = {
     "the VTL2 range starts below the end of RAM",
     "place the VTL2 range behind all RAM",
   ),
-  LAYOUT_RAM_DOES_NOT_FIT: code(
-    "",
-    "the RAM does not fit below 2^64 - 4096",
-    "use less RAM or smaller gaps",
-  ),
+  LAYOUT_RAM_DOES_NOT_FIT: code("", "the RAM does not fit below 2^64 - 4096", "use less RAM or smaller gaps"),
 
   // page_table
   PAGE_TABLE_BAD_BUFFER_SIZE: code(
@@ -332,18 +343,22 @@ export const ERROR_CODES = {
     "a page range overlaps one that was imported before",
     "place one of the two elsewhere",
   ),
-  IMPORT_DATA_TOO_LONG: code(
-    "",
-    "the data is longer than its page range",
-    "give more pages or less data",
-  ),
+  IMPORT_DATA_TOO_LONG: code("", "the data is longer than its page range", "give more pages or less data"),
   IMPORT_EMPTY: code("", "an imported page range is empty", "leave the import out, or give it data"),
   IMPORT_REGISTER_TWICE: code("", "a register was imported twice", "use a fresh importer for each load"),
 
   // sources
-  SOURCE_NOT_FOUND: code("", "the file does not exist or can't be opened", "check the path and its permissions"),
+  SOURCE_NOT_FOUND: code(
+    "",
+    "the file does not exist or can't be opened",
+    "check the path and its permissions",
+  ),
   SOURCE_READ: code("", "reading from a source failed", "check that the file is complete and readable"),
-  SOURCE_SHORT: code("", "a source ends before the bytes that are asked for", "check that the file is complete"),
+  SOURCE_SHORT: code(
+    "",
+    "a source ends before the bytes that are asked for",
+    "check that the file is complete",
+  ),
   SOURCE_NOT_SYNCHRONOUS: code(
     "",
     "the source can't be read synchronously",
@@ -379,7 +394,11 @@ export const ERROR_CODES = {
     "the kernel's format is recognised, but can't be loaded",
     "give the uncompressed ELF (vmlinux)",
   ),
-  OUTPUT_FAILED: code("", "the output can't be written", "check the path, its permissions and the free space"),
+  OUTPUT_FAILED: code(
+    "",
+    "the output can't be written",
+    "check the path, its permissions and the free space",
+  ),
   TOOL_MISSING: code("", "a program that is needed is not installed", "install the package that is named"),
   TOOL_FAILED: code("", "a program failed", "see its output"),
 } as const satisfies Record<string, CodeEntry>;

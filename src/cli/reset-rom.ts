@@ -13,13 +13,14 @@
  */
 import { ADDRESS_LIMIT, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import type {
-  SegmentRegister,
-  TableRegister,
-  X86Register,
-  X86SegmentRegisterName,
-  X86TableRegisterName,
-  X86ValueRegisterName,
+import {
+  type SegmentRegister,
+  type TableRegister,
+  X86_SEGMENT_REGISTERS,
+  type X86Register,
+  type X86SegmentRegisterName,
+  type X86TableRegisterName,
+  type X86ValueRegisterName,
 } from "../importers/importer.js";
 import { type Instruction, littleEndian, RomAssembler } from "./assembler.js";
 
@@ -245,11 +246,12 @@ function checkRange(name: string, value: bigint | number, limit: bigint): void {
   }
 }
 
-/** What would end in a triple fault, before the guest could say why. */
+/** Refuses what would only end in a triple fault, as far as the registers alone tell. */
 function checkEntry(file: RegisterFile, long: boolean): void {
   for (const name of ["gdtr", "cs", "rip"] as const) {
     if (!file.has(name)) throw invalid(`register ${name} is missing`);
   }
+  checkSelectors(file, long);
   const cr0 = file.value("cr0");
   if ((cr0 & CR0_PE) === 0n) throw invalid(`cr0 is ${hex(cr0)}, with PE (bit 0) clear: real mode`);
   const attributes = file.attributes("cs");
@@ -257,8 +259,9 @@ function checkEntry(file: RegisterFile, long: boolean): void {
     if ((attributes & SEGMENT_32BIT) === 0) {
       throw invalid(`cs.attributes is ${hex(attributes)}, with D (bit 14) clear: no 32-bit code`);
     }
-    // A null SS faults outside of 64-bit mode (SDM 2B, MOV).
-    if (!file.has("ss")) throw invalid("register ss is missing");
+    for (const name of EXTENDED_REGISTERS) {
+      if (file.value(name) !== 0n) throw invalid(`${name} is ${hex(file.value(name))}, in the 32-bit entry`);
+    }
     return;
   }
   if (!file.has("cr3")) throw invalid("register cr3 is missing");
@@ -270,6 +273,21 @@ function checkEntry(file: RegisterFile, long: boolean): void {
   if ((cr4 & CR4_PAE) === 0n) throw invalid(`cr4 is ${hex(cr4)}, with PAE (bit 5) clear: no long mode`);
   if ((attributes & SEGMENT_LONG) === 0) {
     throw invalid(`cs.attributes is ${hex(attributes)}, with L (bit 13) clear: no 64-bit code`);
+  }
+}
+
+/** Each selector must name a descriptor within the GDT; where the null selector is allowed: SDM 2B, MOV. */
+function checkSelectors(file: RegisterFile, long: boolean): void {
+  const { limit } = file.table("gdtr");
+  for (const name of X86_SEGMENT_REGISTERS) {
+    const selector = file.selector(name);
+    const isNull = selector < 4;
+    if (isNull && (name === "cs" || (name === "ss" && !long))) {
+      throw invalid(`${name} is ${file.has(name) ? "the null selector" : "missing"}`);
+    }
+    if (!isNull && (selector | 7) > limit) {
+      throw invalid(`${name}.selector is ${hex(selector)}, past gdtr.limit ${hex(limit)}`);
+    }
   }
 }
 

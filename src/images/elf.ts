@@ -86,7 +86,10 @@ function* countProgramHeaders(source: Source, header: DataView): Reading<number>
   const sectionHeaderOffset = header.getBigUint64(40, true);
   const sectionHeaderBytes = header.getUint16(58, true);
   const invalid = (why: string): DirectBootError =>
-    new DirectBootError("ELF_INVALID_PROGRAM_HEADER", `${source.name}: e_phnum is ${hex(PN_XNUM)}, but ${why}`);
+    new DirectBootError(
+      "ELF_INVALID_PROGRAM_HEADER",
+      `${source.name}: e_phnum is ${hex(PN_XNUM)}, but ${why}`,
+    );
   if (sectionHeaderOffset === 0n) throw invalid("there is no section 0 to hold the count (e_shoff is 0)");
   if (sectionHeaderBytes !== SECTION_HEADER_BYTES) {
     throw invalid(`e_shentsize is ${sectionHeaderBytes}, not ${SECTION_HEADER_BYTES}`);

@@ -69,7 +69,10 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     const range = checkShape(pageBase, pageCount, tag, dataLength);
     const other = this.#ranges.findOverlap(range);
     if (other !== undefined) {
-      throw new DirectBootError("IMPORT_OVERLAP", `${tag} at ${range} overlaps ${other.tag} at ${other.range}`);
+      throw new DirectBootError(
+        "IMPORT_OVERLAP",
+        `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
+      );
     }
     if (!this.memory.isRam(range)) {
       const ram = this.memory.layout.ram.map((entry) => entry.range.toString());
@@ -96,7 +99,8 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
           this.#ranges.delete(range);
           this.memory.zero(range.start, Number(range.length));
         }
-        for (const name of [...this.#registers.keys()]) if (!registers.has(name)) this.#registers.delete(name);
+        for (const name of [...this.#registers.keys()])
+          if (!registers.has(name)) this.#registers.delete(name);
       },
     };
   }

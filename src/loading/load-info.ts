@@ -73,6 +73,8 @@ export function toLoadInfo(input: LoadInfoInput): LoadInfo {
     initrd == null
       ? undefined
       : { gpa: toAddress(initrd.gpa, "initrd.gpa"), size: toAddress(initrd.size, "initrd.size") },
-    dtb == null ? undefined : { start: toAddress(dtb.start, "dtb.start"), end: toAddress(dtb.end, "dtb.end") },
+    dtb == null
+      ? undefined
+      : { start: toAddress(dtb.start, "dtb.start"), end: toAddress(dtb.end, "dtb.end") },
   );
 }

@@ -84,7 +84,13 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
    * @throws DirectBootError ADDRESS_OVERFLOW if the pages pass 2^64, IMPORT_DATA_TOO_LONG if the data passes the
    *   pages
    */
-  #pages(pageBase: bigint, pageCount: number, tag: string, acceptance: BootPageAcceptance, data: PageData): void {
+  #pages(
+    pageBase: bigint,
+    pageCount: number,
+    tag: string,
+    acceptance: BootPageAcceptance,
+    data: PageData,
+  ): void {
     if ((pageBase + BigInt(pageCount)) * HV_PAGE_SIZE > ADDRESS_LIMIT) {
       throw new DirectBootError(
         "ADDRESS_OVERFLOW",

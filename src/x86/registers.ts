@@ -33,9 +33,7 @@ function attributes({ type, long, defaultSize }: SegmentAttributes): number {
   const nonSystem = 1 << 4;
   const present = 1 << 7;
   const granularity = 1 << 15;
-  return (
-    type | nonSystem | present | (long ? 1 << 13 : 0) | (defaultSize ? 1 << 14 : 0) | granularity
-  );
+  return type | nonSystem | present | (long ? 1 << 13 : 0) | (defaultSize ? 1 << 14 : 0) | granularity;
 }
 
 /** Code, execute/read, accessed; 64-bit: 0xa09b. */

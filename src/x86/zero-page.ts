@@ -99,13 +99,21 @@ export function commandLineBytes(commandLine: string | Uint8Array): Uint8Array {
   const bytes = typeof commandLine === "string" ? new TextEncoder().encode(commandLine) : commandLine;
   const nul = bytes.indexOf(0);
   if (nul >= 0) {
-    throw new DirectBootError("COMMAND_LINE_NUL", `byte ${nul} of ${bytes.byteLength} of the command line is NUL`);
+    throw new DirectBootError(
+      "COMMAND_LINE_NUL",
+      `byte ${nul} of ${bytes.byteLength} of the command line is NUL`,
+    );
   }
   return bytes;
 }
 
-function u32(value: bigint, code: "ZERO_PAGE_INITRD_TOO_HIGH" | "ZERO_PAGE_COMMAND_LINE_TOO_HIGH", what: string): number {
-  if (value >= U32_LIMIT) throw new DirectBootError(code, `${what} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
+function u32(
+  value: bigint,
+  code: "ZERO_PAGE_INITRD_TOO_HIGH" | "ZERO_PAGE_COMMAND_LINE_TOO_HIGH",
+  what: string,
+): number {
+  if (value >= U32_LIMIT)
+    throw new DirectBootError(code, `${what} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
   return Number(value);
 }
 
@@ -123,8 +131,16 @@ export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
     "ZERO_PAGE_COMMAND_LINE_TOO_HIGH",
     "cmd_line_ptr",
   );
-  const initrdBase = u32(toAddress(options.initrdBase, "initrdBase"), "ZERO_PAGE_INITRD_TOO_HIGH", "ramdisk_image");
-  const initrdSize = u32(toAddress(options.initrdSize, "initrdSize"), "ZERO_PAGE_INITRD_TOO_HIGH", "ramdisk_size");
+  const initrdBase = u32(
+    toAddress(options.initrdBase, "initrdBase"),
+    "ZERO_PAGE_INITRD_TOO_HIGH",
+    "ramdisk_image",
+  );
+  const initrdSize = u32(
+    toAddress(options.initrdSize, "initrdSize"),
+    "ZERO_PAGE_INITRD_TOO_HIGH",
+    "ramdisk_size",
+  );
 
   const [first, ...others] = memoryLayout.ram;
   if (first === undefined || first.range.start !== 0n || first.range.end < ONE_MIB) {
@@ -135,7 +151,10 @@ export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
   }
   const acpiBase = toAddress(options.acpiBase, "acpiBase");
   if (acpiBase !== ACPI_BASE) {
-    throw new DirectBootError("ZERO_PAGE_BAD_ACPI", `acpiBase is ${hex(acpiBase)}, it must be ${hex(ACPI_BASE)}`);
+    throw new DirectBootError(
+      "ZERO_PAGE_BAD_ACPI",
+      `acpiBase is ${hex(acpiBase)}, it must be ${hex(ACPI_BASE)}`,
+    );
   }
   const acpiLength = toAddress(options.acpiLength, "acpiLength");
   const acpiEnd =

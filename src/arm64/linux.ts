@@ -1,0 +1,163 @@
+/**
+ * Linux on arm64 as the seeds load it (linux.rs): `load_kernel_and_initrd_arm64` and
+ * `set_direct_boot_registers_arm64`. The protocol is Documentation/arch/arm64/booting.rst.
+ *
+ *     kernelMinimumStartAddress (2 MiB aligned)
+ *     + text_offset              Image, image_size bytes, up to a page boundary
+ *     next page                  device tree
+ *     next 2 MiB boundary        initrd
+ */
+import {
+  type AddressLike,
+  addAddresses,
+  alignUpToPageSize,
+  HV_PAGE_SIZE,
+  hex,
+  LARGE_PAGE_SIZE,
+  toAddress,
+} from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { Aarch64ImagePageSize, decodeAarch64ImageFlags, readArm64Image } from "../images/arm64-image.js";
+import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
+import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../loading/initrd.js";
+import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../loading/load-info.js";
+import { applyPlanSync } from "../plan/apply.js";
+import { PlanBuilder } from "../plan/plan.js";
+import { openSource } from "../sources/open.js";
+import { type Reading, runSync } from "../sources/reader.js";
+import type { ByteInput, Source } from "../sources/source.js";
+import { DIRECT_BOOT_CPSR, DIRECT_BOOT_SCTLR_EL1, DIRECT_BOOT_TCR_EL1 } from "./registers.js";
+
+/** Options of {@link loadKernelAndInitrdArm64}. */
+export interface KernelAndInitrdArm64Options {
+  /** The uncompressed `Image`: bytes, a source, or in Node a path. */
+  readonly kernel: ByteInput;
+  /** The base that text_offset counts from, 2 MiB aligned. */
+  readonly kernelMinimumStartAddress: AddressLike;
+  readonly initrd?: InitrdConfig | null | undefined;
+  /** A flattened device tree; goes to the page behind the kernel as it is. */
+  readonly deviceTree?: ByteInput | null | undefined;
+}
+
+/** Adds kernel, device tree and initrd to a plan. `start` is checked before the image is read. */
+export function* planKernelAndInitrdArm64(
+  builder: PlanBuilder<Aarch64Register>,
+  kernel: Source,
+  start: bigint,
+  initrd: OpenInitrd | undefined,
+  deviceTree: Source | undefined,
+): Reading<LoadInfo> {
+  if (start % LARGE_PAGE_SIZE !== 0n) {
+    throw new DirectBootError(
+      "ARM64_START_UNALIGNED",
+      `the kernel's start address ${hex(start)} is not a multiple of ${hex(LARGE_PAGE_SIZE)}`,
+    );
+  }
+  const header = yield* readArm64Image(kernel);
+  const flags = decodeAarch64ImageFlags(header.flags);
+  const refuse = (
+    code:
+      | "ARM64_BIG_ENDIAN_KERNEL_IMAGE"
+      | "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED"
+      | "ARM64_LOW_MEMORY_KERNEL",
+    why: string,
+  ): never => {
+    throw new DirectBootError(code, `${kernel.name}: flags ${hex(header.flags)}: ${why}`);
+  };
+  if (flags.bigEndian) refuse("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
+  if (flags.pageSize !== Aarch64ImagePageSize.PAGE4_K) {
+    refuse(
+      "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED",
+      `bits 1-2 say page size ${flags.pageSize}, 1 (4 KiB) is wanted`,
+    );
+  }
+  if (!flags.anyStartAddress) refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
+
+  const loadAddress = addAddresses(start, header.textOffset, `${kernel.name}: start address and text_offset`);
+  if (loadAddress % HV_PAGE_SIZE !== 0n) {
+    throw new DirectBootError(
+      "ARM64_BAD_IMAGE_SIZE",
+      `${kernel.name}: text_offset ${hex(header.textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
+    );
+  }
+  const fileSize = BigInt(kernel.byteLength);
+  const size = alignUpToPageSize(header.imageSize === 0n ? fileSize : header.imageSize);
+  if (size < fileSize) {
+    throw new DirectBootError(
+      "ARM64_BAD_IMAGE_SIZE",
+      `${kernel.name}: the file has ${hex(fileSize)} bytes, its image_size is ${hex(header.imageSize)}`,
+    );
+  }
+  const end = addAddresses(loadAddress, size, `${kernel.name}: end of the kernel`);
+  builder.wholeSource(loadAddress, "linux-kernel", kernel, Number(size / HV_PAGE_SIZE));
+
+  let dtb: LoadInfo["dtb"];
+  if (deviceTree !== undefined) {
+    const dtbStart = alignUpToPageSize(end);
+    dtb = {
+      start: dtbStart,
+      end: addAddresses(dtbStart, BigInt(deviceTree.byteLength), "end of the device tree"),
+    };
+    builder.wholeSource(dtbStart, "linux-device-tree", deviceTree);
+  }
+  const initrdInfo = planInitrd(builder, initrd, dtb?.end ?? end);
+  return new LoadInfo({ gpa: start, size, entrypoint: loadAddress }, initrdInfo, dtb);
+}
+
+/** Adds the registers of a direct boot to a plan, in upstream's order; X0 only if there is a device tree. */
+export function planDirectBootRegistersArm64(
+  builder: PlanBuilder<Aarch64Register>,
+  loadInfo: LoadInfo,
+): void {
+  builder.register({ name: "pc", value: loadInfo.kernel.entrypoint });
+  builder.register({ name: "cpsr", value: DIRECT_BOOT_CPSR });
+  builder.register({ name: "sctlrEl1", value: DIRECT_BOOT_SCTLR_EL1 });
+  builder.register({ name: "tcrEl1", value: DIRECT_BOOT_TCR_EL1 });
+  builder.register({ name: "ttbr0El1", value: 0n });
+  builder.register({ name: "ttbr1El1", value: 0n });
+  builder.register({ name: "vbarEl1", value: 0n });
+  if (loadInfo.dtb !== undefined) builder.register({ name: "x0", value: loadInfo.dtb.start });
+}
+
+/**
+ * Loads an arm64 Image, an optional device tree and an optional initrd, without registers.
+ * `LoadInfo.kernel.gpa` is the minimum start address; `entrypoint` has text_offset added.
+ *
+ * @throws DirectBootError ARM64_*, UNALIGNED_ADDRESS, ADDRESS_OVERFLOW before anything is imported; see
+ *   {@link applyPlanSync} for the rest
+ */
+export function loadKernelAndInitrdArm64(
+  importer: ImageLoad<Aarch64Register>,
+  options: KernelAndInitrdArm64Options,
+): LoadInfo {
+  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
+  const kernel = openSource(options.kernel, "kernel");
+  const closers = [kernel.close];
+  try {
+    const initrd = openInitrd(options.initrd);
+    if (initrd !== undefined) closers.push(initrd.close);
+    const deviceTree = options.deviceTree == null ? undefined : openSource(options.deviceTree, "device tree");
+    if (deviceTree !== undefined) closers.push(deviceTree.close);
+    const builder = new PlanBuilder<Aarch64Register>();
+    const info = runSync(
+      planKernelAndInitrdArm64(builder, kernel.source, start, initrd?.initrd, deviceTree?.source),
+    );
+    applyPlanSync(builder, importer);
+    return info;
+  } finally {
+    for (const close of closers) close();
+  }
+}
+
+/**
+ * Imports the registers of a direct boot: MMU off, EL1h, all exceptions masked, PC at the entry point, X0 at the
+ * device tree.
+ */
+export function setDirectBootRegistersArm64(
+  importer: ImageLoad<Aarch64Register>,
+  loadInfo: LoadInfoInput,
+): void {
+  const builder = new PlanBuilder<Aarch64Register>();
+  planDirectBootRegistersArm64(builder, toLoadInfo(loadInfo));
+  applyPlanSync(builder, importer);
+}

@@ -1,0 +1,100 @@
+/**
+ * The arm64 `Image`: a flat kernel with a 64-byte header (Documentation/arch/arm64/booting.rst, "Call the kernel
+ * image").
+ */
+import { DirectBootError } from "../base/errors.js";
+import { type Reading, readBytes } from "../sources/reader.js";
+import type { Source } from "../sources/source.js";
+
+/** Bytes of the header. */
+export const ARM64_IMAGE_HEADER_BYTES = 64;
+/** "ARM\x64", little-endian, at offset 56. */
+const MAGIC = 0x644d5241;
+
+/** Kernel page size, flags bits 1-2: the seeds' `Aarch64ImagePageSize`. */
+export const Aarch64ImagePageSize = {
+  UNSPECIFIED: 0,
+  PAGE4_K: 1,
+  PAGE16_K: 2,
+  PAGE64_K: 3,
+} as const;
+/** A value of {@link Aarch64ImagePageSize}. */
+export type Aarch64ImagePageSize = (typeof Aarch64ImagePageSize)[keyof typeof Aarch64ImagePageSize];
+
+/** The kernel flags, decoded: the seeds' `Aarch64ImageFlags`. Bits 4-63 are reserved. */
+export interface Aarch64ImageFlags {
+  /** Bit 0. */
+  readonly bigEndian: boolean;
+  /** Bits 1-2. */
+  readonly pageSize: Aarch64ImagePageSize;
+  /** Bit 3: the 2 MiB aligned base may be anywhere in physical memory. */
+  readonly anyStartAddress: boolean;
+}
+
+/** The header: the seeds' `Aarch64ImageHeader`. Offsets and sizes in bytes. */
+export interface Aarch64ImageHeader {
+  readonly code0: number;
+  readonly code1: number;
+  /** Image load offset from a 2 MiB aligned base. */
+  readonly textOffset: bigint;
+  /** Effective size, bss included; 0 in kernels before 3.17. */
+  readonly imageSize: bigint;
+  readonly flags: bigint;
+  readonly res2: bigint;
+  readonly res3: bigint;
+  readonly res4: bigint;
+  readonly magic: number;
+  /** Offset of the PE header. */
+  readonly res5: number;
+}
+
+const PAGE_SIZES = [
+  Aarch64ImagePageSize.UNSPECIFIED,
+  Aarch64ImagePageSize.PAGE4_K,
+  Aarch64ImagePageSize.PAGE16_K,
+  Aarch64ImagePageSize.PAGE64_K,
+] as const;
+
+/** Decodes the flags. */
+export function decodeAarch64ImageFlags(flags: bigint): Aarch64ImageFlags {
+  return {
+    bigEndian: (flags & 1n) !== 0n,
+    pageSize: PAGE_SIZES[Number((flags >> 1n) & 3n)] ?? Aarch64ImagePageSize.UNSPECIFIED,
+    anyStartAddress: (flags & 8n) !== 0n,
+  };
+}
+
+/**
+ * Reads the header.
+ *
+ * @throws DirectBootError ARM64_READ_KERNEL_IMAGE below 64 bytes, ARM64_BAD_IMAGE_MAGIC
+ */
+export function* readArm64Image(source: Source): Reading<Aarch64ImageHeader> {
+  if (source.byteLength < ARM64_IMAGE_HEADER_BYTES) {
+    throw new DirectBootError(
+      "ARM64_READ_KERNEL_IMAGE",
+      `${source.name} has ${source.byteLength} bytes, an Image header has ${ARM64_IMAGE_HEADER_BYTES}`,
+    );
+  }
+  const bytes = yield* readBytes(source, 0, ARM64_IMAGE_HEADER_BYTES);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = view.getUint32(56, true);
+  if (magic !== MAGIC) {
+    throw new DirectBootError(
+      "ARM64_BAD_IMAGE_MAGIC",
+      `${source.name}: the magic at byte 56 is 0x${magic.toString(16)}, 0x${MAGIC.toString(16)} is wanted`,
+    );
+  }
+  return {
+    code0: view.getUint32(0, true),
+    code1: view.getUint32(4, true),
+    textOffset: view.getBigUint64(8, true),
+    imageSize: view.getBigUint64(16, true),
+    flags: view.getBigUint64(24, true),
+    res2: view.getBigUint64(32, true),
+    res3: view.getBigUint64(40, true),
+    res4: view.getBigUint64(48, true),
+    magic,
+    res5: view.getUint32(60, true),
+  };
+}

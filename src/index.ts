@@ -41,6 +41,17 @@ export { type RecordedCall, RecordingImporter } from "./importers/recording-impo
 export type { KernelImplementation } from "./kernels/buffer-kernels.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
+export {
+  type LinuxGuest,
+  type LinuxOptions,
+  LinuxPlan,
+  loadLinux,
+  loadLinuxSync,
+  type MemoryInput,
+  planLinux,
+  planLinuxSync,
+  type RegistersByName,
+} from "./linux/load-linux.js";
 export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";
 export {
@@ -57,6 +68,8 @@ export {
 } from "./memory/guest-memory.js";
 export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
 export { MemoryRange } from "./memory/memory-range.js";
+export { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "./plan/apply.js";
+export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
 export { BytesSource } from "./sources/bytes.js";
 export { FileSource } from "./sources/file.js";
 export type { ByteInput, Source, SyncSource } from "./sources/source.js";

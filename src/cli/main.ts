@@ -1,1 +1,82 @@
-export {};
+#!/usr/bin/env node
+/** The command `directboot`. Exit status 0, 1 for a bad input, 2 for bad usage. */
+import { readFileSync } from "node:fs";
+import { DirectBootError } from "../base/errors.js";
+import { bootCommand } from "./boot.js";
+import { crc32Command } from "./crc32.js";
+import { exportCommand } from "./export.js";
+import { inspectCommand } from "./inspect.js";
+import { UsageError } from "./options.js";
+import { planCommand } from "./plan.js";
+
+const HELP = `directboot: puts a Linux kernel into guest memory, in the state that its boot protocol demands
+
+  directboot inspect [FILE]              what a file is
+  directboot plan [KERNEL] …             where everything would go, and the registers
+  directboot export [KERNEL] … --out DIR pages and registers as manifest.json and memory.bin
+  directboot boot [KERNEL] …             start it in QEMU; its serial output goes to the terminal
+  directboot crc32 FILE …                the CRC-32 of files
+
+  KERNEL is an x86-64 ELF (vmlinux); without it, the embedded guest is used, which reports what it finds.
+  plan, export and boot take:
+    --initrd FILE            an initial RAM disk
+    --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
+    --append TEXT            the kernel's command line
+    --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
+  boot takes:
+    --machine NAME           microvm (default), pc, q35 or isapc
+    --cpu MODEL              QEMU's CPU model (default: max)
+    --qemu PROGRAM           (default: qemu-system-x86_64)
+    --timeout SECONDS        end the guest after this long
+  Every command takes --json. Exit status: 0; 1 for a bad input; 2 for bad usage.
+`;
+
+const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Promise<number>>> = {
+  inspect: inspectCommand,
+  plan: planCommand,
+  export: exportCommand,
+  boot: bootCommand,
+  crc32: crc32Command,
+};
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  return typeof manifest === "object" && manifest !== null && "version" in manifest
+    ? String(manifest.version)
+    : "unknown";
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === "--version") {
+    process.stdout.write(`${version()}\n`);
+    return 0;
+  }
+  if (name === undefined || name === "help" || argv.includes("--help") || argv.includes("-h")) {
+    process[name === undefined ? "stderr" : "stdout"].write(HELP);
+    return name === undefined ? 2 : 0;
+  }
+  try {
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+    if (command === undefined) throw new UsageError(`there is no command ${JSON.stringify(name)}`);
+    return await command(rest);
+  } catch (cause) {
+    if (cause instanceof UsageError) {
+      process.stderr.write(`directboot: ${cause.message}; see directboot --help\n`);
+      return 2;
+    }
+    if (cause instanceof DirectBootError) {
+      process.stderr.write(`directboot: ${cause.code}: ${cause.message.replaceAll("\n", " ")}\n`);
+      return 1;
+    }
+    throw cause;
+  }
+}
+
+// A reader that closes the pipe early (`| head`) is no error of ours.
+process.stdout.on("error", (cause: Error & { code?: string }) => {
+  if (cause.code === "EPIPE") process.exit(0);
+  throw cause;
+});
+
+process.exitCode = await main(process.argv.slice(2));

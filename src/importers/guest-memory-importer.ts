@@ -74,13 +74,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
         `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
       );
     }
-    if (!this.memory.isRam(range)) {
-      const ram = this.memory.layout.ram.map((entry) => entry.range.toString());
-      throw new DirectBootError(
-        "GUEST_MEMORY_NOT_RAM",
-        `${tag} at ${range} does not lie in RAM (${ram.slice(0, 4).join(", ")}${ram.length > 4 ? ", …" : ""})`,
-      );
-    }
+    this.memory.layout.checkIsRam(range, tag);
     return range;
   }
 

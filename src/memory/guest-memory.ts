@@ -25,7 +25,6 @@ import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
 import { kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
 import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { MemoryLayout } from "./memory-layout.js";
-import type { MemoryRange } from "./memory-range.js";
 import { RangeSet } from "./range-set.js";
 
 /** What guest memory can lie in. */
@@ -300,11 +299,6 @@ export class GuestMemory {
     });
   }
 
-  /** True if all of `range` is RAM. */
-  isRam(range: MemoryRange): boolean {
-    return this.layout.isRam(range);
-  }
-
   /** Index of the segment that holds `address`, or -1. */
   #segmentAt(address: bigint): number {
     let low = 0;
@@ -327,7 +321,7 @@ export class GuestMemory {
       if (segment === undefined || segment.start > at) {
         throw new DirectBootError(
           "GUEST_MEMORY_NOT_RAM",
-          `${hexRange(address, end)} is not all RAM: ${hex(at)} is not, RAM is ${this.#describeRam()}`,
+          `${hexRange(address, end)} is not all RAM: ${hex(at)} is not, RAM is ${this.layout}`,
         );
       }
       const to = segment.end < end ? segment.end : end;
@@ -354,11 +348,6 @@ export class GuestMemory {
       }
     }
     for (const part of parts) use(part);
-  }
-
-  #describeRam(): string {
-    const shown = this.layout.ram.slice(0, 4).map(({ range }) => range.toString());
-    return shown.join(", ") + (this.layout.ram.length > 4 ? ", …" : "");
   }
 
   #checked(address: AddressLike, byteLength: number): { start: bigint; length: number } {

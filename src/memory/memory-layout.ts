@@ -160,6 +160,19 @@ export class MemoryLayout {
     return covered >= range.end;
   }
 
+  /** Throws GUEST_MEMORY_NOT_RAM, naming `tag`, unless all of `range` lies in RAM. */
+  checkIsRam(range: MemoryRange, tag: string): void {
+    if (!this.isRam(range)) {
+      throw new DirectBootError("GUEST_MEMORY_NOT_RAM", `${tag} at ${range} does not lie in RAM (${this})`);
+    }
+  }
+
+  /** The RAM ranges, for messages. */
+  toString(): string {
+    const shown = this.ram.slice(0, 4).map(({ range }) => range.toString());
+    return shown.join(", ") + (this.ram.length > 4 ? ", …" : "");
+  }
+
   toJSON(): { start: string; end: string; vnode: number }[] {
     return this.ram.map(({ range, vnode }) => ({ ...range.toJSON(), vnode }));
   }

@@ -8,10 +8,9 @@ import { importChunks } from "../importers/chunk-buf.js";
 import { wrapImporterError } from "../importers/errors.js";
 import type { ImageLoad, VpRegister } from "../importers/importer.js";
 import { kernelsOverBuffer } from "../kernels/kernels.js";
-import { MemoryRange } from "../memory/memory-range.js";
-import { TaggedRanges } from "../memory/range-set.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
 import { isSyncSource, type Source, toSyncSource } from "../sources/source.js";
+import { OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep } from "./plan.js";
 
 /** How far a load is. */
@@ -56,7 +55,7 @@ function counted(source: Source, onRead: (byteLength: number) => void): Source {
 
 /** Asks the importer about every step, if it can be asked, and looks for steps that overlap each other. */
 function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>): void {
-  const ranges = new TaggedRanges();
+  const overlaps = new OverlapCheck();
   const registers = new Set<string>();
   for (const step of plan.steps) {
     if (step.kind === "register") {
@@ -70,20 +69,12 @@ function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>):
     } else {
       if (importer.checkPages === undefined) continue;
       const { pageBase, pageCount, tag } = step;
-      const range = MemoryRange.ofPages(pageBase, pageCount);
-      const other = range === undefined ? undefined : ranges.findOverlap(range);
-      if (other !== undefined) {
-        throw new DirectBootError(
-          "IMPORT_OVERLAP",
-          `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
-        );
-      }
+      overlaps.add(step);
       refusing(
         () => importer.checkPages?.(pageBase, pageCount, tag, dataLength(step.data)),
         refusalCode(step.data),
         tag,
       );
-      if (range !== undefined && !range.isEmpty) ranges.add(range, tag);
     }
   }
 }

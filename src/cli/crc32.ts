@@ -1,0 +1,37 @@
+/** `directboot crc32`: the CRC-32 of files. */
+import { ChunkBuf } from "../importers/chunk-buf.js";
+import { crc32, kernels } from "../kernels/kernels.js";
+import { FileSource } from "../sources/file.js";
+import { parseArguments, UsageError } from "./options.js";
+import { progressBar } from "./progress.js";
+
+const PIECE_BYTES = 1 << 20;
+
+export function crc32Command(argv: readonly string[]): number {
+  const args = parseArguments(argv, { json: { type: "boolean" } });
+  if (args.positionals.length === 0) throw new UsageError("crc32 takes at least one FILE");
+  const piece = new ChunkBuf(PIECE_BYTES).bytes;
+  const results = args.positionals.map((path) => {
+    const file = new FileSource(path);
+    const bar = progressBar(path);
+    try {
+      let crc = 0;
+      for (let offset = 0; offset < file.byteLength; offset += PIECE_BYTES) {
+        const bytes = piece.subarray(0, Math.min(PIECE_BYTES, file.byteLength - offset));
+        file.readSync(bytes, offset);
+        crc = crc32(bytes, crc);
+        bar.update(offset + bytes.byteLength, file.byteLength);
+      }
+      return { file: path, byteLength: file.byteLength, crc32: crc.toString(16).padStart(8, "0") };
+    } finally {
+      bar.done();
+      file.close();
+    }
+  });
+  if (args.flag("json")) {
+    process.stdout.write(`${JSON.stringify({ kernels: kernels.implementation, files: results }, null, 2)}\n`);
+  } else {
+    for (const { file, crc32: crc } of results) process.stdout.write(`${crc}  ${file}\n`);
+  }
+  return 0;
+}

@@ -1,0 +1,154 @@
+/** `directboot export`: pages and registers as files that any other VMM can consume. */
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import { hex } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { registerToJSON } from "../linux/load-linux.js";
+import { formatBytes, formatMilliseconds } from "./format.js";
+import { formatLoaded, type LoadedGuest, linuxOptions, loadGuest } from "./load.js";
+import { LOAD_OPTIONS, outputError, parseArguments, UsageError } from "./options.js";
+import { progressBar } from "./progress.js";
+
+const MEMORY_FILE = "memory.bin";
+const MANIFEST_FILE = "manifest.json";
+const WRITE_BYTES = 8 << 20;
+
+/** A region's bytes as host views, without the zeros at its end. */
+export function* regionViews(
+  guest: LoadedGuest,
+  region: LoadedGuest["regions"][number],
+): Generator<Uint8Array> {
+  const parts = guest.memory.parts(region.range.start, region.dataLength);
+  while (parts.length > 0) {
+    const last = parts[parts.length - 1] ?? new Uint8Array(0);
+    let length = last.byteLength;
+    while (length > 0 && last[length - 1] === 0) length--;
+    if (length === 0) {
+      parts.pop();
+      continue;
+    }
+    parts[parts.length - 1] = last.subarray(0, length);
+    break;
+  }
+  yield* parts;
+}
+
+/** Writes all of `bytes`, in pieces. */
+export function writeAll(
+  descriptor: number,
+  bytes: Uint8Array,
+  onWritten: (byteLength: number) => void,
+): void {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const written = writeSync(descriptor, bytes, done, Math.min(WRITE_BYTES, bytes.byteLength - done));
+    done += written;
+    onWritten(written);
+  }
+}
+
+/** Writes manifest.json and memory.bin to an empty or new folder. */
+function writeExport(guest: LoadedGuest, folder: string): number {
+  const total = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
+  const bar = progressBar("writing");
+  let offset = 0;
+  const descriptor = openSync(join(folder, MEMORY_FILE), "wx");
+  try {
+    const regions = guest.regions.map((region) => {
+      const start = offset;
+      for (const view of regionViews(guest, region)) {
+        writeAll(descriptor, view, (written) => {
+          offset += written;
+          bar.update(offset, total);
+        });
+      }
+      return {
+        gpa: hex(region.range.start),
+        length: hex(region.range.length),
+        file: MEMORY_FILE,
+        offset: hex(start),
+        fileLength: hex(offset - start),
+        tag: region.tag,
+        acceptance: region.acceptance,
+      };
+    });
+    const { plan, registers } = guest;
+    const manifest = {
+      version: 1,
+      arch: plan.architecture,
+      entryMode: plan.entryMode,
+      ram: plan.layout.ram.map(({ range }) => range.toJSON()),
+      regions,
+      registers: Object.fromEntries(registers.map((register) => [register.name, registerToJSON(register)])),
+      info: plan.info,
+    };
+    writeFileSync(join(folder, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`, { flag: "wx" });
+    return offset;
+  } finally {
+    closeSync(descriptor);
+    bar.done();
+  }
+}
+
+/** Writes into a temporary folder beside `out`, then renames: `out` is whole or not there. */
+function exportTo(guest: LoadedGuest, out: string): number {
+  const target = resolve(out);
+  const partial = `${target}.partial-${process.pid}`;
+  const remove = (): void => rmSync(partial, { recursive: true, force: true });
+  process.once("exit", remove);
+  try {
+    const isFolder = existsSync(target);
+    if (isFolder && !statSync(target).isDirectory()) {
+      throw new DirectBootError("OUTPUT_FAILED", `${out} exists and is no folder`);
+    }
+    mkdirSync(partial, { recursive: true });
+    const written = writeExport(guest, partial);
+    if (isFolder) {
+      // The manifest names the bytes: it comes last.
+      for (const file of [MEMORY_FILE, MANIFEST_FILE]) renameSync(join(partial, file), join(target, file));
+    } else {
+      renameSync(partial, target);
+    }
+    return written;
+  } catch (cause) {
+    throw cause instanceof DirectBootError ? cause : outputError(out, cause);
+  } finally {
+    remove();
+    process.removeListener("exit", remove);
+  }
+}
+
+export function exportCommand(argv: readonly string[]): number {
+  const args = parseArguments(argv, { ...LOAD_OPTIONS, out: { type: "string" } });
+  const out = args.text("out");
+  if (out === undefined || out === "") throw new UsageError("export needs --out DIR");
+  const guest = loadGuest(linuxOptions(args));
+  const start = performance.now();
+  const written = exportTo(guest, out);
+  const milliseconds = performance.now() - start;
+  if (args.flag("json")) {
+    const json = {
+      out,
+      bytes: written,
+      planMilliseconds: guest.planMilliseconds,
+      loadMilliseconds: guest.loadMilliseconds,
+      writeMilliseconds: milliseconds,
+      info: guest.plan.info,
+    };
+    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+  } else {
+    process.stdout.write(
+      `${formatLoaded(guest)}\nwrote ${formatBytes(written)} to ${join(out, MEMORY_FILE)} and ${MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
+    );
+  }
+  return 0;
+}

@@ -1,0 +1,71 @@
+/** How the commands show things to people. */
+import { hex } from "../base/address.js";
+import type { ImportedRegion } from "../importers/guest-memory-importer.js";
+import type { X86Register } from "../importers/importer.js";
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** Bytes in the largest unit that keeps them at 1 or more. */
+export function formatBytes(byteLength: number | bigint): string {
+  let value = Number(byteLength);
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** Milliseconds with as many digits as mean anything. */
+export function formatMilliseconds(milliseconds: number): string {
+  return milliseconds < 10 ? `${milliseconds.toFixed(2)} ms` : `${milliseconds.toFixed(1)} ms`;
+}
+
+/** Rows with aligned columns; the last column is not padded. */
+export function formatTable(rows: readonly (readonly string[])[], indent = "  "): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  }
+  return rows
+    .map((row) =>
+      (
+        indent +
+        row
+          .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+          .join("  ")
+      ).trimEnd(),
+    )
+    .join("\n");
+}
+
+/** An address with as many digits as the addresses below 4 GiB have. */
+export function formatAddress(address: bigint): string {
+  return `0x${address.toString(16).padStart(8, "0")}`;
+}
+
+/** The regions, lowest first: from, to, size, tag. */
+export function formatRegions(regions: readonly Pick<ImportedRegion, "range" | "tag">[]): string {
+  const sorted = [...regions].sort((a, b) => (a.range.start < b.range.start ? -1 : 1));
+  return formatTable(
+    sorted.map(({ range, tag }) => [
+      `${formatAddress(range.start)}-${formatAddress(range.end)}`,
+      formatBytes(range.length),
+      tag,
+    ]),
+  );
+}
+
+/** The registers: name and value. */
+export function formatRegisters(registers: readonly X86Register[]): string {
+  return formatTable(
+    registers.map(({ name, value }) => [
+      name,
+      typeof value === "bigint"
+        ? hex(value)
+        : Object.entries(value)
+            .map(([field, number]: [string, number | bigint]) => `${field} ${hex(number)}`)
+            .join(", "),
+    ]),
+  );
+}

@@ -1,0 +1,101 @@
+/** What `plan`, `export` and `boot` share: their arguments made a plan, and the plan made a guest. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
+import type { X86Register } from "../importers/importer.js";
+import { type LinuxOptions, type LinuxPlan, planLinuxSync } from "../linux/load-linux.js";
+import { GuestMemory } from "../memory/guest-memory.js";
+import { applyPlanSync } from "../plan/apply.js";
+import { formatAddress, formatBytes, formatMilliseconds, formatRegions, formatTable } from "./format.js";
+import { type Arguments, parseAddress, parseSize, UsageError } from "./options.js";
+import { progressBar } from "./progress.js";
+
+const DEFAULT_MEMORY = "256M";
+
+/** What the embedded guest is given to read back, where the caller says nothing else. */
+const DEFAULT_COMMAND_LINE = "console=ttyS0 directboot=default";
+
+/** The kernel that comes with the package: guests/x86_64.elf. */
+export function embeddedKernel(): string {
+  // Seen from dist/cli.js, where this runs, and from build/src/cli/, where tests import it.
+  const found = ["../guests/x86_64.elf", "../../../guests/x86_64.elf"]
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(path));
+  if (found === undefined) throw new Error("the embedded kernel guests/x86_64.elf is missing");
+  return found;
+}
+
+/** The options that the arguments spell. Without KERNEL, the embedded guest. */
+export function linuxOptions(args: Arguments): LinuxOptions {
+  if (args.positionals.length > 1) {
+    throw new UsageError(`one KERNEL is expected, got ${args.positionals.join(" ")}`);
+  }
+  const [kernel] = args.positionals;
+  const initrdAddress = args.text("initrd-address");
+  if (initrdAddress !== undefined && args.text("initrd") === undefined) {
+    throw new UsageError("--initrd-address goes with --initrd");
+  }
+  return {
+    kernel: kernel ?? embeddedKernel(),
+    initrd: args.text("initrd"),
+    initrdAddress: initrdAddress === undefined ? undefined : parseAddress(initrdAddress, "initrd-address"),
+    commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : ""),
+    memory: parseSize(args.text("memory") ?? DEFAULT_MEMORY, "memory"),
+  };
+}
+
+/** A guest that was loaded, and how long it took. */
+export interface LoadedGuest {
+  readonly plan: LinuxPlan;
+  readonly memory: GuestMemory;
+  readonly registers: readonly X86Register[];
+  readonly regions: readonly ImportedRegion[];
+  readonly planMilliseconds: number;
+  readonly loadMilliseconds: number;
+}
+
+/** Plans and loads, with a progress bar where it takes long. */
+export function loadGuest(options: LinuxOptions): LoadedGuest {
+  const start = performance.now();
+  const plan = planLinuxSync(options);
+  try {
+    const planned = performance.now();
+    const memory = GuestMemory.create(plan.layout);
+    const importer = new GuestMemoryImporter<X86Register>(memory);
+    const bar = progressBar("loading");
+    try {
+      applyPlanSync(plan, importer, { onProgress: ({ loaded, total }) => bar.update(loaded, total) });
+    } finally {
+      bar.done();
+    }
+    return {
+      plan,
+      memory,
+      registers: importer.registerList,
+      regions: importer.regions,
+      planMilliseconds: planned - start,
+      loadMilliseconds: performance.now() - planned,
+    };
+  } finally {
+    plan.close();
+  }
+}
+
+/** Where everything went and how long it took, in words. */
+export function formatLoaded(guest: LoadedGuest): string {
+  const { kernel, initrd } = guest.plan.info;
+  const bytes = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
+  const rows = [
+    [
+      "kernel",
+      formatAddress(kernel.gpa),
+      `${formatBytes(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
+    ],
+  ];
+  if (initrd !== undefined) rows.push(["initrd", formatAddress(initrd.gpa), formatBytes(initrd.size)]);
+  return [
+    `loaded ${formatBytes(bytes)} in ${formatMilliseconds(guest.loadMilliseconds)} (planned in ${formatMilliseconds(guest.planMilliseconds)})`,
+    formatTable(rows),
+    formatRegions(guest.regions),
+  ].join("\n");
+}

@@ -1,0 +1,34 @@
+/** `directboot plan`: what a load would do. */
+import { planLinuxSync } from "../linux/load-linux.js";
+import { formatAddress, formatBytes, formatRegions, formatRegisters, formatTable } from "./format.js";
+import { linuxOptions } from "./load.js";
+import { LOAD_OPTIONS, parseArguments } from "./options.js";
+
+export function planCommand(argv: readonly string[]): number {
+  const args = parseArguments(argv, LOAD_OPTIONS);
+  const plan = planLinuxSync(linuxOptions(args));
+  plan.close();
+  if (args.flag("json")) {
+    process.stdout.write(`${JSON.stringify(plan, null, 2)}\n`);
+    return 0;
+  }
+  const { kernel, initrd } = plan.info;
+  const rows = [
+    ["entry mode", plan.entryMode],
+    [
+      "kernel",
+      `${formatAddress(kernel.gpa)}, ${formatBytes(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
+    ],
+    ["initrd", initrd === undefined ? "none" : `${formatAddress(initrd.gpa)}, ${formatBytes(initrd.size)}`],
+    ["RAM", plan.layout.toString()],
+  ];
+  const text = [
+    formatTable(rows, ""),
+    "pages",
+    formatRegions(plan.pages),
+    "registers",
+    formatRegisters(plan.registers),
+  ];
+  process.stdout.write(`${text.join("\n")}\n`);
+  return 0;
+}

@@ -1,0 +1,82 @@
+// npm test [-- SUITE …]: on a fresh clone, installs what the tests need, builds, and runs every suite. A skipped test
+// is a failure: what a test needs is installed, or named.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { build, ensurePackages, ensureTools, say } from "./setup.mjs";
+
+ensurePackages();
+ensureTools({
+  cc: "gcc",
+  "/usr/include/stdio.h": "libc6-dev",
+  "/usr/include/linux/types.h": "linux-libc-dev",
+  as: "binutils",
+  "aarch64-linux-gnu-as": "binutils-aarch64-linux-gnu",
+  dtc: "device-tree-compiler",
+  lz4: "lz4",
+  xz: "xz-utils",
+  "qemu-system-x86_64": "qemu-system-x86",
+  "qemu-system-aarch64": "qemu-system-arm",
+});
+build();
+
+function testFiles(folder) {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".test.js"))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+const all = testFiles("build/test");
+const isBoot = (file) => file.startsWith(join("build", "test", "boot"));
+const twins = ["--import", "./build/test/support/use-twins.js"];
+const suites = {
+  // The same tests over both implementations of the kernels.
+  wasm: { files: all.filter((file) => !isBoot(file)), flags: [], jobs: 2 },
+  twins: { files: all.filter((file) => !isBoot(file)), flags: twins, jobs: 2 },
+  // Each of them boots a machine under software emulation: two at a time.
+  boot: { files: all.filter(isBoot), flags: [], jobs: 2 },
+};
+
+const asked = process.argv.slice(2);
+const names = asked.length > 0 ? asked : Object.keys(suites);
+mkdirSync("build/results", { recursive: true });
+const table = [];
+for (const name of names) {
+  const suite = suites[name];
+  if (suite === undefined) {
+    say(`there is no suite ${name}; the suites are ${Object.keys(suites).join(", ")}`);
+    process.exit(2);
+  }
+  say(`suite ${name}: ${suite.files.length} files`);
+  const results = `build/results/${name}.tap`;
+  const start = performance.now();
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      ...suite.flags,
+      "--test",
+      `--test-concurrency=${suite.jobs}`,
+      "--test-reporter=spec",
+      "--test-reporter-destination=stdout",
+      "--test-reporter=tap",
+      `--test-reporter-destination=${results}`,
+      ...suite.files,
+    ],
+    { stdio: ["ignore", "inherit", "inherit"] },
+  );
+  const tap = readFileSync(results, "utf8");
+  const count = (what) => Number(new RegExp(`^# ${what} (\\d+)$`, "m").exec(tap)?.[1] ?? Number.NaN);
+  const row = { name, pass: count("pass"), fail: count("fail"), skipped: count("skipped") + count("todo") };
+  const seconds = (performance.now() - start) / 1000;
+  table.push({ ...row, seconds, ok: status === 0 && row.fail === 0 && row.skipped === 0 && row.pass > 0 });
+}
+
+process.stdout.write("\nsuite      passed  failed  skipped  seconds\n");
+for (const { name, pass, fail, skipped, seconds } of table) {
+  const cells = [pass, fail, skipped].map((value) => String(value).padStart(7));
+  process.stdout.write(`${name.padEnd(10)}${cells.join(" ")}  ${seconds.toFixed(1).padStart(7)}\n`);
+}
+const sum = (key) => table.reduce((total, row) => total + row[key], 0);
+process.stdout.write(`${sum("pass")} passed, ${sum("fail")} failed, ${sum("skipped")} skipped\n`);
+process.exitCode = table.every((row) => row.ok) ? 0 : 1;

@@ -1,0 +1,256 @@
+/** The command `directboot` as a user runs it: exit statuses, one-line errors, nothing written when it fails. */
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { crc32 as zlibCrc32 } from "node:zlib";
+import { directboot, runProgram } from "../support/command.js";
+import { CLI, inRoot, X86_64_GUEST } from "../support/paths.js";
+
+const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const file = (name: string, content: string | Uint8Array): string => {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+};
+
+const guest = readFileSync(X86_64_GUEST);
+const missing = join(folder, "missing");
+const empty = file("empty", "");
+const text = file(
+  "text",
+  "This is not a kernel, but a long enough text to have a header's length in bytes.\n",
+);
+const truncated = file("truncated.elf", guest.subarray(0, 5000));
+const initrd = file("initrd", new Uint8Array(10000).fill(1));
+
+describe("a bad input gives one line with code, value, limit and cure, exit status 1, and nothing written", () => {
+  for (const [name, args, code, said] of [
+    ["a missing file", [missing], "SOURCE_NOT_FOUND", /missing can't be opened \(ENOENT\); check the path/],
+    [
+      "an empty file",
+      [empty],
+      "ELF_READ_FILE_HEADER",
+      /an empty file of 0 bytes, an ELF header has 64; give an/,
+    ],
+    ["a text file", [text], "ELF_INVALID_FILE_HEADER", /is a text file; give an uncompressed 64-bit ELF/],
+    ["a truncated ELF", [truncated], "REGION_READ", /0x1000 to 0x1f[0-9a-f]{2} .* it has 0x1388; check that/],
+    ["a folder", [folder], "SOURCE_NOT_FOUND", /not a regular file/],
+    [
+      "RAM too small for the kernel",
+      [X86_64_GUEST, "--memory", "16M"],
+      "GUEST_MEMORY_NOT_RAM",
+      /linux-kernel at 0x1000000-0x[0-9a-f]+ does not lie in RAM \(0x0-0x1000000\); give the guest more RAM/,
+    ],
+    [
+      "an initrd that runs into the page tables",
+      [X86_64_GUEST, "--initrd", initrd, "--initrd-address", "0x3000"],
+      "IMPORT_OVERLAP",
+      /linux-pagetables at 0x4000-0xa000 overlaps linux-initrd at 0x3000-0x6000; place one/,
+    ],
+    [
+      "an initrd over the kernel",
+      [X86_64_GUEST, "--initrd", initrd, "--initrd-address", "0x1000000"],
+      "IMPORT_OVERLAP",
+      /linux-initrd at 0x1000000-0x1003000 overlaps linux-kernel at/,
+    ],
+    [
+      "an unaligned initrd",
+      [X86_64_GUEST, "--initrd", initrd, "--initrd-address", "0x2000001"],
+      "UNALIGNED_ADDRESS",
+      /0x2000001 is not a multiple of 0x1000/,
+    ],
+    [
+      "an empty initrd",
+      [X86_64_GUEST, "--initrd", empty],
+      "SOURCE_EMPTY",
+      /has 0 bytes; leave the initrd out/,
+    ],
+    [
+      "RAM of no whole pages",
+      [X86_64_GUEST, "--memory", "4097"],
+      "LAYOUT_BAD_SIZE",
+      /0x1001 is not a positive/,
+    ],
+    [
+      "RAM beyond the address space",
+      [X86_64_GUEST, "--memory", "99999999T"],
+      "ADDRESS_OUT_OF_RANGE",
+      /memory is/,
+    ],
+  ] as const) {
+    for (const command of ["plan", "boot", "export"]) {
+      test(`${command}: ${name}`, async () => {
+        const out = join(folder, "out");
+        const rest = command === "export" ? ["--out", out] : [];
+        const temporary = mkdtempSync(join(folder, "tmp-"));
+        const { status, stdout, stderr } = await directboot([command, ...args, ...rest], {
+          env: { ...process.env, TMPDIR: temporary },
+        });
+        assert.equal(status, 1);
+        assert.equal(stdout, "");
+        assert.match(stderr, /^directboot: [^\n]+\n$/, "one line");
+        assert.ok(stderr.startsWith(`directboot: ${code}: `), stderr);
+        assert.match(stderr, said);
+        assert.ok(!existsSync(out));
+        assert.deepEqual(
+          readdirSync(folder).filter((entry) => entry.startsWith("out")),
+          [],
+        );
+        assert.deepEqual(readdirSync(temporary), []);
+      });
+    }
+  }
+
+  test("a file in place of export's folder", async () => {
+    const { status, stderr } = await directboot(["export", X86_64_GUEST, "--out", text]);
+    assert.equal(status, 1);
+    assert.match(stderr, /^directboot: OUTPUT_FAILED: .*exists and is no folder/);
+    assert.match(readFileSync(text, "utf8"), /^This is not a kernel/);
+  });
+
+  test("boot without QEMU names the package to install", async () => {
+    const { status, stderr } = await directboot(["boot", X86_64_GUEST], { env: { PATH: folder } });
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /TOOL_MISSING: qemu-system-x86_64 is not installed; install the package qemu-system-x86 /,
+    );
+  });
+
+  test("boot ends a guest that runs longer than --timeout, and says so", async () => {
+    // A program that ignores its arguments and waits, in QEMU's place.
+    const sleeper = file("sleeper.sh", "#!/bin/sh\nexec sleep 100\n");
+    await runProgram("chmod", ["+x", sleeper]);
+    const { status, stderr } = await directboot(["boot", "--qemu", sleeper, "--timeout", "0.3"]);
+    assert.equal(status, 1);
+    assert.match(stderr, /TOOL_FAILED: the guest still ran after 0.3 s/);
+  });
+
+  test("boot reports QEMU's own failure", async () => {
+    const { status, stderr } = await directboot(["boot", "--cpu", "no-such-cpu", "--timeout", "60"]);
+    assert.equal(status, 1);
+    assert.match(stderr, /TOOL_FAILED: qemu-system-x86_64 ended with status 1/);
+  });
+});
+
+describe("bad usage gives exit status 2", () => {
+  for (const args of [
+    [],
+    ["frobnicate"],
+    ["plan", "--frobnicate"],
+    ["plan", "a", "b"],
+    ["plan", "--memory", "12Q"],
+    ["plan", "--memory", ""],
+    ["plan", "--initrd-address", "0x1000"],
+    ["plan", X86_64_GUEST, "--initrd", initrd, "--initrd-address", "here"],
+    ["export", X86_64_GUEST],
+    ["boot", "--machine", "toaster"],
+    ["boot", "--timeout", "soon"],
+    ["crc32"],
+    ["inspect", "a", "b"],
+  ]) {
+    test(`directboot ${args.join(" ")}`, async () => {
+      const { status, stdout, stderr } = await directboot(args);
+      assert.equal(status, 2, stderr);
+      assert.equal(stdout, "");
+      assert.notEqual(stderr, "");
+    });
+  }
+});
+
+describe("directboot", () => {
+  test("--version prints the package's version", async () => {
+    const { stdout } = await directboot(["--version"]);
+    assert.equal(stdout.trim(), JSON.parse(readFileSync(inRoot("package.json"), "utf8")).version);
+  });
+
+  test("--help names every command", async () => {
+    const { status, stdout } = await directboot(["--help"]);
+    assert.equal(status, 0);
+    for (const command of ["inspect", "plan", "export", "boot", "crc32"]) assert.ok(stdout.includes(command));
+  });
+
+  test("runs as an executable file", async () => {
+    const { status, stdout } = await runProgram(CLI, ["--version"]);
+    assert.equal(status, 0);
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
+  test("crc32 prints what zlib computes, for several files", async () => {
+    const { status, stdout } = await directboot(["crc32", X86_64_GUEST, empty]);
+    assert.equal(status, 0);
+    const hex = (bytes: Uint8Array): string => zlibCrc32(bytes).toString(16).padStart(8, "0");
+    assert.equal(stdout, `${hex(guest)}  ${X86_64_GUEST}\n00000000  ${empty}\n`);
+  });
+
+  test("crc32 --json names the kernels that ran", async () => {
+    const { stdout } = await directboot(["crc32", "--json", X86_64_GUEST]);
+    const result = JSON.parse(stdout);
+    assert.equal(result.kernels, "wasm");
+    assert.equal(Number(`0x${result.files[0].crc32}`), zlibCrc32(guest));
+  });
+
+  test("inspect shows what readelf shows", async () => {
+    const { stdout } = await directboot(["inspect", "--json", X86_64_GUEST]);
+    const { format, header } = JSON.parse(stdout);
+    assert.equal(format, "elf64");
+    const { stdout: readelf } = await runProgram("readelf", ["-hW", X86_64_GUEST]);
+    assert.match(readelf, new RegExp(`Entry point address: +${header.entry}\\b`));
+    assert.match(readelf, new RegExp(`Number of program headers: +${header.programHeaders.length}\\b`));
+  });
+
+  test("inspect names a file that it can't load", async () => {
+    const { status, stdout } = await directboot(["inspect", text]);
+    assert.equal(status, 0);
+    assert.match(stdout, /a text file/);
+  });
+
+  test("plan --json is the plan as data, in hex strings", async () => {
+    const { stdout } = await directboot(["plan", "--json", X86_64_GUEST, "--initrd", initrd]);
+    const plan = JSON.parse(stdout);
+    assert.deepEqual([plan.architecture, plan.entryMode], ["x86_64", "long64"]);
+    assert.equal(plan.info.initrd.size, "0x2710");
+    assert.ok(plan.steps.some((step: { tag?: string }) => step.tag === "linux-zeropage"));
+    assert.ok(
+      plan.steps.some(
+        (step: { name?: string; value?: unknown }) => step.name === "cr4" && step.value === "0x20",
+      ),
+    );
+  });
+
+  test("export replaces an earlier export in the same folder, and leaves other files there", async () => {
+    const out = join(folder, "again");
+    mkdirSync(out);
+    writeFileSync(join(out, "notes.txt"), "mine");
+    assert.equal((await directboot(["export", "--out", out, "--append", "one"])).status, 0);
+    const first = readFileSync(join(out, "memory.bin"));
+    assert.equal((await directboot(["export", "--out", out, "--append", "two"])).status, 0);
+    assert.notDeepEqual(readFileSync(join(out, "memory.bin")), first);
+    assert.deepEqual(readdirSync(out).sort(), ["manifest.json", "memory.bin", "notes.txt"]);
+  });
+
+  test("shows a progress bar on a terminal, and wipes it", async () => {
+    const large = join(folder, "large");
+    // Sparse: reads as zeros, and long enough for the bar to appear.
+    await runProgram("truncate", ["-s", "1500M", large]);
+    const { stdout } = await runProgram("script", [
+      "-qec",
+      `'${process.execPath}' '${CLI}' crc32 '${large}'`,
+      "/dev/null",
+    ]);
+    assert.match(stdout, /█+░* \d+ % of 1\.5 GiB/);
+    const wipe = `\r${String.fromCharCode(27)}[K`;
+    assert.match(stdout.slice(stdout.lastIndexOf(wipe) + wipe.length), /^[0-9a-f]{8} {2}/);
+  });
+});

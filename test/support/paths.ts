@@ -1,0 +1,16 @@
+import { fileURLToPath } from "node:url";
+
+/** The repository, seen from build/test/support/. */
+export const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+/** A file of the repository. */
+export function inRoot(path: string): string {
+  return `${ROOT}${path}`;
+}
+
+/** The built command. */
+export const CLI = inRoot("dist/cli.js");
+/** The embedded x86-64 guest. */
+export const X86_64_GUEST = inRoot("guests/x86_64.elf");
+/** The embedded arm64 guest. */
+export const AARCH64_GUEST = inRoot("guests/aarch64.img");

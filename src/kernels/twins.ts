@@ -9,6 +9,8 @@ import type { IdentityMap } from "./identity-map.js";
 // Page table entry bits: Intel SDM, volume 3A, section 4.5.
 const LINK = 0x23; // present, read/write, accessed
 const LARGE_LEAF = 0xe3; // the same, dirty, large page
+const TABLE_BYTES = 4096;
+const ENTRIES_PER_TABLE = 512;
 const WORDS_PER_TABLE = 1024;
 const LARGE_PAGE_BYTES = 0x20_0000;
 const TWO_TO_32 = 0x1_0000_0000;
@@ -20,31 +22,52 @@ export function crc32Twin(bytes: Uint8Array, seed: number): number {
 
 /** Writes the tables of `map` into `target`, whose length is that of the tables. */
 export function identityMapTwin(target: Uint8Array, map: IdentityMap): void {
-  // Page table entries are little-endian 64-bit; two 32-bit halves avoid bigint.
-  const view = new DataView(target.buffer, target.byteOffset, target.byteLength);
-  const encryptionLow = map.encryption % TWO_TO_32;
-  const encryptionHigh = Math.floor(map.encryption / TWO_TO_32);
-  const entry = (index: number, address: number, bits: number): void => {
-    view.setUint32(index * 8, ((address % TWO_TO_32) | bits | encryptionLow) >>> 0, true);
-    view.setUint32(index * 8 + 4, (Math.floor(address / TWO_TO_32) | encryptionHigh) >>> 0, true);
+  // Entries are little-endian 64-bit, as every host of a JavaScript engine is; two 32-bit halves avoid bigint. A
+  // view of 32-bit words must be aligned: elsewhere the tables are made beside and copied.
+  const isAligned = target.byteOffset % 4 === 0;
+  const words = isAligned
+    ? new Uint32Array(target.buffer, target.byteOffset, target.byteLength / 4)
+    : new Uint32Array(target.byteLength / 4);
+  const encryptionLow = map.encryption % TWO_TO_32 | 0;
+  const encryptionHigh = (map.encryption / TWO_TO_32) | 0;
+  const link = (index: number, address: number): void => {
+    words[index * 2] = address % TWO_TO_32 | LINK | encryptionLow;
+    words[index * 2 + 1] = (address / TWO_TO_32) | encryptionHigh;
   };
 
-  target.fill(0);
-  let index = 0;
-  let next = map.tableAddress + 4096;
+  let table = 0;
+  let next = map.tableAddress + TABLE_BYTES;
+  words.fill(0, 0, map.addressBias === 0 ? 2 * WORDS_PER_TABLE : WORDS_PER_TABLE);
   if (map.addressBias === 0) {
-    entry(0, next, LINK);
-    if (map.linkIndex >= 0) entry(map.linkIndex, map.linkTarget, LINK);
-    index += WORDS_PER_TABLE / 2;
-    next += 4096;
+    link(0, next);
+    if (map.linkIndex >= 0) link(map.linkIndex, map.linkTarget);
+    table += ENTRIES_PER_TABLE;
+    next += TABLE_BYTES;
   }
   for (let i = 0; i < map.gibibytes; i++) {
-    entry(index + i, next, LINK);
-    next += 4096;
+    link(table + i, next);
+    next += TABLE_BYTES;
   }
-  index += WORDS_PER_TABLE / 2;
-  const leaves = map.gibibytes * 512;
-  for (let i = 0; i < leaves; i++) entry(index + i, map.addressBias + i * LARGE_PAGE_BYTES, LARGE_LEAF);
+  let word = (table + ENTRIES_PER_TABLE) * 2;
+  let address = map.addressBias;
+  for (let gibibyte = 0; gibibyte < map.gibibytes; gibibyte++) {
+    // The low half does not carry within 1 GiB unless the bias moves it: 512 leaves in at most two runs.
+    for (let leaf = 0; leaf < ENTRIES_PER_TABLE; ) {
+      const low = address % TWO_TO_32;
+      const high = (address / TWO_TO_32) | encryptionHigh;
+      const run = Math.min(ENTRIES_PER_TABLE - leaf, (TWO_TO_32 - low) / LARGE_PAGE_BYTES);
+      let entry = low | LARGE_LEAF | encryptionLow;
+      for (let i = 0; i < run; i++) {
+        words[word] = entry;
+        words[word + 1] = high;
+        word += 2;
+        entry = (entry + LARGE_PAGE_BYTES) | 0;
+      }
+      address += run * LARGE_PAGE_BYTES;
+      leaf += run;
+    }
+  }
+  if (!isAligned) target.set(new Uint8Array(words.buffer));
 }
 
 /** The kernels over any buffer, in JavaScript. */

@@ -28,10 +28,10 @@ export function identityMapTwin(target: Uint8Array, map: IdentityMap): void {
   const words = isAligned
     ? new Uint32Array(target.buffer, target.byteOffset, target.byteLength / 4)
     : new Uint32Array(target.byteLength / 4);
-  const encryptionLow = map.encryption % TWO_TO_32 | 0;
+  const encryptionLow = (map.encryption % TWO_TO_32) | 0;
   const encryptionHigh = (map.encryption / TWO_TO_32) | 0;
   const link = (index: number, address: number): void => {
-    words[index * 2] = address % TWO_TO_32 | LINK | encryptionLow;
+    words[index * 2] = (address % TWO_TO_32) | LINK | encryptionLow;
     words[index * 2 + 1] = (address / TWO_TO_32) | encryptionHigh;
   };
 

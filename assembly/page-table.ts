@@ -48,20 +48,46 @@ export function identityMap(
   }
   table += TABLE_BYTES;
 
-  const end = table + (<usize>gibibytes) * TABLE_BYTES;
-  const first = <u64>addressBias | LARGE_LEAF | mask;
-  let entries = i64x2.replace_lane(i64x2.splat(first), 1, first + LARGE_PAGE_BYTES);
-  const two = i64x2.splat(2 * LARGE_PAGE_BYTES);
-  const four = i64x2.splat(4 * LARGE_PAGE_BYTES);
-  const six = i64x2.splat(6 * LARGE_PAGE_BYTES);
-  const eight = i64x2.splat(8 * LARGE_PAGE_BYTES);
-  // 64 bytes, one cache line, a turn.
-  while (table < end) {
-    v128.store(table, entries);
-    v128.store(table, i64x2.add(entries, two), 16);
-    v128.store(table, i64x2.add(entries, four), 32);
-    v128.store(table, i64x2.add(entries, six), 48);
-    entries = i64x2.add(entries, eight);
-    table += 64;
+  run(table, (<usize>gibibytes) * ENTRIES_PER_TABLE, <u64>addressBias | LARGE_LEAF | mask, LARGE_PAGE_BYTES);
+}
+
+/**
+ * Writes `count` entries at `pointer`: `address | bits | encryption`, the address growing by `step`. The caller
+ * sees to it that no address reaches the bits that are or-ed in.
+ */
+export function entries(
+  pointer: usize,
+  count: i32,
+  address: f64,
+  step: f64,
+  bits: i32,
+  encryption: f64,
+): void {
+  run(pointer, <usize>count, <u64>address | <u64>bits | <u64>encryption, <u64>step);
+}
+
+// @ts-ignore: decorator
+@inline
+function run(pointer: usize, count: usize, first: u64, step: u64): void {
+  let pair = i64x2.replace_lane(i64x2.splat(first), 1, first + step);
+  const two = i64x2.splat(2 * step);
+  const four = i64x2.splat(4 * step);
+  const six = i64x2.splat(6 * step);
+  const eight = i64x2.splat(8 * step);
+  const end = pointer + (count << 3);
+  // 64 bytes, one cache line, a turn. Compared by distance: at 4 GiB the end wraps to 0.
+  while (end - pointer >= 64) {
+    v128.store(pointer, pair);
+    v128.store(pointer, i64x2.add(pair, two), 16);
+    v128.store(pointer, i64x2.add(pair, four), 32);
+    v128.store(pointer, i64x2.add(pair, six), 48);
+    pair = i64x2.add(pair, eight);
+    pointer += 64;
+  }
+  let entry = i64x2.extract_lane(pair, 0);
+  while (end != pointer) {
+    store<u64>(pointer, entry);
+    entry += step;
+    pointer += 8;
   }
 }

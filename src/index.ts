@@ -86,5 +86,13 @@ export {
   type ZeroPageConfig,
 } from "./x86/linux.js";
 export { computeVariableMtrrs, mtrrMask } from "./x86/mtrr.js";
-export { buildPageTables64, type IdentityMapSize, type PageTableOptions } from "./x86/page-table.js";
+export {
+  buildPageTables64,
+  type IdentityMapSize,
+  type LargestPage,
+  type MappedRange,
+  PageTableBuilder,
+  type PageTableBuilderOptions,
+  type PageTableOptions,
+} from "./x86/page-table.js";
 export { buildZeroPage, type CommandLineConfig, type ZeroPageOptions } from "./x86/zero-page.js";

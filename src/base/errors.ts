@@ -208,15 +208,15 @@ export const ERROR_CODES = {
     "the list of NUMA sizes is empty",
     "give at least one NUMA node",
   ),
-  LAYOUT_BAD_MMIO_GAPS: code(
+  LAYOUT_BAD_MMIO_GAPS: reserved(
     "MemoryLayout::BadMmioGaps",
     "the MMIO gaps are empty, unsorted or overlap",
     "give non-empty gaps in ascending order, without overlaps",
   ),
   LAYOUT_BAD_MEMORY_RANGES: code(
     "MemoryLayout::BadMemoryRanges",
-    "the RAM ranges are missing, empty, unsorted, overlapping or over a gap",
-    "give non-empty RAM ranges in ascending order, outside the gaps",
+    "the RAM ranges or gaps are missing, empty, unsorted or overlapping, or RAM lies over a gap",
+    "give non-empty ranges and gaps in ascending order, without overlaps",
   ),
   LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM: code(
     "MemoryLayout::Vtl2RangeBeforeEndOfRam",

@@ -8,6 +8,18 @@ export interface BufferKernels {
   readonly implementation: KernelImplementation;
   /** Writes the tables of `map` at `offset`; the memory need not be zero before. */
   identityMap(offset: number, map: IdentityMap): void;
+  /**
+   * Writes `count` page table entries at `offset`: `address | bits | encryption`, the address growing by `step`. No
+   * address may reach the bits that are or-ed in.
+   */
+  entries(
+    offset: number,
+    count: number,
+    address: number,
+    step: number,
+    bits: number,
+    encryption: number,
+  ): void;
   /** Moves `length` bytes; the ranges may overlap. */
   copy(target: number, source: number, length: number): void;
   /** Sets `length` bytes to zero. */

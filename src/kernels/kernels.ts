@@ -75,6 +75,14 @@ export function kernelsOverBuffer(buffer: ArrayBufferLike): BufferKernels {
   };
 }
 
+/** The `byteLength` bytes that `write` puts at offset 0 of the kernels that it is handed. */
+export function generate(byteLength: number, write: (kernels: BufferKernels) => void): Uint8Array {
+  if (choose() === "wasm" && wasm !== undefined) return wasm.generate(byteLength, write);
+  const bytes = new Uint8Array(byteLength);
+  write(twinKernels(() => bytes.buffer));
+  return bytes;
+}
+
 function crc32Unchecked(bytes: Uint8Array, seed: number): number {
   if (bytes.length >= SMALL_BYTES && choose() === "wasm" && wasm !== undefined)
     return wasm.crc32(bytes, seed);

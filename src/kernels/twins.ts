@@ -48,43 +48,71 @@ export function identityMapTwin(target: Uint8Array, map: IdentityMap): void {
     link(table + i, next);
     next += TABLE_BYTES;
   }
-  let word = (table + ENTRIES_PER_TABLE) * 2;
-  let address = map.addressBias;
-  for (let gibibyte = 0; gibibyte < map.gibibytes; gibibyte++) {
-    // The low half does not carry within 1 GiB unless the bias moves it: 512 leaves in at most two runs.
-    for (let leaf = 0; leaf < ENTRIES_PER_TABLE; ) {
-      const low = address % TWO_TO_32;
-      const high = (address / TWO_TO_32) | encryptionHigh;
-      const run = Math.min(ENTRIES_PER_TABLE - leaf, (TWO_TO_32 - low) / LARGE_PAGE_BYTES);
-      let entry = low | LARGE_LEAF | encryptionLow;
-      for (let i = 0; i < run; i++) {
-        words[word] = entry;
-        words[word + 1] = high;
-        word += 2;
-        entry = (entry + LARGE_PAGE_BYTES) | 0;
-      }
-      address += run * LARGE_PAGE_BYTES;
-      leaf += run;
+  const leaves = words.subarray((table + ENTRIES_PER_TABLE) * 2);
+  fillEntries(leaves, map.addressBias, LARGE_PAGE_BYTES, LARGE_LEAF, map.encryption);
+  if (!isAligned) target.set(new Uint8Array(words.buffer));
+}
+
+/** Fills all of `words` with entries, two words each. */
+function fillEntries(
+  words: Uint32Array,
+  firstAddress: number,
+  step: number,
+  bits: number,
+  encryption: number,
+): void {
+  const encryptionLow = (encryption % TWO_TO_32) | 0;
+  const encryptionHigh = (encryption / TWO_TO_32) | 0;
+  let address = firstAddress;
+  for (let word = 0; word < words.length; ) {
+    // As far as the low half does not carry, the high half stays.
+    const low = address % TWO_TO_32;
+    const high = (address / TWO_TO_32) | encryptionHigh;
+    const run = Math.min((words.length - word) / 2, Math.ceil((TWO_TO_32 - low) / step));
+    let entry = low | bits | encryptionLow;
+    for (const end = word + run * 2; word < end; word += 2) {
+      words[word] = entry;
+      words[word + 1] = high;
+      entry = (entry + step) | 0;
     }
+    address += run * step;
   }
+}
+
+/** Writes entries over all of `target`; as the kernel of the same name. */
+export function entriesTwin(
+  target: Uint8Array,
+  address: number,
+  step: number,
+  bits: number,
+  encryption: number,
+): void {
+  const isAligned = target.byteOffset % 4 === 0;
+  const words = isAligned
+    ? new Uint32Array(target.buffer, target.byteOffset, target.byteLength / 4)
+    : new Uint32Array(target.byteLength / 4);
+  fillEntries(words, address, step, bits, encryption);
   if (!isAligned) target.set(new Uint8Array(words.buffer));
 }
 
 /** The kernels over any buffer, in JavaScript. */
 export function twinKernels(buffer: () => ArrayBufferLike): BufferKernels {
-  const bytes = (offset: number, length: number): Uint8Array => new Uint8Array(buffer(), offset, length);
+  const bytesAt = (offset: number, length: number): Uint8Array => new Uint8Array(buffer(), offset, length);
   return {
     implementation: "javascript",
     identityMap(offset, map) {
       const tables = (map.addressBias === 0 ? 2 : 1) + map.gibibytes;
-      identityMapTwin(bytes(offset, tables * 4096), map);
+      identityMapTwin(bytesAt(offset, tables * 4096), map);
+    },
+    entries(offset, count, address, step, bits, encryption) {
+      entriesTwin(bytesAt(offset, count * 8), address, step, bits, encryption);
     },
     copy: (target, source, length) => {
       new Uint8Array(buffer()).copyWithin(target, source, source + length);
     },
     zero: (offset, length) => {
-      bytes(offset, length).fill(0);
+      bytesAt(offset, length).fill(0);
     },
-    crc32: (offset, length, seed) => crc32Twin(bytes(offset, length), seed),
+    crc32: (offset, length, seed) => crc32Twin(bytesAt(offset, length), seed),
   };
 }

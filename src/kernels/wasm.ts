@@ -21,6 +21,14 @@ export interface KernelExports extends Record<string, unknown> {
     linkIndex: number,
     linkTarget: number,
   ): void;
+  entries(
+    pointer: number,
+    count: number,
+    address: number,
+    step: number,
+    bits: number,
+    encryption: number,
+  ): void;
   copy(target: number, source: number, length: number): void;
   zero(pointer: number, length: number): void;
 }
@@ -72,7 +80,7 @@ export function kernelModuleBytes(): Uint8Array<ArrayBuffer> {
 export class WasmKernels {
   readonly #module: WebAssembly.Module;
   #sharedModule: WebAssembly.Module | undefined;
-  #own: { exports: KernelExports & ASUtil; bytes: Uint8Array; scratch: number } | undefined;
+  #own: { exports: KernelExports; kernels: BufferKernels; bytes: Uint8Array; scratch: number } | undefined;
 
   /** Compiles; throws what WebAssembly throws where it is forbidden, and when SIMD is missing. */
   constructor(module?: WebAssembly.Module) {
@@ -88,12 +96,17 @@ export class WasmKernels {
     return instantiateSync<KernelExports>(module, { env: { memory } }).exports;
   }
 
-  #ownMemory(): { exports: KernelExports & ASUtil; bytes: Uint8Array; scratch: number } {
+  #ownMemory(): { exports: KernelExports; kernels: BufferKernels; bytes: Uint8Array; scratch: number } {
     if (this.#own === undefined) {
       const memory = new WebAssembly.Memory({ initial: (PIECE_BYTES + SCRATCH_BYTES) / 65536 });
       const exports = this.#instantiate(memory);
       exports.crc32Prepare(PIECE_BYTES);
-      this.#own = { exports, bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES), scratch: PIECE_BYTES };
+      this.#own = {
+        exports,
+        kernels: this.#bind(exports, memory, undefined),
+        bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES),
+        scratch: PIECE_BYTES,
+      };
     }
     return this.#own;
   }
@@ -110,12 +123,28 @@ export class WasmKernels {
     return crc >>> 0;
   }
 
+  /** The `byteLength` bytes that `write` puts at offset 0 of a memory, copied out. */
+  generate(byteLength: number, write: (kernels: BufferKernels) => void): Uint8Array {
+    if (byteLength > PIECE_BYTES) {
+      const memory = new WebAssembly.Memory({ initial: Math.ceil(byteLength / 65536) });
+      write(this.attach(memory, undefined));
+      // The memory is ours alone: its bytes need no copy.
+      return new Uint8Array(memory.buffer, 0, byteLength);
+    }
+    const own = this.#ownMemory();
+    write(own.kernels);
+    return own.bytes.slice(0, byteLength);
+  }
+
   /**
    * The kernels in place over `memory`. `scratch` is the offset of {@link SCRATCH_BYTES} free bytes in it;
    * without, CRCs go through the kernels' own memory.
    */
   attach(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
-    const exports = this.#instantiate(memory);
+    return this.#bind(this.#instantiate(memory), memory, scratch);
+  }
+
+  #bind(exports: KernelExports, memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
     let prepared = false;
     // u32 parameters at or above 2^31 come back negative: only results of the CRC leave, and those are made
     // unsigned; pointers wrap to i32 on the way in, which is what WASM expects.
@@ -132,6 +161,8 @@ export class WasmKernels {
           map.linkTarget,
         );
       },
+      entries: (offset, count, address, step, bits, encryption) =>
+        exports.entries(offset, count, address, step, bits, encryption),
       copy: (target, source, length) => exports.copy(target, source, length),
       zero: (offset, length) => exports.zero(offset, length),
       crc32: (offset, length, seed) => {

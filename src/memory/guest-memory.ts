@@ -22,7 +22,7 @@ import {
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
-import { kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
+import { generate, kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
 import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
@@ -459,8 +459,9 @@ export class GuestMemory {
       this.#written.add(start, start + BigInt(length));
       return;
     }
-    const tables = new Uint8Array(length);
-    kernelsOverBuffer(tables.buffer).identityMap(0, map);
-    this.write(start, tables);
+    this.write(
+      start,
+      generate(length, (kernels) => kernels.identityMap(0, map)),
+    );
   }
 }

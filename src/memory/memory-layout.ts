@@ -19,9 +19,10 @@ const RAM_LIMIT = ADDRESS_LIMIT - HV_PAGE_SIZE;
 function checkGaps(list: readonly MemoryRange[], name: string): void {
   let previous: MemoryRange | undefined;
   for (const gap of list) {
-    if (gap.isEmpty) throw new DirectBootError("LAYOUT_BAD_MMIO_GAPS", `${name}: the gap ${gap} is empty`);
+    if (gap.isEmpty)
+      throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", `${name}: the gap ${gap} is empty`);
     if (previous !== undefined && gap.start < previous.end) {
-      throw new DirectBootError("LAYOUT_BAD_MMIO_GAPS", `${name}: ${gap} comes after ${previous}`);
+      throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", `${name}: ${gap} comes after ${previous}`);
     }
     previous = gap;
   }
@@ -110,7 +111,7 @@ export class MemoryLayout {
    * @param ram bytes of RAM, a positive multiple of 4096: they fill the address space from 0 upward, skipping
    *   the gaps, in order; or a list of explicit RAM ranges, in ascending order
    * @param mmioGaps each list of gaps sorted, non-empty ranges, no overlaps, also none between the lists
-   * @throws DirectBootError LAYOUT_BAD_SIZE, LAYOUT_BAD_MMIO_GAPS, LAYOUT_BAD_MEMORY_RANGES,
+   * @throws DirectBootError LAYOUT_BAD_SIZE, LAYOUT_BAD_MEMORY_RANGES (of gaps, too),
    *   LAYOUT_RAM_DOES_NOT_FIT, LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM
    */
   constructor(
@@ -127,6 +128,15 @@ export class MemoryLayout {
     this.pciEcamGaps = [...pciEcamGaps];
     this.pciMmioGaps = [...pciMmioGaps];
     this.vtl2Range = vtl2Range;
+    const overlapped = [...this.ram.map(({ range }) => range), ...gaps].find(
+      (range) => vtl2Range !== undefined && !vtl2Range.isEmpty && range.overlaps(vtl2Range),
+    );
+    if (overlapped !== undefined) {
+      throw new DirectBootError(
+        "LAYOUT_BAD_MEMORY_RANGES",
+        `VTL2 range ${vtl2Range} overlaps RAM or a gap at ${overlapped}`,
+      );
+    }
     if (vtl2Range !== undefined && vtl2Range.start < this.endOfRam) {
       throw new DirectBootError(
         "LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM",

@@ -7,7 +7,7 @@ import { DirectBootError } from "../base/errors.js";
 import { importChunks } from "../importers/chunk-buf.js";
 import { wrapImporterError } from "../importers/errors.js";
 import type { ImageLoad, VpRegister } from "../importers/importer.js";
-import { kernelsOverBuffer } from "../kernels/kernels.js";
+import { generate } from "../kernels/kernels.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
 import { isSyncSource, type Source, toSyncSource } from "../sources/source.js";
 import { OverlapCheck } from "./check.js";
@@ -112,8 +112,7 @@ function* importPagesStep<R extends VpRegister>(
         );
         return;
       }
-      const tables = new Uint8Array(pageCount * PAGE_BYTES);
-      kernelsOverBuffer(tables.buffer).identityMap(0, data.map);
+      const tables = generate(pageCount * PAGE_BYTES, (kernels) => kernels.identityMap(0, data.map));
       refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, tables), refused, tag);
       return;
     }

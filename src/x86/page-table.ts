@@ -9,8 +9,9 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
-import { kernelsOverBuffer } from "../kernels/kernels.js";
+import { generate } from "../kernels/kernels.js";
 
 /** How much is mapped. */
 export type IdentityMapSize = "4GiB" | "8GiB";
@@ -48,6 +49,22 @@ function checkTable(address: bigint, bytes: bigint, what: string): void {
   }
 }
 
+/**
+ * The mask of the confidential bit, or 0 without one.
+ *
+ * @param highest one past the highest address that an entry holds; it must not reach the bit
+ */
+function toEncryptionMask(confidentialBit: number | undefined, highest: bigint): number {
+  if (confidentialBit === undefined) return 0;
+  if (!Number.isInteger(confidentialBit) || confidentialBit < 12 || confidentialBit > 51) {
+    throw invalid(`the confidential bit ${confidentialBit} is no address bit of an entry (12 to 51)`);
+  }
+  if (highest > 1n << BigInt(confidentialBit)) {
+    throw invalid(`addresses up to ${hex(highest - 1n)} reach the confidential bit ${confidentialBit}`);
+  }
+  return 2 ** confidentialBit;
+}
+
 /** Checks the options and makes them what the kernel takes. */
 export function toIdentityMap(options: PageTableOptions): IdentityMap {
   const { size = "4GiB", confidentialBit, pml4eLink } = options;
@@ -60,15 +77,6 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
   }
   if (addressBias + BigInt(gibibytes) * PAGE_SIZE_1GB > PHYSICAL_ADDRESS_LIMIT) {
     throw invalid(`address bias ${hex(addressBias)} and ${size} pass ${hex(PHYSICAL_ADDRESS_LIMIT)}`);
-  }
-  if (confidentialBit !== undefined) {
-    if (!Number.isInteger(confidentialBit) || confidentialBit < 12 || confidentialBit > 51) {
-      throw invalid(`the confidential bit ${confidentialBit} is no address bit of an entry (12 to 51)`);
-    }
-    const limit = 1n << BigInt(confidentialBit);
-    if (addressBias + BigInt(gibibytes) * PAGE_SIZE_1GB > limit || tableAddress >= limit) {
-      throw invalid(`addresses reach the confidential bit ${confidentialBit}`);
-    }
   }
 
   let linkIndex = -1;
@@ -93,12 +101,16 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
     tableAddress: Number(tableAddress),
     addressBias: Number(addressBias),
     gibibytes,
-    encryption: confidentialBit === undefined ? 0 : 2 ** confidentialBit,
+    encryption: 0,
     linkIndex,
     linkTarget: Number(linkTarget),
   };
+  const tablesEnd = tableAddress + BigInt(identityMapBytes(map));
   checkTable(tableAddress, BigInt(identityMapBytes(map)), "page table address");
-  return map;
+  const highest = [addressBias + BigInt(gibibytes) * PAGE_SIZE_1GB, tablesEnd, linkTarget + 1n].reduce(
+    (most, end) => (end > most ? end : most),
+  );
+  return { ...map, encryption: toEncryptionMask(confidentialBit, highest) };
 }
 
 /**
@@ -110,7 +122,246 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
  */
 export function buildPageTables64(options: PageTableOptions): Uint8Array {
   const map = toIdentityMap(options);
-  const tables = new Uint8Array(identityMapBytes(map));
-  kernelsOverBuffer(tables.buffer).identityMap(0, map);
-  return tables;
+  return generate(identityMapBytes(map), (kernels) => kernels.identityMap(0, map));
+}
+
+/** A range of addresses to map onto itself. */
+export interface MappedRange {
+  /** First address, page-aligned. */
+  readonly start: AddressLike;
+  /** One past the last, page-aligned, at most 2^48. */
+  readonly end: AddressLike;
+  /** Leaves without the write bit; links above them are writable all the same. */
+  readonly readOnly?: boolean;
+}
+
+/** The largest leaf that a {@link PageTableBuilder} uses. */
+export type LargestPage = "1GiB" | "2MiB" | "4KiB";
+
+/** Options of {@link PageTableBuilder}. */
+export interface PageTableBuilderOptions {
+  /** Guest physical address of the first table (the PML4), page-aligned. */
+  readonly pageTableGpa: AddressLike;
+  /** What is mapped: in ascending order, without overlaps. */
+  readonly ranges: readonly MappedRange[];
+  /** "1GiB" by default; processors without 1 GiB pages (CPUID 0x80000001, EDX bit 26) need "2MiB". */
+  readonly largestPage?: LargestPage;
+  /** Number of the bit that is or-ed into every present entry (SEV's C-bit): 12 to 51. */
+  readonly confidentialBit?: number;
+  /** Most tables that may be needed; more is an error. By default as many as it takes. */
+  readonly maximumTables?: number;
+}
+
+const TABLE_BYTES = 4096;
+const ENTRY_BYTES = 8;
+const ENTRIES_PER_TABLE = 512;
+// Bytes that an entry covers: of a page table, a page directory, a PDPT, a PML4.
+const SPANS = [2 ** 12, 2 ** 21, 2 ** 30, 2 ** 39] as const;
+const LARGEST_LEVEL: Readonly<Record<LargestPage, number>> = { "4KiB": 0, "2MiB": 1, "1GiB": 2 };
+const PML4_LEVEL = 3;
+
+// Entry bits: Intel SDM, volume 3A, section 4.5.
+const PRESENT_ACCESSED = 0x21;
+const WRITABLE = 0x02;
+const DIRTY = 0x40;
+const LARGE_PAGE = 0x80;
+
+interface CheckedRange {
+  readonly start: number;
+  readonly end: number;
+  readonly writable: boolean;
+}
+
+/** What a walk over the ranges meets, in ascending order of addresses. */
+interface TableVisitor {
+  /** A table is needed for the first time; returns its number. `entry` of table `parent` links to it. */
+  table(parent: number, entry: number): number;
+  /** `count` leaves from `entry` of a table on. */
+  leaves(
+    table: number,
+    entry: number,
+    count: number,
+    address: number,
+    level: number,
+    writable: boolean,
+  ): void;
+}
+
+function checkRanges(ranges: readonly MappedRange[]): CheckedRange[] {
+  let previous: CheckedRange | undefined;
+  return ranges.map((range, index) => {
+    const start = toAddress(range.start, `ranges[${index}].start`);
+    const end = toAddress(range.end, `ranges[${index}].end`);
+    const text = `range ${index}, ${hex(start)}-${hex(end)},`;
+    if (
+      end < start ||
+      start % HV_PAGE_SIZE !== 0n ||
+      end % HV_PAGE_SIZE !== 0n ||
+      end > LINEAR_ADDRESS_LIMIT
+    ) {
+      throw new DirectBootError("PAGE_TABLE_INVALID_RANGE", `${text} is reversed, unaligned or passes 2^48`);
+    }
+    const checked = { start: Number(start), end: Number(end), writable: range.readOnly !== true };
+    if (previous !== undefined && checked.start < previous.start) {
+      throw new DirectBootError("PAGE_TABLE_UNSORTED", `${text} starts below the one before`);
+    }
+    if (previous !== undefined && checked.start < previous.end) {
+      throw new DirectBootError(
+        "PAGE_TABLE_OVERLAPPING",
+        `${text} overlaps the one before, which ends at ${hex(previous.end)}`,
+      );
+    }
+    previous = checked;
+    return checked;
+  });
+}
+
+function span(level: number): number {
+  return SPANS[level] ?? Number.POSITIVE_INFINITY;
+}
+
+/**
+ * Walks the ranges with the largest leaf that fits at each address. All arithmetic is exact in a number: addresses
+ * are at most 2^48. One turn of the loop fills as much of one table as the range covers.
+ */
+function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: TableVisitor): void {
+  // The table of each level that the walk is in, and the first address that it covers.
+  const tables = [0, 0, 0, 0];
+  const bases = [-1, -1, -1, 0];
+  for (const { start, end, writable } of ranges) {
+    let address = start;
+    while (address < end) {
+      let leafLevel = 0;
+      while (
+        leafLevel < largestLevel &&
+        address % span(leafLevel + 1) === 0 &&
+        address + span(leafLevel + 1) <= end
+      ) {
+        leafLevel++;
+      }
+      for (let level = PML4_LEVEL - 1; level >= leafLevel; level--) {
+        const covered = span(level + 1);
+        const base = address - (address % covered);
+        if (bases[level] === base) continue;
+        bases[level] = base;
+        tables[level] = visitor.table(
+          tables[level + 1] ?? 0,
+          Math.floor(address / covered) % ENTRIES_PER_TABLE,
+        );
+        // Tables further down belong to another one now.
+        for (let below = level - 1; below >= 0; below--) bases[below] = -1;
+      }
+      const entry = Math.floor(address / span(leafLevel)) % ENTRIES_PER_TABLE;
+      const count = Math.min(ENTRIES_PER_TABLE - entry, Math.floor((end - address) / span(leafLevel)));
+      visitor.leaves(tables[leafLevel] ?? 0, entry, count, address, leafLevel, writable);
+      address += count * span(leafLevel);
+    }
+  }
+}
+
+/**
+ * Page tables that map any ranges onto themselves with the largest leaf that fits (1 GiB, 2 MiB, 4 KiB): OpenVMM's
+ * `PageTableBuilder`. The PML4 comes first; other tables follow in the order of first need. An aligned range of
+ * 512 GiB, on which upstream panics, is mapped by 1 GiB leaves.
+ *
+ * @example
+ * new PageTableBuilder({
+ *   pageTableGpa: 0x4000,
+ *   ranges: [{ start: 0, end: 0x8000_0000 }, { start: 0xffff_0000, end: 1n << 32n, readOnly: true }],
+ * }).build();
+ */
+export class PageTableBuilder {
+  /** Tables that the map takes, of 4096 bytes each. */
+  readonly tableCount: number;
+  readonly #ranges: readonly CheckedRange[];
+  readonly #largestLevel: number;
+  readonly #tableAddress: number;
+  readonly #encryption: number;
+
+  /**
+   * @throws DirectBootError PAGE_TABLE_INVALID_RANGE, PAGE_TABLE_UNSORTED, PAGE_TABLE_OVERLAPPING,
+   *   PAGE_TABLE_NOT_ENOUGH_MEMORY, PAGE_TABLE_INVALID_ADDRESS
+   */
+  constructor(options: PageTableBuilderOptions) {
+    const { largestPage = "1GiB", confidentialBit, maximumTables = Number.POSITIVE_INFINITY } = options;
+    const largestLevel = LARGEST_LEVEL[largestPage];
+    if (largestLevel === undefined) {
+      throw new TypeError(`largestPage must be "1GiB", "2MiB" or "4KiB", got ${String(largestPage)}`);
+    }
+    const tableAddress = toAddress(options.pageTableGpa, "pageTableGpa");
+    this.#ranges = checkRanges(options.ranges);
+    this.#largestLevel = largestLevel;
+    let count = 1;
+    walk(this.#ranges, largestLevel, {
+      table: () => {
+        if (count >= maximumTables) {
+          throw new DirectBootError(
+            "PAGE_TABLE_NOT_ENOUGH_MEMORY",
+            `the ranges need more than ${maximumTables} tables`,
+          );
+        }
+        return count++;
+      },
+      leaves: () => {},
+    });
+    this.tableCount = count;
+    checkTable(tableAddress, BigInt(count * TABLE_BYTES), "page table address");
+    this.#tableAddress = Number(tableAddress);
+    const highest = BigInt(this.#ranges.at(-1)?.end ?? 0);
+    const tablesEnd = tableAddress + BigInt(count * TABLE_BYTES);
+    this.#encryption = toEncryptionMask(confidentialBit, highest > tablesEnd ? highest : tablesEnd);
+  }
+
+  /** Bytes of the tables: a multiple of 4096. */
+  get byteLength(): number {
+    return this.tableCount * TABLE_BYTES;
+  }
+
+  /** The tables, to be placed at `pageTableGpa`. */
+  build(): Uint8Array {
+    return generate(this.byteLength, (kernels) => this.#write(kernels, 0));
+  }
+
+  /**
+   * Writes the tables to the start of `target`.
+   *
+   * @returns the part of `target` that holds them
+   * @throws DirectBootError PAGE_TABLE_BAD_BUFFER_SIZE if `target` is not a multiple of 4096 bytes,
+   *   PAGE_TABLE_NOT_ENOUGH_MEMORY if it is too small
+   */
+  buildInto(target: Uint8Array): Uint8Array {
+    if (target.byteLength % TABLE_BYTES !== 0) {
+      throw new DirectBootError(
+        "PAGE_TABLE_BAD_BUFFER_SIZE",
+        `the buffer has ${target.byteLength} bytes, no multiple of ${TABLE_BYTES}`,
+      );
+    }
+    if (target.byteLength < this.byteLength) {
+      throw new DirectBootError(
+        "PAGE_TABLE_NOT_ENOUGH_MEMORY",
+        `the buffer has ${target.byteLength} bytes, the tables need ${this.byteLength}`,
+      );
+    }
+    const part = target.subarray(0, this.byteLength);
+    part.set(this.build());
+    return part;
+  }
+
+  #write(kernels: BufferKernels, offset: number): void {
+    kernels.zero(offset, this.byteLength);
+    const link = PRESENT_ACCESSED | WRITABLE;
+    let count = 1;
+    walk(this.#ranges, this.#largestLevel, {
+      table: (parent, entry) => {
+        const at = offset + parent * TABLE_BYTES + entry * ENTRY_BYTES;
+        kernels.entries(at, 1, this.#tableAddress + count * TABLE_BYTES, 0, link, this.#encryption);
+        return count++;
+      },
+      leaves: (table, entry, leafCount, address, level, writable) => {
+        const bits = PRESENT_ACCESSED | DIRTY | (writable ? WRITABLE : 0) | (level === 0 ? 0 : LARGE_PAGE);
+        const at = offset + table * TABLE_BYTES + entry * ENTRY_BYTES;
+        kernels.entries(at, leafCount, address, span(level), bits, this.#encryption);
+      },
+    });
+  }
 }

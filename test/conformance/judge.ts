@@ -131,11 +131,15 @@ function judgeError(
     return [deviates(describeThrown(error)), ...prefix];
   }
   if (error.code === code) {
-    if (importer.refusal === undefined || error.cause === importer.refusal) return prefix;
+    const { refusal } = importer;
+    // An error of the importer is one that it threw, and is there as the cause.
+    const isFaithful = refusal === undefined ? !IMPORTER_CODES.has(code) : error.cause === refusal;
+    if (isFaithful) return prefix;
+    const said = refusal === undefined ? "though it threw nothing" : refusal.message;
     return [
       {
         where: "error.cause",
-        expected: `what the importer threw (${importer.refusal.message})`,
+        expected: `what the importer threw (${said})`,
         got: describeThrown(error.cause),
       },
       ...prefix,

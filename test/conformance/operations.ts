@@ -388,6 +388,8 @@ const IMPORTING: Readonly<Record<string, (params: Params) => Run>> = {
       image((file) => {
         const buffer = makeBuffer();
         for (let i = 0n; i < times; i++) {
+          // What an earlier import left in the buffer must not show, whatever that was.
+          buffer.bytes.fill(0xaa);
           buffer.importFileRegion(importer, {
             file,
             fileOffset,

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { DirectBootError, type DirectBootErrorCode, ERROR_CODES } from "../../src/base/errors.js";
+
+const codes = Object.keys(ERROR_CODES) as DirectBootErrorCode[];
+
+// SPEC §11.12 and §1, from the seeds and the crates that they import.
+const SEED_VARIANTS: Readonly<Record<string, readonly string[]>> = {
+  Error: ["ElfLoader", "FlatLoader", "UnalignedAddress", "Importer"],
+  FlatLoaderError: [
+    "BigEndianElfOnLittle",
+    "BadImageMagic",
+    "BigEndianKernelImage",
+    "FourKibPageImageIsRequired",
+    "LowMemoryKernel",
+    "ReadKernelImage",
+    "SeekKernelStart",
+    "SeekKernelImage",
+  ],
+  "elf::Error": [
+    "ReadFileHeader",
+    "InvalidFileHeader",
+    "TargetMachineMismatch",
+    "BigEndianElfOnLittle",
+    "InvalidEntryAddress",
+    "InvalidProgramHeader",
+    "LoadOffsetOverflow",
+    "InvalidProgramHeaderMemoryOffset",
+    "RelocBiasOverflow",
+    "ReadKernelImage",
+    "ImportFileRegion",
+    "SeekKernelImage",
+  ],
+  ImportFileRegionError: ["FileLengthExceedsMemoryLength", "Seek", "Read", "ImportPages", "Overflow"],
+  MemoryLayout: [
+    "BadSize",
+    "BadNumaSize",
+    "EmptyNumaSizes",
+    "BadMmioGaps",
+    "BadMemoryRanges",
+    "Vtl2RangeBeforeEndOfRam",
+  ],
+};
+
+describe("ERROR_CODES", () => {
+  it("has exactly one code for each variant of the seeds", () => {
+    const seeds = Object.values(ERROR_CODES).map(({ seed }) => seed);
+    for (const [type, variants] of Object.entries(SEED_VARIANTS)) {
+      const prefix = `${type}::`;
+      const found = seeds.filter((seed) => seed.startsWith(prefix)).map((seed) => seed.slice(prefix.length));
+      assert.deepEqual([...found].sort(), [...variants].sort(), type);
+    }
+  });
+
+  it("gives every code a meaning and a cure", () => {
+    for (const code of codes) {
+      const { meaning, cure } = ERROR_CODES[code];
+      assert.ok(meaning.split(" ").length >= 3, `${code}: ${meaning}`);
+      assert.ok(cure.split(" ").length >= 3, `${code}: ${cure}`);
+      assert.notEqual(meaning, cure, code);
+    }
+  });
+
+  it("marks as reserved exactly what upstream never raises, what only wraps, and NUMA", () => {
+    const reserved = codes.filter((code) => "reserved" in ERROR_CODES[code]);
+    assert.deepEqual([...reserved].sort(), [
+      "ARM64_BIG_ENDIAN_ELF_ON_LITTLE",
+      "ARM64_SEEK_KERNEL_IMAGE",
+      "ELF_IMPORT_FILE_REGION",
+      "ELF_LOADER",
+      "ELF_READ_KERNEL_IMAGE",
+      "ELF_SEEK_KERNEL_IMAGE",
+      "FLAT_LOADER",
+      "LAYOUT_BAD_NUMA_SIZE",
+      "LAYOUT_EMPTY_NUMA_SIZES",
+    ]);
+  });
+});
+
+describe("DirectBootError", () => {
+  it("is an Error, with its code and its name", () => {
+    const error = new DirectBootError("ARM64_BAD_IMAGE_MAGIC", "the magic is 0x0");
+    assert.ok(error instanceof DirectBootError && error instanceof Error);
+    assert.equal(error.code, "ARM64_BAD_IMAGE_MAGIC");
+    assert.equal(error.name, "DirectBootError");
+    assert.match(String(error), /^DirectBootError: the magic is 0x0/);
+    assert.match(error.stack ?? "", /errors\.test/);
+  });
+
+  it("says the details first, then the cure", () => {
+    for (const code of codes) {
+      const { message } = new DirectBootError(code, "the value is 7, the limit 5");
+      assert.equal(message, `the value is 7, the limit 5; ${ERROR_CODES[code].cure}`);
+    }
+  });
+
+  it("takes another cure where the common one does not fit", () => {
+    const { message } = new DirectBootError("SOURCE_EMPTY", "initrd has 0 bytes", { cure: "leave it out" });
+    assert.equal(message, "initrd has 0 bytes; leave it out");
+  });
+
+  it("keeps the cause, and has none where none is given", () => {
+    const cause = new RangeError("underneath");
+    assert.equal(new DirectBootError("SOURCE_READ", "a", { cause }).cause, cause);
+    assert.ok(Object.hasOwn(new DirectBootError("SOURCE_READ", "a", { cause: undefined }), "cause"));
+    assert.ok(!Object.hasOwn(new DirectBootError("SOURCE_READ", "a"), "cause"));
+    assert.ok(!Object.hasOwn(new DirectBootError("SOURCE_READ", "a", { cure: "b" }), "cause"));
+  });
+
+  it("has no enumerable property but its code", () => {
+    const error = new DirectBootError("SOURCE_READ", "a", { cause: 1 });
+    assert.deepEqual(Object.keys(error), ["code"]);
+    assert.ok(!Object.hasOwn(error, "name"));
+    const enumerable: string[] = [];
+    for (const key in error) enumerable.push(key);
+    assert.deepEqual(enumerable, ["code"]);
+  });
+});

@@ -64,7 +64,8 @@ export function ensureTools(tools) {
   // The package lists of a fresh machine are empty or old.
   let result = install();
   if (result.status !== 0) {
-    run("apt-get", ["update", "-q"], { stdio: ["ignore", "ignore", "inherit"], env });
+    // An update that fails for one index out of many need not matter: the install decides.
+    spawnSync("apt-get", ["update", "-q"], { stdio: ["ignore", "ignore", "inherit"], env });
     result = install();
   }
   if (result.status !== 0) {

@@ -17,6 +17,15 @@ export {
 } from "./base/address.js";
 export { DirectBootError, type DirectBootErrorCode, ERROR_CODES } from "./base/errors.js";
 export {
+  type Chosen,
+  checkDeviceTree,
+  type DeviceTreeNode,
+  type MemoryNodeRange,
+  memoryOfTree,
+  readDeviceTree,
+  setChosen,
+} from "./firmware/device-tree.js";
+export {
   type Aarch64ImageFlags,
   type Aarch64ImageHeader,
   Aarch64ImagePageSize,
@@ -41,17 +50,16 @@ export { type RecordedCall, RecordingImporter } from "./importers/recording-impo
 export type { KernelImplementation } from "./kernels/buffer-kernels.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
+export { type EntryMode, LinuxPlan } from "./linux/linux-plan.js";
 export {
   type LinuxGuest,
-  type LinuxOptions,
-  LinuxPlan,
   loadLinux,
   loadLinuxSync,
-  type MemoryInput,
   planLinux,
   planLinuxSync,
   type RegistersByName,
 } from "./linux/load-linux.js";
+export type { LinuxOptions, MemoryInput } from "./linux/options.js";
 export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";
 export {

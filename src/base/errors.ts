@@ -383,6 +383,27 @@ export const ERROR_CODES = {
     "what is to be written into the device tree's /chosen node does not fit there",
     "give an initrd range with start <= end, and less data",
   ),
+  DEVICE_TREE_TOO_LARGE: code(
+    "",
+    "the device tree is larger than the boot protocol allows",
+    "give a device tree of at most 2 MiB",
+  ),
+  DEVICE_TREE_MISSING: code(
+    "",
+    "there is no device tree for what only a device tree can say",
+    "give the machine's device tree",
+  ),
+  DEVICE_TREE_MEMORY: code(
+    "",
+    "the size of the memory disagrees with /memory of the device tree",
+    "give the size that the device tree has, or a tree for this machine",
+  ),
+
+  OPTION_NOT_FOR_ARCHITECTURE: code(
+    "",
+    "an option was given that the kernel's architecture does not have",
+    "leave the option out",
+  ),
 
   // plans
   PLAN_INVALID: code("", "a plan's step is malformed", "make plans with directboot's functions"),

@@ -13,7 +13,7 @@ import {
 import { join, resolve } from "node:path";
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { registerToJSON } from "../linux/load-linux.js";
+import { registerToJSON } from "../linux/linux-plan.js";
 import { formatBytes, formatMilliseconds } from "./format.js";
 import { formatLoaded, type LoadedGuest, linuxOptions, loadGuest } from "./load.js";
 import { LOAD_OPTIONS, outputError, parseArguments, UsageError } from "./options.js";

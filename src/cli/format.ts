@@ -1,7 +1,7 @@
 /** How the commands show things to people. */
 import { hex } from "../base/address.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
-import type { X86Register } from "../importers/importer.js";
+import type { VpRegister } from "../importers/importer.js";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -57,7 +57,7 @@ export function formatRegions(regions: readonly Pick<ImportedRegion, "range" | "
 }
 
 /** The registers: name and value. */
-export function formatRegisters(registers: readonly X86Register[]): string {
+export function formatRegisters(registers: readonly VpRegister[]): string {
   return formatTable(
     registers.map(({ name, value }) => [
       name,

@@ -2,8 +2,10 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
-import type { X86Register } from "../importers/importer.js";
-import { type LinuxOptions, type LinuxPlan, planLinuxSync } from "../linux/load-linux.js";
+import type { VpRegister } from "../importers/importer.js";
+import type { LinuxPlan } from "../linux/linux-plan.js";
+import { planLinuxSync } from "../linux/load-linux.js";
+import type { LinuxOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { formatAddress, formatBytes, formatMilliseconds, formatRegions, formatTable } from "./format.js";
@@ -25,6 +27,11 @@ export function embeddedKernel(): string {
   return found;
 }
 
+/** Bytes of RAM that the arguments ask for. */
+export function memorySize(args: Arguments): bigint {
+  return parseSize(args.text("memory") ?? DEFAULT_MEMORY, "memory");
+}
+
 /** The options that the arguments spell. Without KERNEL, the embedded guest. */
 export function linuxOptions(args: Arguments): LinuxOptions {
   if (args.positionals.length > 1) {
@@ -39,8 +46,9 @@ export function linuxOptions(args: Arguments): LinuxOptions {
     kernel: kernel ?? embeddedKernel(),
     initrd: args.text("initrd"),
     initrdAddress: initrdAddress === undefined ? undefined : parseAddress(initrdAddress, "initrd-address"),
-    commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : ""),
-    memory: parseSize(args.text("memory") ?? DEFAULT_MEMORY, "memory"),
+    commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : undefined),
+    deviceTree: args.text("dtb"),
+    memory: memorySize(args),
   };
 }
 
@@ -48,7 +56,7 @@ export function linuxOptions(args: Arguments): LinuxOptions {
 export interface LoadedGuest {
   readonly plan: LinuxPlan;
   readonly memory: GuestMemory;
-  readonly registers: readonly X86Register[];
+  readonly registers: readonly VpRegister[];
   readonly regions: readonly ImportedRegion[];
   readonly planMilliseconds: number;
   readonly loadMilliseconds: number;
@@ -61,7 +69,7 @@ export function loadGuest(options: LinuxOptions): LoadedGuest {
   try {
     const planned = performance.now();
     const memory = GuestMemory.create(plan.layout);
-    const importer = new GuestMemoryImporter<X86Register>(memory);
+    const importer = new GuestMemoryImporter(memory);
     const bar = progressBar("loading");
     try {
       applyPlanSync(plan, importer, { onProgress: ({ loaded, total }) => bar.update(loaded, total) });
@@ -83,7 +91,7 @@ export function loadGuest(options: LinuxOptions): LoadedGuest {
 
 /** Where everything went and how long it took, in words. */
 export function formatLoaded(guest: LoadedGuest): string {
-  const { kernel, initrd } = guest.plan.info;
+  const { kernel, initrd, dtb } = guest.plan.info;
   const bytes = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
   const rows = [
     [
@@ -93,6 +101,8 @@ export function formatLoaded(guest: LoadedGuest): string {
     ],
   ];
   if (initrd !== undefined) rows.push(["initrd", formatAddress(initrd.gpa), formatBytes(initrd.size)]);
+  if (dtb !== undefined)
+    rows.push(["device tree", formatAddress(dtb.start), formatBytes(dtb.end - dtb.start)]);
   return [
     `loaded ${formatBytes(bytes)} in ${formatMilliseconds(guest.loadMilliseconds)} (planned in ${formatMilliseconds(guest.planMilliseconds)})`,
     formatTable(rows),

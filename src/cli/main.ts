@@ -17,16 +17,18 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   directboot boot [KERNEL] …             start it in QEMU; its serial output goes to the terminal
   directboot crc32 FILE …                the CRC-32 of files
 
-  KERNEL is an x86-64 ELF (vmlinux); without it, the embedded guest is used, which reports what it finds.
+  KERNEL is an x86-64 ELF (vmlinux) or an arm64 Image; without it, the embedded x86-64 guest is used, which reports
+  what it was started with.
   plan, export and boot take:
     --initrd FILE            an initial RAM disk
     --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
     --append TEXT            the kernel's command line
     --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
+    --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
   boot takes:
-    --machine NAME           microvm (default), pc, q35 or isapc
-    --cpu MODEL              QEMU's CPU model (default: max)
-    --qemu PROGRAM           (default: qemu-system-x86_64)
+    --machine NAME           microvm (default), pc, q35 or isapc; virt for arm64
+    --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)
+    --qemu PROGRAM           (default: qemu-system-x86_64 or qemu-system-aarch64)
     --timeout SECONDS        end the guest after this long
   Every command takes --json. Exit status: 0; 1 for a bad input; 2 for bad usage.
 `;

@@ -14,6 +14,7 @@ export const LOAD_OPTIONS = {
   "initrd-address": { type: "string" },
   append: { type: "string" },
   memory: { type: "string" },
+  dtb: { type: "string" },
   json: { type: "boolean" },
 } as const satisfies OptionTable;
 

@@ -12,7 +12,7 @@ export function planCommand(argv: readonly string[]): number {
     process.stdout.write(`${JSON.stringify(plan, null, 2)}\n`);
     return 0;
   }
-  const { kernel, initrd } = plan.info;
+  const { kernel, initrd, dtb } = plan.info;
   const rows = [
     ["entry mode", plan.entryMode],
     [
@@ -20,6 +20,10 @@ export function planCommand(argv: readonly string[]): number {
       `${formatAddress(kernel.gpa)}, ${formatBytes(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
     ],
     ["initrd", initrd === undefined ? "none" : `${formatAddress(initrd.gpa)}, ${formatBytes(initrd.size)}`],
+    [
+      "device tree",
+      dtb === undefined ? "none" : `${formatAddress(dtb.start)}, ${formatBytes(dtb.end - dtb.start)}`,
+    ],
     ["RAM", plan.layout.toString()],
   ];
   const text = [

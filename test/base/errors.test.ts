@@ -61,7 +61,7 @@ describe("ERROR_CODES", () => {
     }
   });
 
-  it("marks as reserved exactly what upstream never raises, what only wraps, and NUMA", () => {
+  it("marks as reserved exactly what upstream never raises, what only wraps, NUMA and gaps", () => {
     const reserved = codes.filter((code) => "reserved" in ERROR_CODES[code]);
     assert.deepEqual([...reserved].sort(), [
       "ARM64_BIG_ENDIAN_ELF_ON_LITTLE",
@@ -71,6 +71,7 @@ describe("ERROR_CODES", () => {
       "ELF_READ_KERNEL_IMAGE",
       "ELF_SEEK_KERNEL_IMAGE",
       "FLAT_LOADER",
+      "LAYOUT_BAD_MMIO_GAPS",
       "LAYOUT_BAD_NUMA_SIZE",
       "LAYOUT_EMPTY_NUMA_SIZES",
     ]);

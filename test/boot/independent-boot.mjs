@@ -232,20 +232,33 @@ function readFully(file, target, position) {
   }
 }
 
-/** Copies a region's bytes into a file of its own, since QEMU's loader device has no offset. */
-function writeRegionFile({ path, offset, fileLength }, target) {
+/**
+ * A file for QEMU, whose loader device takes whole files only. It loses its name before we write to it: it
+ * vanishes with the last process that has it open, however that ends.
+ */
+function anonymousFile(temporary, write) {
+  const path = join(temporary, "anonymous");
+  const file = openSync(path, "wx+");
+  rmSync(path);
+  write(file);
+  return file;
+}
+
+function copyRegion({ path, offset, fileLength }, target) {
   withFile(path, "r", (source) => {
     check(offset + fileLength <= fstatSync(source).size, `${path} ends before offset ${offset + fileLength}`);
-    withFile(target, "w", (destination) => {
-      const buffer = new Uint8Array(Math.min(fileLength, COPY_BUFFER_SIZE));
-      for (let done = 0; done < fileLength; ) {
-        const chunk = buffer.subarray(0, Math.min(buffer.length, fileLength - done));
-        readFully(source, chunk, offset + done);
-        for (let written = 0; written < chunk.length; ) written += writeSync(destination, chunk, written);
-        done += chunk.length;
-      }
-    });
+    const buffer = new Uint8Array(Math.min(fileLength, COPY_BUFFER_SIZE));
+    for (let done = 0; done < fileLength; ) {
+      const chunk = buffer.subarray(0, Math.min(buffer.length, fileLength - done));
+      readFully(source, chunk, offset + done);
+      writeFully(target, chunk);
+      done += chunk.length;
+    }
   });
+}
+
+function writeFully(file, bytes) {
+  for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -362,9 +375,9 @@ function assembleRom(registers, machine, folder) {
   run("as", "--64", "-o", file("rom.o"), file("rom.s"));
   run("ld", "-m", "elf_x86_64", "-Ttext=0xffff0000", "-e", "start", "-o", file("rom.elf"), file("rom.o"));
   run("objcopy", "-O", "binary", "-j", ".text", file("rom.elf"), file("rom.bin"));
-  const size = readFileSync(file("rom.bin")).length;
-  check(size === ROM_SIZE, `the assembled ROM has ${size} bytes, not ${ROM_SIZE}`);
-  return file("rom.bin");
+  const rom = readFileSync(file("rom.bin"));
+  check(rom.length === ROM_SIZE, `the assembled ROM has ${rom.length} bytes, not ${ROM_SIZE}`);
+  return rom;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -388,49 +401,42 @@ function ramSize(ram) {
   return (size + MIB - 1n) / MIB;
 }
 
-function qemuArguments({ ram, regions }, machine, rom, folder) {
-  const type = machine === "pc" ? "pc,accel=tcg,max-ram-below-4g=3G" : "microvm,accel=tcg";
+/** QEMU's arguments, and the open files that they name by number: the first is QEMU's descriptor 3. */
+function prepareQemu({ ram, regions }, machine, rom, temporary) {
+  const files = [];
+  const attach = (write) => `/dev/fd/${files.push(anonymousFile(temporary, write)) + 2}`;
   const args = [
-    "-M",
-    type,
-    "-cpu",
-    "max",
-    "-m",
-    `${ramSize(ram)}M`,
-    "-smp",
-    "1",
-    "-nodefaults",
-    "-no-user-config",
+    ["-M", machine === "pc" ? "pc,accel=tcg,max-ram-below-4g=3G" : "microvm,accel=tcg"],
+    ["-cpu", "max", "-m", `${ramSize(ram)}M`, "-smp", "1", "-nodefaults", "-no-user-config"],
+    ["-display", "none", "-serial", "stdio", "-no-reboot"],
+    ["-bios", attach((file) => writeFully(file, rom))],
   ];
-  args.push("-display", "none", "-serial", "stdio", "-no-reboot", "-bios", rom);
-  regions.forEach((region, index) => {
-    if (region.fileLength === 0) return; // RAM is zero already
+  for (const region of regions) {
+    if (region.fileLength === 0) continue; // RAM is zero already
     if (machine === "pc" && region.gpa < 0x100000n && region.gpa + BigInt(region.fileLength) > 0xc0000n) {
       // Loaded before the ROM can map RAM there, the bytes would be lost.
       throw new Refusal(
         `"${region.tag}" has bytes in 0xc0000-0xfffff, which is not RAM at reset on pc: use microvm`,
       );
     }
-    const path = join(folder, `region-${index}.bin`);
-    writeRegionFile(region, path);
-    // A comma within a value is doubled.
-    args.push(
-      "-device",
-      `loader,file=${path.replaceAll(",", ",,")},addr=0x${region.gpa.toString(16)},force-raw=on`,
-    );
-  });
-  return args;
+    const path = attach((file) => copyRegion(region, file));
+    args.push(["-device", `loader,file=${path},addr=0x${region.gpa.toString(16)},force-raw=on`]);
+  }
+  return { args: args.flat(), files };
 }
 
 let child;
 
-function runQemu(args, timeoutSeconds, expected) {
+function runQemu({ args, files }, timeoutSeconds, expected) {
   const qemu = "qemu-system-x86_64";
   // If this process is killed without a chance to clean up, the kernel kills QEMU.
   const setpriv = "/usr/bin/setpriv";
   const command = existsSync(setpriv) ? [setpriv, "--pdeathsig", "KILL", "--", qemu] : [qemu];
   return new Promise((resolve, reject) => {
-    child = spawn(command[0], [...command.slice(1), ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    child = spawn(command[0], [...command.slice(1), ...args], {
+      stdio: ["ignore", "pipe", "inherit", ...files],
+    });
+    for (const file of files) closeSync(file);
     let timedOut = false;
     let tail = "";
     let seen = expected === undefined;
@@ -503,7 +509,10 @@ try {
   const manifest = readManifest(folder);
   checkDescriptors(manifest);
   const rom = assembleRom(manifest.registers, machine, temporary);
-  await runQemu(qemuArguments(manifest, machine, rom, temporary), timeoutSeconds, expected);
+  const qemu = prepareQemu(manifest, machine, rom, temporary);
+  // Nothing in there has a name any more that QEMU would need.
+  rmSync(temporary, { recursive: true, force: true });
+  await runQemu(qemu, timeoutSeconds, expected);
 } catch (error) {
   // What is not a refusal of ours (an unreadable file, JSON that is none) speaks for itself, too.
   process.stderr.write(`independent-boot: ${error.message}\n`);

@@ -1,0 +1,241 @@
+/** QEMU: what machines it has, and how a guest that directboot loaded is started in one. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { hex } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import {
+  AARCH64_REGISTERS,
+  type Aarch64Register,
+  type VpRegister,
+  type X86Register,
+} from "../importers/importer.js";
+import type { Architecture } from "../loading/static-elf.js";
+import { buildArm64Stub } from "./arm64-stub.js";
+import { regionViews, writeAll } from "./export.js";
+import type { LoadedGuest } from "./load.js";
+import { progressBar } from "./progress.js";
+import { buildResetRom } from "./reset-rom.js";
+
+/** Signals by which a user or a supervisor ends the command; the guest ends with it. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** An emulator, its machines (the default first), and its default CPU. */
+export interface Emulator {
+  readonly program: string;
+  /** Debian's package of it. */
+  readonly packageName: string;
+  readonly machines: readonly [string, ...string[]];
+  readonly cpu: string;
+}
+
+export const EMULATORS: Readonly<Record<Architecture, Emulator>> = {
+  x86_64: {
+    program: "qemu-system-x86_64",
+    packageName: "qemu-system-x86",
+    machines: ["microvm", "pc", "q35", "isapc"],
+    cpu: "max",
+  },
+  aarch64: {
+    program: "qemu-system-aarch64",
+    packageName: "qemu-system-arm",
+    machines: ["virt"],
+    cpu: "cortex-a57",
+  },
+};
+
+/** Far more than writing a device tree takes. */
+const DUMP_SECONDS = 60;
+
+/** What is started. */
+export interface MachineChoice {
+  readonly emulator: Emulator;
+  readonly program: string;
+  readonly machine: string;
+  readonly cpu: string;
+  /** Bytes of RAM. */
+  readonly ramSize: bigint;
+}
+
+/** QEMU's option syntax: a comma in a value is doubled. */
+function qemuValue(text: string): string {
+  return text.replaceAll(",", ",,");
+}
+
+/** Arguments that make the bare machine. `properties` are appended to -M. */
+export function machineArguments(choice: MachineChoice, properties = ""): string[] {
+  const megabytes = (choice.ramSize + (1n << 20n) - 1n) >> 20n;
+  // The random seeds in QEMU's own tree would make two runs differ.
+  const machine = choice.machine === "virt" ? "virt,dtb-randomness=off" : choice.machine;
+  return [
+    ...[
+      "-M",
+      `${machine}${properties}`,
+      "-accel",
+      "tcg",
+      "-cpu",
+      choice.cpu,
+      "-m",
+      `${megabytes}M`,
+      "-smp",
+      "1",
+    ],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"],
+  ];
+}
+
+function isX86(register: VpRegister): register is X86Register {
+  return !AARCH64_REGISTERS.some((name) => name === register.name);
+}
+
+function isAarch64(register: VpRegister): register is Aarch64Register {
+  return AARCH64_REGISTERS.some((name) => name === register.name);
+}
+
+/** Writes each region with data, and what starts the processor; returns QEMU's arguments for them. */
+export function writeImages(guest: LoadedGuest, folder: string): string[] {
+  const total = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
+  const bar = progressBar("writing");
+  const args: string[] = [];
+  const loader = (file: string, address: bigint): void => {
+    args.push("-device", `loader,file=${qemuValue(file)},addr=${hex(address)},force-raw=on`);
+  };
+  let done = 0;
+  try {
+    for (const [index, region] of guest.regions.entries()) {
+      const views = [...regionViews(guest, region)];
+      // QEMU's RAM is zero at the start: a region without data needs no file.
+      if (views.length === 0) continue;
+      const file = join(folder, `region-${index}.bin`);
+      const descriptor = openSync(file, "wx", 0o600);
+      try {
+        for (const view of views) {
+          writeAll(descriptor, view, (written) => {
+            done += written;
+            bar.update(done, total);
+          });
+        }
+      } finally {
+        closeSync(descriptor);
+      }
+      loader(file, region.range.start);
+    }
+    if (guest.plan.architecture === "x86_64") {
+      const rom = join(folder, "reset-rom.bin");
+      writeFileSync(rom, buildResetRom(guest.registers.filter(isX86)), { flag: "wx", mode: 0o600 });
+      args.push("-bios", rom);
+    } else {
+      const stub = join(folder, "stub.bin");
+      writeFileSync(stub, buildArm64Stub(guest.registers.filter(isAarch64)), { flag: "wx", mode: 0o600 });
+      // The page below the kernel is free: the plan leaves 2 MiB there.
+      const address = guest.plan.info.kernel.gpa - 4096n;
+      loader(stub, address);
+      args.push("-device", `loader,addr=${hex(address)},cpu-num=0`);
+    }
+    return args;
+  } finally {
+    bar.done();
+  }
+}
+
+/** What became of a run. */
+export interface RunResult {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly timedOut: boolean;
+  readonly serial: string;
+  readonly milliseconds: number;
+}
+
+/**
+ * Runs QEMU; its serial output goes to `onSerial` as it comes, its messages to stderr unless `isQuiet`. The child
+ * never outlives this process.
+ *
+ * @throws DirectBootError TOOL_MISSING if it is not installed, TOOL_FAILED if it can't be started
+ */
+export async function runQemu(
+  choice: MachineChoice,
+  args: readonly string[],
+  seconds: number | undefined,
+  onSerial: (bytes: Uint8Array) => void,
+  isQuiet = false,
+): Promise<RunResult> {
+  const { program, emulator } = choice;
+  const start = performance.now();
+  let child: ChildProcess | undefined;
+  let timedOut = false;
+  let interrupted: NodeJS.Signals | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const kill = (): void => void child?.kill("SIGKILL");
+  const onSignal = (signal: NodeJS.Signals): void => {
+    interrupted = signal;
+    kill();
+  };
+  process.on("exit", kill);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  try {
+    const chunks: Uint8Array[] = [];
+    const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
+      (resolve, reject) => {
+        child = spawn(program, args, {
+          stdio: ["ignore", "pipe", isQuiet ? "ignore" : "inherit"],
+          shell: false,
+        });
+        child.once("error", reject);
+        child.once("close", (code, by) => resolve([code, by]));
+        child.stdout?.on("data", (bytes: Uint8Array) => {
+          chunks.push(bytes);
+          onSerial(bytes);
+        });
+        if (seconds !== undefined) {
+          timer = setTimeout(() => {
+            timedOut = true;
+            kill();
+          }, seconds * 1000);
+        }
+      },
+    );
+    return {
+      exitCode,
+      signal: interrupted ?? signal,
+      timedOut,
+      serial: Buffer.concat(chunks).toString("utf8"),
+      milliseconds: performance.now() - start,
+    };
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
+      throw new DirectBootError("TOOL_MISSING", `${program} is not installed`, {
+        cause,
+        cure: `install the package ${emulator.packageName} (apt-get install ${emulator.packageName})`,
+      });
+    }
+    throw new DirectBootError("TOOL_FAILED", `${program} could not be started`, { cause });
+  } finally {
+    clearTimeout(timer);
+    process.removeListener("exit", kill);
+    for (const signal of SIGNALS) process.removeListener(signal, onSignal);
+  }
+}
+
+/** Throws TOOL_FAILED unless a run came to its own end, well. */
+export function checkResult(choice: MachineChoice, result: RunResult, seconds: number | undefined): void {
+  if (result.timedOut) {
+    throw new DirectBootError("TOOL_FAILED", `the guest still ran after ${seconds} s and was ended`, {
+      cure: "raise --timeout, or look at the guest's output",
+    });
+  }
+  if (result.signal !== null) {
+    throw new DirectBootError("TOOL_FAILED", `${choice.program} was ended by ${result.signal}`);
+  }
+  if (result.exitCode !== 0) {
+    throw new DirectBootError("TOOL_FAILED", `${choice.program} ended with status ${result.exitCode}`);
+  }
+}
+
+/** QEMU's own device tree for a machine, written to `file`. */
+export async function dumpDeviceTree(choice: MachineChoice, file: string): Promise<void> {
+  const args = machineArguments(choice, `,dumpdtb=${qemuValue(file)}`);
+  // It says on stderr that it did what it was asked to.
+  const result = await runQemu(choice, args, DUMP_SECONDS, () => {}, true);
+  checkResult(choice, result, DUMP_SECONDS);
+}

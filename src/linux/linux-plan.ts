@@ -1,0 +1,115 @@
+import { hex } from "../base/address.js";
+import type { VpRegister } from "../importers/importer.js";
+import type { LoadInfo } from "../loading/load-info.js";
+import type { Architecture } from "../loading/static-elf.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
+import type { MemoryRange } from "../memory/memory-range.js";
+import { OverlapCheck, rangeOf } from "../plan/check.js";
+import type { LoadPlan, PageData, PlanStep } from "../plan/plan.js";
+import type { Source } from "../sources/source.js";
+
+/** In which state a kernel is entered: x86-64 long mode, or an arm64 direct boot. */
+export type EntryMode = "long64" | "aarch64";
+
+/** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
+export class LinuxPlan implements LoadPlan {
+  readonly architecture: Architecture;
+  readonly entryMode: EntryMode;
+  readonly steps: readonly PlanStep[];
+  readonly sources: readonly Source[];
+  /** Where kernel, initrd and device tree will lie. */
+  readonly info: LoadInfo;
+  /** The RAM that the plan was made for. */
+  readonly layout: MemoryLayout;
+  readonly #close: () => void;
+
+  /**
+   * @param close gives back the files that were opened for the plan
+   * @throws DirectBootError IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
+   */
+  constructor(
+    architecture: Architecture,
+    plan: LoadPlan,
+    info: LoadInfo,
+    layout: MemoryLayout,
+    close: () => void,
+  ) {
+    this.architecture = architecture;
+    this.entryMode = architecture === "x86_64" ? "long64" : "aarch64";
+    this.steps = plan.steps;
+    this.sources = plan.sources;
+    this.info = info;
+    this.layout = layout;
+    this.#close = close;
+    const overlaps = new OverlapCheck();
+    for (const step of this.steps) {
+      if (step.kind !== "pages") continue;
+      overlaps.add(step);
+      layout.checkIsRam(rangeOf(step), step.tag);
+    }
+  }
+
+  /** The pages of the plan, in the order of their import. */
+  get pages(): { readonly range: MemoryRange; readonly tag: string }[] {
+    return this.steps.flatMap((step) =>
+      step.kind === "pages" ? [{ range: rangeOf(step), tag: step.tag }] : [],
+    );
+  }
+
+  /** The registers, in the order of their import. */
+  get registers(): VpRegister[] {
+    return this.steps.flatMap((step) => (step.kind === "register" ? [step.register] : []));
+  }
+
+  /** Closes the files that the plan opened. A plan of bytes and sources of the caller's needs no closing. */
+  close(): void {
+    this.#close();
+  }
+
+  toJSON(): unknown {
+    return {
+      architecture: this.architecture,
+      entryMode: this.entryMode,
+      ram: this.layout,
+      sources: this.sources.map(({ name, byteLength }) => ({ name, byteLength: hex(byteLength) })),
+      steps: this.steps.map((step) =>
+        step.kind === "register"
+          ? { kind: step.kind, name: step.register.name, value: registerToJSON(step.register) }
+          : {
+              kind: step.kind,
+              tag: step.tag,
+              gpa: hex(step.pageBase * 4096n),
+              length: hex(BigInt(step.pageCount) * 4096n),
+              acceptance: step.acceptance,
+              data: dataToJSON(step.data),
+            },
+      ),
+      info: this.info,
+    };
+  }
+}
+
+function dataToJSON(data: PageData): Record<string, unknown> {
+  switch (data.kind) {
+    case "bytes":
+      return { kind: data.kind, length: hex(data.bytes.byteLength) };
+    case "identity-map":
+      return { kind: data.kind, gibibytes: data.map.gibibytes };
+    case "source":
+      return {
+        kind: data.kind,
+        source: data.source,
+        offset: hex(data.offset),
+        length: hex(data.length),
+        leadingBytes: hex(data.leadingBytes),
+      };
+  }
+}
+
+/** A register's value with hex strings in place of numbers, as in an export's manifest. */
+export function registerToJSON({ value }: VpRegister): string | Record<string, string> {
+  if (typeof value === "bigint") return hex(value);
+  return Object.fromEntries(
+    Object.entries(value).map(([field, number]: [string, number | bigint]) => [field, hex(number)]),
+  );
+}

@@ -1,0 +1,85 @@
+/** The RAM that a caller means. */
+import { describeType, toAddress } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { GuestMemory } from "../memory/guest-memory.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
+import { MemoryRange } from "../memory/memory-range.js";
+import type { MemoryInput } from "./options.js";
+
+const GIB = 1n << 30n;
+
+/** x86: QEMU's microvm and pc split RAM here; 3-4 GiB is for devices. */
+export const LOW_MMIO_GAP = new MemoryRange(3n * GIB, 4n * GIB);
+
+/** arm64, without a device tree: where QEMU's virt has its RAM. */
+const ARM64_RAM_START = 0x4000_0000n;
+
+/** A layout, and the memory if there is one yet. */
+export interface ResolvedMemory {
+  readonly layout: MemoryLayout;
+  readonly memory: GuestMemory | undefined;
+}
+
+/** How an architecture lays out RAM of which only the size is known. */
+type LayoutOfSize = (size: bigint) => MemoryLayout;
+
+/** x86: from 0 up, around the low MMIO gap. */
+export function x86LayoutOfSize(size: bigint): MemoryLayout {
+  return new MemoryLayout(size, size > LOW_MMIO_GAP.start ? [LOW_MMIO_GAP] : []);
+}
+
+/** arm64: as the device tree says; a size that disagrees with it is an error. */
+export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfSize {
+  return (size) => {
+    const [first] = treeMemory;
+    if (first === undefined) {
+      if (size === 0n) return new MemoryLayout(size);
+      return new MemoryLayout([{ start: ARM64_RAM_START, end: ARM64_RAM_START + size }]);
+    }
+    const layout = new MemoryLayout([...treeMemory]);
+    if (layout.ramSize !== size) {
+      throw new DirectBootError(
+        "DEVICE_TREE_MEMORY",
+        `memory is 0x${size.toString(16)} bytes, /memory of the device tree has 0x${layout.ramSize.toString(16)} (${layout})`,
+      );
+    }
+    return layout;
+  };
+}
+
+/**
+ * Makes a layout of what the caller gave, and a guest memory of a buffer.
+ *
+ * @throws TypeError if it is none of {@link MemoryInput}
+ */
+export function resolveMemory(memory: MemoryInput, layoutOfSize: LayoutOfSize): ResolvedMemory {
+  if (typeof memory === "number" || typeof memory === "bigint") {
+    return { layout: layoutOfSize(toAddress(memory, "memory")), memory: undefined };
+  }
+  if (memory instanceof MemoryLayout) return { layout: memory, memory: undefined };
+  if (typeof memory !== "object" || memory === null) {
+    throw new TypeError(
+      `memory must be a number of bytes, a MemoryLayout, a GuestMemory or a buffer, got ${describeType(memory)}`,
+    );
+  }
+  if (memory instanceof GuestMemory) return { layout: memory.layout, memory };
+  if ("banks" in memory) {
+    const guest = GuestMemory.attach(memory.buffer, memory.banks);
+    return { layout: guest.layout, memory: guest };
+  }
+  // A whole buffer: it starts where RAM of its size would.
+  const whole = GuestMemory.attach(memory);
+  const layout = layoutOfSize(whole.ramSize);
+  const [first, ...others] = layout.ram;
+  if (first === undefined || (others.length === 0 && first.range.start === 0n)) {
+    return { layout: whole.layout, memory: whole };
+  }
+  let byteOffset = 0;
+  const banks = layout.ram.map(({ range }) => {
+    const bank = { guestPhysicalAddress: range.start, byteOffset, byteLength: Number(range.length) };
+    byteOffset += bank.byteLength;
+    return bank;
+  });
+  const guest = GuestMemory.attach(memory, banks);
+  return { layout: guest.layout, memory: guest };
+}

@@ -1,0 +1,105 @@
+/**
+ * arm64, by Documentation/arch/arm64/booting.rst:
+ *
+ *     start of RAM             ┌──────────────────────────────┐
+ *                              │ free, 2 MiB                  │ a boot stub may use its last page
+ *     start of RAM + 2 MiB     ├──────────────────────────────┤
+ *     + text_offset            │ Image, image_size bytes      │ linux-kernel
+ *     next page                ├──────────────────────────────┤
+ *                              │ device tree, at most 2 MiB   │ linux-device-tree
+ *     next 2 MiB boundary      ├──────────────────────────────┤
+ *                              │ initrd                       │ linux-initrd
+ *                              └──────────────────────────────┘
+ */
+
+import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "../arm64/linux.js";
+import { alignUpToLargePageSize, LARGE_PAGE_SIZE } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { memoryOfTree, setChosen } from "../firmware/device-tree.js";
+import type { Aarch64Register } from "../importers/importer.js";
+import type { LoadInfo } from "../loading/load-info.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
+import { MemoryRange } from "../memory/memory-range.js";
+import { PlanBuilder } from "../plan/plan.js";
+import { BytesSource } from "../sources/bytes.js";
+import { type Reading, readBytes } from "../sources/reader.js";
+import type { Source } from "../sources/source.js";
+import type { LinuxOptions, LinuxSources } from "./options.js";
+
+/** booting.rst, "Setup the device tree": at most 2 MiB. */
+const MOST_TREE_BYTES = 2 * 1024 * 1024;
+
+/** A copy of the caller's device tree. Throws DEVICE_TREE_TOO_LARGE above 2 MiB before it is read. */
+export function* readTree(source: Source): Reading<Uint8Array> {
+  if (source.byteLength > MOST_TREE_BYTES) {
+    throw new DirectBootError(
+      "DEVICE_TREE_TOO_LARGE",
+      `${source.name} has ${source.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
+    );
+  }
+  return (yield* readBytes(source, 0, source.byteLength)).slice();
+}
+
+/** RAM as /memory has it, in ascending order. */
+export function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {
+  if (tree === undefined) return [];
+  return memoryOfTree(tree)
+    .map(({ start, end }) => new MemoryRange(start, end))
+    .filter((range) => !range.isEmpty)
+    .sort((a, b) => (a.start < b.start ? -1 : 1));
+}
+
+/** Plans an arm64 Image, the device tree that tells it of the rest, and its registers. */
+export function* planArm64(
+  options: LinuxOptions,
+  layout: MemoryLayout,
+  { kernel, initrd: initrdSource }: LinuxSources<Source>,
+  tree: Uint8Array | undefined,
+): Reading<{ builder: PlanBuilder<Aarch64Register>; info: LoadInfo }> {
+  if (options.acpi !== undefined) {
+    throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `acpi, but ${kernel.name} is for arm64`);
+  }
+  if (tree === undefined && (initrdSource ?? options.commandLine) !== undefined) {
+    throw new DirectBootError(
+      "DEVICE_TREE_MISSING",
+      "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
+    );
+  }
+  const start = alignUpToLargePageSize(layout.ram[0]?.range.start ?? 0n) + LARGE_PAGE_SIZE;
+  const initrd =
+    initrdSource === undefined
+      ? undefined
+      : { source: initrdSource, address: options.initrdAddress ?? ("AfterKernel" as const) };
+
+  const withChosen = (initrdStart: bigint, initrdEnd: bigint): Uint8Array | undefined =>
+    tree === undefined
+      ? undefined
+      : setChosen(tree, {
+          bootargs: options.commandLine,
+          ...(initrd === undefined ? {} : { initrdStart, initrdEnd }),
+        });
+  const sourceOf = (bytes: Uint8Array | undefined): Source | undefined =>
+    bytes === undefined ? undefined : new BytesSource(bytes, "device tree");
+
+  // The initrd lies behind the tree and the tree names its place: its size does not depend on the numbers in it,
+  // so it is planned once with zeros to learn the place.
+  const draft = yield* planKernelAndInitrdArm64(
+    new PlanBuilder<Aarch64Register>(),
+    kernel,
+    start,
+    initrd,
+    sourceOf(withChosen(0n, 0n)),
+  );
+  const initrdStart = draft.initrd?.gpa ?? 0n;
+  const final = withChosen(initrdStart, initrdStart + (draft.initrd?.size ?? 0n));
+  if (final !== undefined && final.byteLength > MOST_TREE_BYTES) {
+    throw new DirectBootError(
+      "DEVICE_TREE_TOO_LARGE",
+      `with /chosen the device tree has ${final.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
+    );
+  }
+  const builder = new PlanBuilder<Aarch64Register>();
+  const info = yield* planKernelAndInitrdArm64(builder, kernel, start, initrd, sourceOf(final));
+  planDirectBootRegistersArm64(builder, info);
+  return { builder, info };
+}

@@ -48,6 +48,7 @@ export type {
 } from "./importers/importer.js";
 export { type RecordedCall, RecordingImporter } from "./importers/recording-importer.js";
 export type { KernelImplementation } from "./kernels/buffer-kernels.js";
+export { crc32Combine } from "./kernels/crc32-combine.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
 export { type EntryMode, LinuxPlan } from "./linux/linux-plan.js";

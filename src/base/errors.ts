@@ -2,7 +2,8 @@
  * The one class of errors, and the table of all its codes.
  *
  * Each code has one cause. `seed` names the variant of OpenVMM's loader that it answers to (empty where the
- * seeds panic, wrap or have no check); `reserved` marks variants that upstream declares but never raises.
+ * seeds panic, wrap or have no check); `reserved` marks variants that are never raised: upstream declares them only,
+ * they only wrap another, or they are failures to seek, which our sources, having no position, don't know.
  */
 
 interface CodeEntry {
@@ -12,7 +13,7 @@ interface CodeEntry {
   readonly meaning: string;
   /** What the caller can do about it; ends every message. */
   readonly cure: string;
-  /** Declared upstream, raised neither there nor here. */
+  /** Never raised here. */
   readonly reserved?: true;
 }
 
@@ -75,7 +76,7 @@ export const ERROR_CODES = {
     "the arm64 Image could not be read whole",
     "check that the file is complete",
   ),
-  ARM64_SEEK_KERNEL_START: code(
+  ARM64_SEEK_KERNEL_START: reserved(
     "FlatLoaderError::SeekKernelStart",
     "the arm64 Image could not be positioned at its start",
     "check that the source can be read at any offset",
@@ -170,7 +171,7 @@ export const ERROR_CODES = {
     "a region has more bytes in the file than in memory",
     "check the program header: p_filesz must not exceed p_memsz",
   ),
-  REGION_SEEK: code(
+  REGION_SEEK: reserved(
     "ImportFileRegionError::Seek",
     "a file offset can't be reached",
     "check that the file is complete",

@@ -13,7 +13,7 @@ import {
   runEffectsSync,
   runSync,
 } from "../../src/sources/reader.js";
-import type { Source } from "../../src/sources/source.js";
+import type { Source, SyncSource } from "../../src/sources/source.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, BreakingSource, noise } from "../support/sources.js";
 
@@ -63,13 +63,8 @@ describe("the drivers of parsers", () => {
   });
 
   it("a request that a hostile header blew up is refused, even if the source claims to have it", () => {
-    const claims: Source = {
-      name: "liar",
-      byteLength: 2 ** 52,
-      read: async () => {},
-      peek: undefined,
-    } as never;
-    const reading = readBytes({ ...claims, readSync: () => {} } as Source, 0, 2 ** 40);
+    const liar: SyncSource = { name: "liar", byteLength: 2 ** 52, read: async () => {}, readSync: () => {} };
+    const reading = readBytes(liar, 0, 2 ** 40);
     assert.throws(() => runSync(reading), refusal("SOURCE_SHORT", "liar"));
   });
 

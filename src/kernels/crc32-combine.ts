@@ -1,0 +1,45 @@
+import { describeType, toLength } from "../base/address.js";
+
+// The reflected polynomial of IEEE 802.3: bit 31 is x^0, bit 0 is x^31.
+const POLYNOMIAL = 0xedb88320;
+const X_TO_0 = 0x8000_0000;
+const X_TO_8 = 0x0080_0000;
+
+/** a(x) * b(x) mod p(x), reflected. */
+function multiply(a: number, b: number): number {
+  let product = 0;
+  let factor = b;
+  for (let bit = 0; bit < 32; bit++) {
+    if (((a >>> (31 - bit)) & 1) !== 0) product ^= factor;
+    factor = (factor >>> 1) ^ ((factor & 1) === 0 ? 0 : POLYNOMIAL);
+  }
+  return product;
+}
+
+function checkCrc(value: number, name: string): void {
+  if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff) {
+    throw new TypeError(`${name} must be an unsigned 32-bit integer, got ${describeType(value)}`);
+  }
+}
+
+/**
+ * The CRC-32 of two pieces of data one after the other, from the CRC-32 of each and the length of the second: for
+ * pieces that were checked in parallel. As zlib's `crc32_combine`; the time grows with the logarithm of the length.
+ *
+ * @param a CRC-32 of the first piece
+ * @param b CRC-32 of the second piece
+ * @param lengthOfB bytes in the second piece
+ * @throws TypeError unless the CRCs are unsigned 32-bit integers and the length is an integer from 0 to 2^53 - 1
+ */
+export function crc32Combine(a: number, b: number, lengthOfB: number): number {
+  checkCrc(a, "a");
+  checkCrc(b, "b");
+  // a times x^(8 * length): by squaring x^8.
+  let shift = X_TO_0;
+  let power = X_TO_8;
+  for (let rest = toLength(lengthOfB, "lengthOfB"); rest > 0; rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) shift = multiply(power, shift);
+    power = multiply(power, power);
+  }
+  return (multiply(shift, a) ^ b) >>> 0;
+}

@@ -411,11 +411,6 @@ export const ERROR_CODES = {
   ABORTED: code("", "the load was aborted", "load again when it is wanted"),
 
   // the command
-  KERNEL_FORMAT_UNSUPPORTED: code(
-    "",
-    "the kernel's format is recognised, but can't be loaded",
-    "give the uncompressed ELF (vmlinux)",
-  ),
   OUTPUT_FAILED: code(
     "",
     "the output can't be written",

@@ -1,6 +1,4 @@
 /** What `plan`, `export` and `boot` share: their arguments made a plan, and the plan made a guest. */
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
@@ -10,6 +8,7 @@ import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { formatAddress, formatBytes, formatMilliseconds, formatRegions, formatTable } from "./format.js";
 import { type Arguments, parseAddress, parseSize, UsageError } from "./options.js";
+import { packageFile } from "./package-files.js";
 import { progressBar } from "./progress.js";
 
 const DEFAULT_MEMORY = "256M";
@@ -17,14 +16,9 @@ const DEFAULT_MEMORY = "256M";
 /** What the embedded guest is given to read back, where the caller says nothing else. */
 const DEFAULT_COMMAND_LINE = "console=ttyS0 directboot=default";
 
-/** The kernel that comes with the package: guests/x86_64.elf. */
+/** The kernel that comes with the package. */
 export function embeddedKernel(): string {
-  // Seen from dist/cli.js, where this runs, and from build/src/cli/, where tests import it.
-  const found = ["../guests/x86_64.elf", "../../../guests/x86_64.elf"]
-    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-    .find((path) => existsSync(path));
-  if (found === undefined) throw new Error("the embedded kernel guests/x86_64.elf is missing");
-  return found;
+  return packageFile("guests/x86_64.elf");
 }
 
 /** Bytes of RAM that the arguments ask for. */

@@ -7,6 +7,7 @@ import { crc32Command } from "./crc32.js";
 import { exportCommand } from "./export.js";
 import { inspectCommand } from "./inspect.js";
 import { UsageError } from "./options.js";
+import { packageFile } from "./package-files.js";
 import { planCommand } from "./plan.js";
 
 const HELP = `directboot: puts a Linux kernel into guest memory, in the state that its boot protocol demands
@@ -42,7 +43,7 @@ const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Pr
 };
 
 function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const manifest: unknown = JSON.parse(readFileSync(packageFile("package.json"), "utf8"));
   return typeof manifest === "object" && manifest !== null && "version" in manifest
     ? String(manifest.version)
     : "unknown";

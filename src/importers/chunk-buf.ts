@@ -9,7 +9,7 @@ import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { openSource } from "../sources/open.js";
 import { type Effect, fill, runEffectsSync } from "../sources/reader.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
-import { wrapImporterError } from "./errors.js";
+import { wrapImporterError, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
 
@@ -61,7 +61,11 @@ export function* importChunks<R extends VpRegister>(
     const dataStart = pagesDone === 0 ? shape.leadingBytes : 0;
     const dataLength = Math.min(shape.length - fileDone, chunkPages * PAGE_BYTES - dataStart);
     buffer.fill(0, 0, dataStart);
-    yield fill(source, buffer.subarray(dataStart, dataStart + dataLength), shape.offset + fileDone);
+    try {
+      yield fill(source, buffer.subarray(dataStart, dataStart + dataLength), shape.offset + fileDone);
+    } catch (cause) {
+      throw wrapSourceError("REGION_READ", tag, cause);
+    }
     fileDone += dataLength;
     const importPages = fileDone === shape.length ? shape.pageCount - pagesDone : chunkPages;
     give(shape.pageBase + BigInt(pagesDone), importPages, buffer.subarray(0, dataStart + dataLength));

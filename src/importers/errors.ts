@@ -1,8 +1,22 @@
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 
+/** What a source throws while it is being read. */
+const SOURCE_FAILURES: ReadonlySet<DirectBootErrorCode> = new Set(["SOURCE_READ", "SOURCE_SHORT"]);
+
 /** What an importer threw, as our error: ours as it is, anybody else's with `code` and as the cause. */
 export function wrapImporterError(code: DirectBootErrorCode, what: string, cause: unknown): DirectBootError {
   if (cause instanceof DirectBootError) return cause;
   const said = cause instanceof Error ? cause.message : String(cause);
   return new DirectBootError(code, `${what}: the importer refused: ${said}`, { cause });
+}
+
+/** A failure of a source in the middle of a load, as the error of what was being imported; others as they are. */
+export function wrapSourceError(
+  code: DirectBootErrorCode,
+  what: string,
+  cause: unknown,
+  after = "",
+): unknown {
+  if (!(cause instanceof DirectBootError) || !SOURCE_FAILURES.has(cause.code)) return cause;
+  return new DirectBootError(code, `${what}: reading failed midway: ${cause.message}${after}`, { cause });
 }

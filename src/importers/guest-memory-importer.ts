@@ -1,4 +1,4 @@
-import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
+import { HV_PAGE_SIZE, hex, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { IdentityMap } from "../kernels/identity-map.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
@@ -19,7 +19,7 @@ export interface ImportedRegion {
 
 /** Throws what an importer of whole pages throws before it looks at memory: empty range, data too long. */
 function checkShape(pageBase: bigint, pageCount: number, tag: string, dataLength: number): MemoryRange {
-  const range = MemoryRange.ofPages(pageBase, pageCount);
+  const range = MemoryRange.ofPages(toAddress(pageBase, "pageBase"), toLength(pageCount, "pageCount"));
   if (range === undefined) {
     throw new DirectBootError(
       "ADDRESS_OVERFLOW",

@@ -1,3 +1,5 @@
+import { DirectBootError } from "../base/errors.js";
+
 /**
  * What the page table kernel is told: numbers only, exact since every address is below 2^52.
  *
@@ -21,4 +23,25 @@ export interface IdentityMap {
 /** Bytes of the tables of `map`: a multiple of 4096. */
 export function identityMapBytes(map: IdentityMap): number {
   return ((map.addressBias === 0 ? 2 : 1) + map.gibibytes) * 4096;
+}
+
+/** Throws PAGE_TABLE_INVALID_ADDRESS unless every number of `map` is one that the kernel can take. */
+export function checkIdentityMap(map: IdentityMap): void {
+  const limits: readonly (readonly [keyof IdentityMap, number, number])[] = [
+    ["tableAddress", 0, 2 ** 52 - 1],
+    ["addressBias", 0, 2 ** 52 - 1],
+    ["gibibytes", 1, 512],
+    ["encryption", 0, 2 ** 52 - 1],
+    ["linkIndex", -1, 511],
+    ["linkTarget", 0, 2 ** 52 - 1],
+  ];
+  for (const [name, lowest, highest] of limits) {
+    const value = map[name];
+    if (!Number.isInteger(value) || value < lowest || value > highest) {
+      throw new DirectBootError(
+        "PAGE_TABLE_INVALID_ADDRESS",
+        `${name} is ${value}, it must be an integer from ${lowest} to ${highest}`,
+      );
+    }
+  }
 }

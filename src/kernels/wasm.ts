@@ -39,6 +39,10 @@ export const SCRATCH_BYTES = 65536;
 /** Host bytes pass through the kernels' own memory in pieces of this size: within a core's L2 cache. */
 const PIECE_BYTES = 262144;
 
+// A length of 2^32 does not fit the kernels' 32-bit parameters: what may be all of 4 GiB goes in two halves.
+const FOUR_GIB = 2 ** 32;
+const HALF = FOUR_GIB / 2;
+
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   if (typeof Buffer === "function") {
     const decoded = Buffer.from(text, "base64");
@@ -163,15 +167,25 @@ export class WasmKernels {
       },
       entries: (offset, count, address, step, bits, encryption) =>
         exports.entries(offset, count, address, step, bits, encryption),
-      copy: (target, source, length) => exports.copy(target, source, length),
-      zero: (offset, length) => exports.zero(offset, length),
+      copy: (target, source, length) => {
+        // All 4 GiB can only be moved onto themselves.
+        if (length < FOUR_GIB) exports.copy(target, source, length);
+      },
+      zero: (offset, length) => {
+        const first = Math.min(length, HALF);
+        exports.zero(offset, first);
+        if (length > first) exports.zero(offset + first, length - first);
+      },
       crc32: (offset, length, seed) => {
         if (scratch === undefined) return this.crc32(new Uint8Array(memory.buffer, offset, length), seed);
         if (!prepared) {
           exports.crc32Prepare(scratch);
           prepared = true;
         }
-        return exports.crc32(offset, length, seed, scratch) >>> 0;
+        const first = Math.min(length, HALF);
+        const crc = exports.crc32(offset, first, seed, scratch) >>> 0;
+        if (length === first) return crc;
+        return exports.crc32(offset + first, length - first, crc, scratch) >>> 0;
       },
     };
   }

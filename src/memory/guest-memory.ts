@@ -21,7 +21,7 @@ import {
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
-import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
+import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
 import { generate, kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
 import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { MemoryLayout } from "./memory-layout.js";
@@ -56,46 +56,56 @@ const WASM_PAGE_BYTES = 65536;
 // WebAssembly core specification, 4.2.6: a memory has at most 2^16 pages.
 const MOST_WASM_PAGES = 65536;
 const SPARSE_BANK_BYTES = 1 << 30;
+// 64 TiB: each bank costs some hundred bytes of bookkeeping before it is first written.
+const MOST_SPARSE_BYTES = 65536n * BigInt(SPARSE_BANK_BYTES);
 
 /** A buffer that exists, or will once somebody needs it. */
 class Storage {
   readonly #make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels };
   #made: { buffer: () => ArrayBufferLike; kernels: BufferKernels } | undefined;
 
-  constructor(make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels }) {
+  /** True once there is something in it that could be other than zero. */
+  #exists: boolean;
+
+  constructor(make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels }, exists: boolean) {
     this.#make = make;
+    this.#exists = exists;
   }
 
   get exists(): boolean {
-    return this.#made !== undefined;
+    return this.#exists;
+  }
+
+  #get(): { buffer: () => ArrayBufferLike; kernels: BufferKernels } {
+    this.#made ??= this.#make();
+    this.#exists = true;
+    return this.#made;
   }
 
   get buffer(): ArrayBufferLike {
-    this.#made ??= this.#make();
-    return this.#made.buffer();
+    return this.#get().buffer();
   }
 
   get kernels(): BufferKernels {
-    this.#made ??= this.#make();
-    return this.#made.kernels;
+    return this.#get().kernels;
   }
 
   static ofMemory(memory: WebAssembly.Memory, scratch: number | undefined): Storage {
     const kernels = kernelsOverMemory(memory, scratch);
     // A memory that has grown has a new buffer: ask for it each time.
-    return new Storage(() => ({ buffer: () => memory.buffer, kernels }));
+    return new Storage(() => ({ buffer: () => memory.buffer, kernels }), true);
   }
 
   static ofBuffer(buffer: ArrayBufferLike): Storage {
     const kernels = kernelsOverBuffer(buffer);
-    return new Storage(() => ({ buffer: () => buffer, kernels }));
+    return new Storage(() => ({ buffer: () => buffer, kernels }), true);
   }
 
   static lazy(byteLength: number): Storage {
     return new Storage(() => {
       const buffer = allocate(byteLength, () => new ArrayBuffer(byteLength));
       return { buffer: () => buffer, kernels: kernelsOverBuffer(buffer) };
-    });
+    }, false);
   }
 }
 
@@ -203,6 +213,12 @@ export class GuestMemory {
         throw new DirectBootError(
           "GUEST_MEMORY_TOO_LARGE",
           `shared guest memory of ${hex(size)} bytes, the limit is ${hex(most)}`,
+        );
+      }
+      if (size > MOST_SPARSE_BYTES) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_TOO_LARGE",
+          `guest memory of ${hex(size)} bytes, the limit is ${hex(MOST_SPARSE_BYTES)}`,
         );
       }
       for (const { start, end } of parts) {
@@ -447,8 +463,9 @@ export class GuestMemory {
     return crc;
   }
 
-  /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM. */
+  /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM, PAGE_TABLE_INVALID_ADDRESS. */
   writeIdentityMap(address: AddressLike, map: IdentityMap): void {
+    checkIdentityMap(map);
     const { start, length } = this.#checked(address, identityMapBytes(map));
     let whole = false;
     this.#each(start, length, (part) => {

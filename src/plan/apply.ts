@@ -5,11 +5,18 @@
 import { PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { importChunks } from "../importers/chunk-buf.js";
-import { wrapImporterError } from "../importers/errors.js";
+import { wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import type { ImageLoad, VpRegister } from "../importers/importer.js";
 import { generate } from "../kernels/kernels.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
-import { isSyncSource, type Source, toSyncSource } from "../sources/source.js";
+import {
+  abortedError,
+  guardSource,
+  isSyncSource,
+  needsNoGuard,
+  type Source,
+  toSyncSource,
+} from "../sources/source.js";
 import { OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep } from "./plan.js";
 
@@ -32,6 +39,15 @@ export interface ApplyOptions {
 const PROGRESS_BYTES = 8 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
+/** What a callback of the caller's threw, on its way through code that would take it for a source's failure. */
+class CallbackFailure {
+  readonly thrown: unknown;
+
+  constructor(thrown: unknown) {
+    this.thrown = thrown;
+  }
+}
+
 /** A source that reports what is read from it. */
 function counted(source: Source, onRead: (byteLength: number) => void): Source {
   const pieces = function* (target: Uint8Array, offset: number): Generator<Effect, void, void> {
@@ -44,17 +60,41 @@ function counted(source: Source, onRead: (byteLength: number) => void): Source {
   const { name, byteLength } = source;
   const read = (target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> =>
     runEffectsAsync(pieces(target, offset), signal);
-  if (!isSyncSource(source)) return { name, byteLength, read };
-  return {
+  const reporting: Source = {
     name,
     byteLength,
     read,
-    readSync: (target: Uint8Array, offset: number) => runEffectsSync(pieces(target, offset)),
+    ...(isSyncSource(source)
+      ? { readSync: (target: Uint8Array, offset: number) => runEffectsSync(pieces(target, offset)) }
+      : {}),
   };
+  needsNoGuard(reporting);
+  return reporting;
+}
+
+/** The source of a step. Throws PLAN_INVALID if the plan has none of that number. */
+function sourceOf(
+  data: Extract<PageData, { kind: "source" }>,
+  sources: readonly Source[],
+  tag: string,
+): Source {
+  const source = sources[data.source];
+  if (source === undefined) {
+    throw new DirectBootError(
+      "PLAN_INVALID",
+      `${tag} comes from source ${data.source}, the plan has ${sources.length}`,
+    );
+  }
+  return source;
 }
 
 /** Asks the importer about every step, if it can be asked, and looks for steps that overlap each other. */
-function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>): void {
+function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, isSync: boolean): void {
+  for (const step of plan.steps) {
+    if (step.kind === "register" || step.data.kind !== "source") continue;
+    const source = sourceOf(step.data, plan.sources, step.tag);
+    if (isSync && step.data.length > 0) toSyncSource(source);
+  }
   const overlaps = new OverlapCheck();
   const registers = new Set<string>();
   for (const step of plan.steps) {
@@ -117,61 +157,31 @@ function* importPagesStep<R extends VpRegister>(
       return;
     }
     case "source": {
-      const source = sources[data.source];
-      if (source === undefined) {
-        throw new DirectBootError(
-          "PLAN_INVALID",
-          `${tag} comes from source ${data.source}, the plan has ${sources.length}`,
-        );
-      }
+      const source = sourceOf(data, sources, tag);
       const { offset, length, leadingBytes, chunked } = data;
       if (length > 0 && (importer.importSource ?? importer.importSourceAsync) !== undefined) {
-        yield {
-          runSync: () => {
-            const synchronous = toSyncSource(source);
-            if (importer.importSource === undefined) {
-              throw new DirectBootError("IMPORTER", `${tag}: the importer has no importSource`, {
-                cure: "use the asynchronous function",
-              });
-            }
-            importer.importSource(
-              pageBase,
-              pageCount,
-              tag,
-              acceptance,
-              synchronous,
-              offset,
-              length,
-              leadingBytes,
-            );
-          },
+        const place = [pageBase, pageCount, tag, acceptance] as const;
+        const range = [offset, length, leadingBytes] as const;
+        const importSync = (): void => {
+          if (importer.importSource === undefined) {
+            throw new DirectBootError("IMPORTER", `${tag}: the importer has no importSource`, {
+              cure: "use the asynchronous function",
+            });
+          }
+          importer.importSource(...place, toSyncSource(source), ...range);
+        };
+        const effect: Effect = {
+          runSync: importSync,
           runAsync: async (signal) => {
-            if (importer.importSourceAsync !== undefined) {
-              await importer.importSourceAsync(
-                pageBase,
-                pageCount,
-                tag,
-                acceptance,
-                source,
-                offset,
-                length,
-                leadingBytes,
-                signal,
-              );
-            } else {
-              importer.importSource?.(
-                pageBase,
-                pageCount,
-                tag,
-                acceptance,
-                toSyncSource(source),
-                offset,
-                length,
-                leadingBytes,
-              );
-            }
+            if (importer.importSourceAsync === undefined) importSync();
+            else await importer.importSourceAsync(...place, source, ...range, signal);
           },
         };
+        try {
+          yield effect;
+        } catch (cause) {
+          throw cause instanceof CallbackFailure ? cause : wrapImporterError(refused, tag, cause);
+        }
         return;
       }
       if (chunked) {
@@ -190,24 +200,13 @@ function* importPagesStep<R extends VpRegister>(
   }
 }
 
-/** A failure of the source in the middle of a load, as the error of the step. */
-function brokenSource(step: PagesStep, cause: unknown, isTakenBack: boolean): unknown {
-  const { data, tag } = step;
-  if (data.kind !== "source" || (cause instanceof DirectBootError && !cause.code.startsWith("SOURCE_"))) {
-    return cause;
-  }
-  const code = data.chunked ? "REGION_READ" : "SOURCE_READ";
-  const said = cause instanceof Error ? cause.message : String(cause);
-  const after = isTakenBack ? "; every page that was written is zero again" : "";
-  return new DirectBootError(code, `${tag}: reading failed midway: ${said}${after}`, { cause });
-}
-
 function* carryOut<R extends VpRegister>(
   plan: LoadPlan<R>,
   importer: ImageLoad<R>,
   options: ApplyOptions,
+  isSync: boolean,
 ): Generator<Effect, void, void> {
-  check(plan, importer);
+  check(plan, importer, isSync);
   const { onProgress } = options;
   const total = plan.steps.reduce(
     (sum, step) => sum + (step.kind === "pages" ? dataLength(step.data) : 0),
@@ -215,11 +214,18 @@ function* carryOut<R extends VpRegister>(
   );
   let before = 0;
   let within = 0;
-  const report = (): void => onProgress?.({ phase: "load", loaded: before + within, total });
+  const report = (): void => {
+    try {
+      onProgress?.({ phase: "load", loaded: before + within, total });
+    } catch (thrown) {
+      throw new CallbackFailure(thrown);
+    }
+  };
+  const guarded = plan.sources.map((source) => guardSource(source));
   const sources =
     onProgress === undefined
-      ? plan.sources
-      : plan.sources.map((source) =>
+      ? guarded
+      : guarded.map((source) =>
           counted(source, (byteLength) => {
             within += byteLength;
             report();
@@ -245,7 +251,11 @@ function* carryOut<R extends VpRegister>(
     report();
   } catch (cause) {
     transaction?.rollback();
-    throw current === undefined ? cause : brokenSource(current, cause, transaction !== undefined);
+    if (cause instanceof CallbackFailure) throw cause.thrown;
+    if (current === undefined) throw cause;
+    const after = transaction === undefined ? "" : "; every page that was written is zero again";
+    const code = refusalCode(current.data) === "REGION_IMPORT_PAGES" ? "REGION_READ" : "SOURCE_READ";
+    throw wrapSourceError(code, current.tag, cause, after);
   }
 }
 
@@ -261,7 +271,7 @@ export function applyPlanSync<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: ApplyOptions = {},
 ): void {
-  runEffectsSync(carryOut(plan, importer, options));
+  runEffectsSync(carryOut(plan, importer, options, true));
 }
 
 /**
@@ -272,5 +282,7 @@ export async function applyPlan<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: ApplyOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
-  await runEffectsAsync(carryOut(plan, importer, options), options.signal);
+  const { signal } = options;
+  if (signal?.aborted) throw abortedError("the load", signal);
+  await runEffectsAsync(carryOut(plan, importer, options, false), signal);
 }

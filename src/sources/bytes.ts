@@ -1,5 +1,5 @@
 import { DirectBootError } from "../base/errors.js";
-import { checkSourceRange, type SyncSource } from "./source.js";
+import { checkSourceRange, needsNoGuard, type SyncSource } from "./source.js";
 
 /** Bytes in host memory as a source. They are never copied and never modified. */
 export class BytesSource implements SyncSource {
@@ -11,6 +11,7 @@ export class BytesSource implements SyncSource {
     this.#bytes = bytes;
     this.byteLength = bytes.byteLength;
     this.name = name;
+    if (new.target === BytesSource) needsNoGuard(this);
   }
 
   readSync(target: Uint8Array, offset: number): void {

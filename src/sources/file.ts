@@ -3,7 +3,7 @@
  */
 import type * as NodeFs from "node:fs";
 import { DirectBootError } from "../base/errors.js";
-import { checkSourceRange, type SyncSource } from "./source.js";
+import { abortedError, checkSourceRange, needsNoGuard, type SyncSource } from "./source.js";
 
 // A read of 2 GiB or more throws in Node 20 (libuv takes an int): larger ones are split.
 const MOST_BYTES_A_READ = 1 << 30;
@@ -43,6 +43,7 @@ export class FileSource implements SyncSource {
         throw new DirectBootError("SOURCE_NOT_FOUND", `${this.name} is not a regular file`);
       }
       this.byteLength = stat.size;
+      if (new.target === FileSource) needsNoGuard(this);
     } catch (cause) {
       this.close();
       if (cause instanceof DirectBootError) throw cause;
@@ -100,11 +101,7 @@ export class FileSource implements SyncSource {
     const descriptor = this.#open();
     let done = 0;
     while (done < target.byteLength) {
-      if (signal?.aborted) {
-        throw new DirectBootError("ABORTED", `${this.name}: aborted at byte ${offset + done}`, {
-          cause: signal.reason,
-        });
-      }
+      if (signal?.aborted) throw abortedError(this.name, signal);
       const length = Math.min(target.byteLength - done, MOST_BYTES_A_READ);
       const got = await new Promise<number>((resolve, reject) => {
         this.#fs.read(descriptor, target, done, length, offset + done, (cause, bytesRead) => {

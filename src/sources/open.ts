@@ -1,6 +1,6 @@
 import { BytesSource } from "./bytes.js";
 import { FileSource } from "./file.js";
-import { type ByteInput, isSource, notBytes, type Source } from "./source.js";
+import { type ByteInput, guardSource, isSource, notBytes, type Source } from "./source.js";
 
 /** An input as a source. */
 export interface OpenSource {
@@ -26,6 +26,6 @@ export function openSource(input: ByteInput, name: string): OpenSource {
     const file = new FileSource(input);
     return { source: file, close: () => file.close() };
   }
-  if (isSource(input)) return keep(input);
+  if (isSource(input)) return keep(guardSource(input));
   throw notBytes(input, name);
 }

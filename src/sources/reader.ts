@@ -3,7 +3,7 @@
  * asynchronous; no parser exists in two copies.
  */
 import { DirectBootError } from "../base/errors.js";
-import { type Source, type SyncSource, toSyncSource } from "./source.js";
+import { abortedError, guardSource, type Source, toSyncSource } from "./source.js";
 
 /** Bytes that are needed next. */
 export interface ReadRequest {
@@ -38,11 +38,12 @@ export function runSync<T>(reading: Reading<T>): T {
   let step = reading.next();
   while (step.done !== true) {
     const request = step.value;
-    let bytes = request.source.peek?.(request.offset, request.length);
+    const source = guardSource(request.source);
+    let bytes = source.peek?.(request.offset, request.length);
     if (bytes === undefined) {
-      const source: SyncSource = toSyncSource(request.source);
+      const synchronous = toSyncSource(source);
       bytes = bufferFor(request);
-      source.readSync(bytes, request.offset);
+      synchronous.readSync(bytes, request.offset);
     }
     step = reading.next(bytes);
   }
@@ -54,10 +55,12 @@ export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Pr
   let step = reading.next();
   while (step.done !== true) {
     const request = step.value;
-    let bytes = request.source.peek?.(request.offset, request.length);
+    const source = guardSource(request.source);
+    if (signal?.aborted) throw abortedError(source.name, signal);
+    let bytes = source.peek?.(request.offset, request.length);
     if (bytes === undefined) {
       bytes = bufferFor(request);
-      await request.source.read(bytes, request.offset, signal);
+      await source.read(bytes, request.offset, signal);
     }
     step = reading.next(bytes);
   }
@@ -72,9 +75,10 @@ export interface Effect {
 
 /** Fills `target` from `offset` of `source`. */
 export function fill(source: Source, target: Uint8Array, offset: number): Effect {
+  const guarded = guardSource(source);
   return {
-    runSync: () => toSyncSource(source).readSync(target, offset),
-    runAsync: (signal) => source.read(target, offset, signal),
+    runSync: () => toSyncSource(guarded).readSync(target, offset),
+    runAsync: (signal) => guarded.read(target, offset, signal),
   };
 }
 
@@ -93,11 +97,12 @@ export function runEffectsSync<T>(work: Generator<Effect, T, void>): T {
   return step.value;
 }
 
-/** Runs a computation and its effects asynchronously, one at a time. */
+/** Runs a computation and its effects asynchronously, one at a time; ABORTED is thrown into it between two. */
 export async function runEffectsAsync<T>(work: Generator<Effect, T, void>, signal?: AbortSignal): Promise<T> {
   let step = work.next();
   while (step.done !== true) {
     try {
+      if (signal?.aborted) throw abortedError("the load", signal);
       await step.value.runAsync(signal);
     } catch (cause) {
       step = work.throw(cause);

@@ -47,8 +47,15 @@ export function isSource(value: unknown): value is Source {
   );
 }
 
-/** Throws SOURCE_SHORT unless `[offset, offset + length)` lies within the source. */
-export function checkSourceRange(source: Source, offset: number, length: number): void {
+/** Throws SOURCE_SHORT unless `[offset, offset + length)` lies within the source; TypeError for no offset. */
+export function checkSourceRange(
+  source: Pick<Source, "name" | "byteLength">,
+  offset: number,
+  length: number,
+): void {
+  if (!Number.isInteger(offset) || offset < 0) {
+    throw new TypeError(`offset must be an integer from 0 up, got ${describeType(offset)}`);
+  }
   if (offset + length > source.byteLength) {
     throw new DirectBootError(
       "SOURCE_SHORT",
@@ -61,6 +68,70 @@ export function checkSourceRange(source: Source, offset: number, length: number)
 export function toSyncSource(source: Source): SyncSource {
   if (isSyncSource(source)) return source;
   throw new DirectBootError("SOURCE_NOT_SYNCHRONOUS", `${source.name} has no readSync`);
+}
+
+/** Guarded sources by the ones that they guard; sources that need no guard guard themselves. */
+const guards = new WeakMap<Source, Source>();
+
+/** Marks a source of ours, which throws nothing but our errors. */
+export function needsNoGuard(source: Source): void {
+  guards.set(source, source);
+}
+
+/** The error for a load that its signal aborted. */
+export function abortedError(name: string, signal: AbortSignal): DirectBootError {
+  return new DirectBootError("ABORTED", `${name} was aborted`, { cause: signal.reason });
+}
+
+/**
+ * The same source, throwing nothing but our errors: whatever a source of the caller's throws becomes SOURCE_READ
+ * with that as the cause, or ABORTED if the signal says so.
+ *
+ * @throws TypeError if its length is no integer
+ */
+export function guardSource(source: Source): Source {
+  const known = guards.get(source);
+  if (known !== undefined) return known;
+  const { byteLength } = source;
+  const name = String(source.name);
+  if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+    throw new TypeError(`${name}: byteLength must be an integer, got ${describeType(byteLength)}`);
+  }
+  const failed = (offset: number, cause: unknown): DirectBootError => {
+    if (cause instanceof DirectBootError) return cause;
+    const said = cause instanceof Error ? cause.message : String(cause);
+    return new DirectBootError("SOURCE_READ", `${name}: reading at byte ${offset} failed: ${said}`, {
+      cause,
+    });
+  };
+  const range = { name, byteLength };
+  const guarded: Source = {
+    ...range,
+    read: async (target, offset, signal) => {
+      checkSourceRange(range, offset, target.byteLength);
+      try {
+        await source.read(target, offset, signal);
+      } catch (cause) {
+        throw signal?.aborted === true ? abortedError(name, signal) : failed(offset, cause);
+      }
+    },
+    ...(source.readSync === undefined
+      ? {}
+      : {
+          readSync: (target: Uint8Array, offset: number) => {
+            checkSourceRange(range, offset, target.byteLength);
+            try {
+              source.readSync?.(target, offset);
+            } catch (cause) {
+              throw failed(offset, cause);
+            }
+          },
+        }),
+    // No peek: bytes of a foreign source may change between the check and the copy, and reading costs one copy.
+  };
+  guards.set(source, guarded);
+  guards.set(guarded, guarded);
+  return guarded;
 }
 
 /** The TypeError for what is no {@link ByteInput}. */

@@ -1,16 +1,18 @@
 #!/usr/bin/env node
 /**
  * Boots what `directboot export` wrote, without a line of directboot: the second opinion on the manifest, on the
- * memory and above all on directboot's own reset ROM. This file must never import from src/ or dist/.
+ * memory and above all on directboot's own reset ROM and arm64 stub. This file must never import from src/ or dist/.
  *
- *     node test/boot/independent-boot.mjs DIR [--timeout SECONDS] [--machine microvm|pc] [--expect TEXT]
+ *     node test/boot/independent-boot.mjs DIR [--timeout SECONDS] [--machine microvm|pc|virt] [--expect TEXT]
+ *
+ * x86_64 starts on microvm unless --machine says pc, aarch64 on virt.
  *
  * The serial port goes to standard output. Exit status: 0 when QEMU ends by itself (and TEXT was printed, if one
  * is expected), 1 on time-out or any other failure, 2 for wrong usage. A guest that triple-faults ends QEMU, too:
  * look for a marker in the output, or give --expect.
  *
- * Needs qemu-system-x86_64, and GNU as, ld and objcopy for the ROM, which is written in assembly here so that it
- * shares nothing with the machine code that directboot makes.
+ * Needs qemu-system-x86_64 or qemu-system-aarch64, and GNU as, ld and objcopy for the ROM or the stub, which is
+ * written in assembly here so that it shares nothing with the machine code that directboot makes.
  */
 
 import { execFileSync, spawn } from "node:child_process";
@@ -36,6 +38,9 @@ const FOUR_GIB = 4n * GIB;
 /** Where both machines stop RAM below 4 GiB and go on at 4 GiB. */
 const LOW_RAM_END = 3n * GIB;
 const ROM_SIZE = 0x10000;
+const PAGE = 4096n;
+/** Where virt has its RAM (QEMU, hw/arm/virt.c, VIRT_MEM). */
+const VIRT_RAM_START = 0x4000_0000n;
 const COPY_BUFFER_SIZE = 4 << 20;
 
 class Refusal extends Error {}
@@ -64,8 +69,15 @@ function readManifest(folder) {
   const manifest = JSON.parse(readFileSync(path, "utf8"));
   check(manifest !== null && typeof manifest === "object", `${path} is not an object`);
   check(manifest.version === 1, `${path} has version ${JSON.stringify(manifest.version)}, not 1`);
-  check(manifest.arch === "x86_64", `arch is ${JSON.stringify(manifest.arch)}, not "x86_64"`);
-  check(manifest.entryMode === "long64", `entryMode is ${JSON.stringify(manifest.entryMode)}, not "long64"`);
+  const architecture = Object.hasOwn(ARCHITECTURES, manifest.arch) ? ARCHITECTURES[manifest.arch] : undefined;
+  check(
+    architecture !== undefined,
+    `arch is ${JSON.stringify(manifest.arch)}, not one of ${Object.keys(ARCHITECTURES).join(", ")}`,
+  );
+  check(
+    manifest.entryMode === architecture.entryMode,
+    `entryMode is ${JSON.stringify(manifest.entryMode)}, not "${architecture.entryMode}"`,
+  );
   check(Array.isArray(manifest.ram) && manifest.ram.length > 0, "ram is not a list of ranges");
   check(Array.isArray(manifest.regions) && manifest.regions.length > 0, "regions is not a list of regions");
   check(manifest.registers !== null && typeof manifest.registers === "object", "registers is not an object");
@@ -111,8 +123,11 @@ function readManifest(folder) {
       `regions "${previous.tag}" and "${region.tag}" overlap at 0x${region.gpa.toString(16)}`,
     );
   });
-  return { ram, regions, registers: readRegisters(manifest.registers) };
+  return { architecture, ram, regions, registers: architecture.readRegisters(manifest.registers) };
 }
+
+// ---------------------------------------------------------------------------------------------------------------
+// x86-64: registers and memory
 
 const GENERAL = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"].concat(
   [8, 9, 10, 11, 12, 13, 14, 15].map((number) => `r${number}`),
@@ -146,13 +161,22 @@ const EFER = 0xc0000080;
 /** Long mode active: hardware sets it, when paging is switched on. */
 const EFER_LMA = 1n << 10n;
 
-/** All registers that this script can set; what the manifest leaves out is zero, what is unknown here is refused. */
-function readRegisters(given) {
+/** A register of `bits`; one that the manifest leaves out is zero. */
+const integer = (bits) => (value, where) => (value === undefined ? 0n : hex(value, where, bits));
+
+/** What is unknown here is refused: it could not be set. */
+function checkKnown(given, registers) {
+  for (const name of Object.keys(given)) {
+    check(name in registers, `registers.${name} is not something that this script can set`);
+  }
+}
+
+/** All x86-64 registers that this script can set. */
+function readX86Registers(given) {
   const registers = {};
   const take = (name, read) => {
     registers[name] = read(given[name], `registers.${name}`);
   };
-  const integer = (bits) => (value, where) => (value === undefined ? 0n : hex(value, where, bits));
   const fields = (sizes) => (value, where) =>
     Object.fromEntries(
       Object.entries(sizes).map(([field, bits]) => [
@@ -167,9 +191,7 @@ function readRegisters(given) {
   take("efer", integer(64));
   for (const name of TABLES) take(name, fields({ base: 32, limit: 16 }));
   for (const name of SEGMENTS) take(name, fields({ base: 64, limit: 32, selector: 16, attributes: 16 }));
-  for (const name of Object.keys(given)) {
-    check(name in registers, `registers.${name} is not something that this script can set`);
-  }
+  checkKnown(given, registers);
   check(
     (registers.cr0 & 0x80000001n) === 0x80000001n,
     "cr0 lacks PG or PE, without which there is no long mode",
@@ -201,6 +223,52 @@ function checkDescriptors({ regions, registers }) {
     check(BigInt(descriptorBase) === segment.base, `${name}'s base is not that of its descriptor`);
   }
 }
+
+// ---------------------------------------------------------------------------------------------------------------
+// arm64: registers and memory
+
+/** System registers in the order in which the stub writes them: the one that could switch the MMU on comes last. */
+const SYSTEM_REGISTERS = [
+  ["mairEl1", "mair_el1"],
+  ["tcrEl1", "tcr_el1"],
+  ["ttbr0El1", "ttbr0_el1"],
+  ["ttbr1El1", "ttbr1_el1"],
+  ["vbarEl1", "vbar_el1"],
+  ["sctlrEl1", "sctlr_el1"],
+];
+const X_REGISTERS = Array.from({ length: 31 }, (_, number) => `x${number}`);
+// Documentation/arch/arm64/booting.rst, section 2.
+const MOST_TREE_BYTES = 2 << 20;
+const TREE_MAGIC = 0xd00dfeed;
+
+/** All arm64 registers that this script can set. */
+function readArm64Registers(given) {
+  const registers = {};
+  for (const name of ["pc", "cpsr", ...X_REGISTERS, ...SYSTEM_REGISTERS.map(([name]) => name)]) {
+    registers[name] = integer(64)(given[name], `registers.${name}`);
+  }
+  checkKnown(given, registers);
+  // Arm ARM (DDI 0487), C5.2.19: M[4] AArch64, M[3:2] the exception level. virt starts at EL1 and can't rise.
+  check((registers.cpsr & 0x1cn) === 4n, `cpsr is 0x${registers.cpsr.toString(16)}, which is not EL1`);
+  check((registers.sctlrEl1 & 1n) === 0n, "sctlrEl1 switches the MMU on, and the stub is not mapped");
+  return registers;
+}
+
+/** What booting.rst demands of PC and x0, as far as memory can tell. */
+function checkArm64Memory({ regions, registers: { pc, x0 } }) {
+  check(
+    regions.some(({ gpa, length }) => gpa <= pc && pc < gpa + length),
+    `pc is 0x${pc.toString(16)}, where no region is`,
+  );
+  if (x0 === 0n) return;
+  check(x0 % 8n === 0n, `x0 is 0x${x0.toString(16)}, but a device tree is aligned to 8 bytes`);
+  const header = new DataView(readGuest(regions, x0, 8).buffer);
+  check(header.getUint32(0) === TREE_MAGIC, `there is no device tree at x0, 0x${x0.toString(16)}`);
+  check(header.getUint32(4) <= MOST_TREE_BYTES, "the device tree is larger than 2 MiB");
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Files
 
 /** Guest memory as it will be: the regions' bytes, and zeros elsewhere. */
 function readGuest(regions, address, length) {
@@ -362,28 +430,90 @@ rip:    .quad   ${number(registers.rip)}
 `;
 }
 
-function assembleRom(registers, machine, folder) {
+/** Assembles `source`, which defines `start`, to run at `address`; returns the bytes of its .text. */
+function assemble({ binutils: { prefix, packageName, asArgs, emulation } }, source, address, folder) {
   const file = (name) => join(folder, name);
-  const run = (program, ...args) => {
+  const run = (tool, ...args) => {
+    const program = `${prefix}${tool}`;
     try {
       execFileSync(program, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
     } catch (error) {
-      throw new Refusal(`${program} failed: ${error.stderr || error.message} (Debian package binutils)`);
+      throw new Refusal(
+        `${program} failed: ${error.stderr || error.message} (Debian package ${packageName})`,
+      );
     }
   };
-  writeFileSync(file("rom.s"), romSource(registers, machine));
-  run("as", "--64", "-o", file("rom.o"), file("rom.s"));
-  run("ld", "-m", "elf_x86_64", "-Ttext=0xffff0000", "-e", "start", "-o", file("rom.elf"), file("rom.o"));
-  run("objcopy", "-O", "binary", "-j", ".text", file("rom.elf"), file("rom.bin"));
-  const rom = readFileSync(file("rom.bin"));
-  check(rom.length === ROM_SIZE, `the assembled ROM has ${rom.length} bytes, not ${ROM_SIZE}`);
-  return rom;
+  writeFileSync(file("code.s"), source);
+  run("as", ...asArgs, "-o", file("code.o"), file("code.s"));
+  const text = `-Ttext=0x${address.toString(16)}`;
+  run("ld", "-m", emulation, text, "-e", "start", "-o", file("code.elf"), file("code.o"));
+  run("objcopy", "-O", "binary", "-j", ".text", file("code.elf"), file("code.bin"));
+  return readFileSync(file("code.bin"));
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The arm64 stub
+
+/**
+ * QEMU can start a processor at an address, but not set its registers: the stub does that, at EL1 with the MMU off,
+ * and leaves no trace but itself.
+ */
+function stubSource(registers) {
+  const number = (value) => `0x${value.toString(16)}`;
+  return `
+        .text
+        .global start
+start:
+${SYSTEM_REGISTERS.map(
+  ([name, register]) => `
+        ldr     x0, =${number(registers[name])}
+        msr     ${register}, x0`,
+).join("")}
+        isb
+        ldr     x0, =${number(registers.pc)}
+        msr     elr_el1, x0
+        ldr     x0, =${number(registers.cpsr)}
+        msr     spsr_el1, x0
+${X_REGISTERS.map((name) => `        ldr     ${name}, =${number(registers[name])}`).join("\n")}
+        eret
+
+        .balign 8                       // with the MMU off an unaligned load faults
+        .ltorg
+`;
+}
+
+/** The last page of RAM that no region covers. The first ones won't do: virt leaves a tree of its own there. */
+function freePage({ ram, regions }) {
+  const latestFirst = (a, b) => (a.start > b.start ? -1 : 1);
+  const taken = regions.map(({ gpa, length }) => ({ start: gpa, end: gpa + length })).sort(latestFirst);
+  for (const { start, end } of [...ram].sort(latestFirst)) {
+    let page = (end / PAGE) * PAGE - PAGE;
+    for (const region of taken) {
+      if (region.start < page + PAGE && page < region.end) page = (region.start / PAGE) * PAGE - PAGE;
+    }
+    if (page >= start) return page;
+  }
+  throw new Refusal("RAM has no free page for the stub");
 }
 
 // ---------------------------------------------------------------------------------------------------------------
 // QEMU
 
-function ramSize(ram) {
+/** virt's RAM in MiB. */
+function virtRamSize(ram) {
+  let end = VIRT_RAM_START;
+  for (const range of [...ram].sort((a, b) => (a.start < b.start ? -1 : 1))) {
+    check(
+      range.start === end,
+      `ram has a range at 0x${range.start.toString(16)}, but virt has all of it in one piece from 0x40000000`,
+    );
+    end = range.end;
+  }
+  return (end - VIRT_RAM_START + MIB - 1n) / MIB;
+}
+
+/** RAM of microvm and pc in MiB. */
+function x86RamSize(ram) {
   let low = 0n;
   let high = 0n;
   for (const { start, end } of ram) {
@@ -401,15 +531,35 @@ function ramSize(ram) {
   return (size + MIB - 1n) / MIB;
 }
 
+/** The reset ROM, as QEMU's arguments. */
+function x86Start({ architecture, registers }, machine, attach, temporary) {
+  const rom = assemble(architecture, romSource(registers, machine), 0xffff0000n, temporary);
+  check(rom.length === ROM_SIZE, `the assembled ROM has ${rom.length} bytes, not ${ROM_SIZE}`);
+  return ["-bios", attach((file) => writeFully(file, rom))];
+}
+
+/** The stub and where to start, as QEMU's arguments. */
+function arm64Start(manifest, _machine, attach, temporary) {
+  const page = freePage(manifest);
+  const stub = assemble(manifest.architecture, stubSource(manifest.registers), page, temporary);
+  check(stub.length <= PAGE, `the assembled stub has ${stub.length} bytes, more than a page`);
+  const address = `addr=0x${page.toString(16)}`;
+  const file = attach((target) => writeFully(target, stub));
+  return [
+    ...["-device", `loader,file=${file},${address},force-raw=on`],
+    ...["-device", `loader,${address},cpu-num=0`],
+  ];
+}
+
 /** QEMU's arguments, and the open files that they name by number: the first is QEMU's descriptor 3. */
-function prepareQemu({ ram, regions }, machine, rom, temporary) {
+function prepareQemu(manifest, machine, temporary) {
+  const { architecture, ram, regions } = manifest;
   const files = [];
   const attach = (write) => `/dev/fd/${files.push(anonymousFile(temporary, write)) + 2}`;
   const args = [
-    ["-M", machine === "pc" ? "pc,accel=tcg,max-ram-below-4g=3G" : "microvm,accel=tcg"],
-    ["-cpu", "max", "-m", `${ramSize(ram)}M`, "-smp", "1", "-nodefaults", "-no-user-config"],
-    ["-display", "none", "-serial", "stdio", "-no-reboot"],
-    ["-bios", attach((file) => writeFully(file, rom))],
+    [...architecture.machines[machine], "-m", `${architecture.ramSize(ram)}M`, "-smp", "1"],
+    ["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"],
+    architecture.start(manifest, machine, attach, temporary),
   ];
   for (const region of regions) {
     if (region.fileLength === 0) continue; // RAM is zero already
@@ -427,8 +577,7 @@ function prepareQemu({ ram, regions }, machine, rom, temporary) {
 
 let child;
 
-function runQemu({ args, files }, timeoutSeconds, expected) {
-  const qemu = "qemu-system-x86_64";
+function runQemu({ qemu, packageName }, { args, files }, timeoutSeconds, expected) {
   // If this process is killed without a chance to clean up, the kernel kills QEMU.
   const setpriv = "/usr/bin/setpriv";
   const command = existsSync(setpriv) ? [setpriv, "--pdeathsig", "KILL", "--", qemu] : [qemu];
@@ -453,7 +602,7 @@ function runQemu({ args, files }, timeoutSeconds, expected) {
     });
     child.on("error", (error) => {
       clearTimeout(timer);
-      reject(new Refusal(`cannot run ${qemu} (Debian package qemu-system-x86): ${error.message}`));
+      reject(new Refusal(`cannot run ${qemu} (Debian package ${packageName}): ${error.message}`));
     });
     child.on("close", (code) => {
       clearTimeout(timer);
@@ -467,8 +616,42 @@ function runQemu({ args, files }, timeoutSeconds, expected) {
 
 // ---------------------------------------------------------------------------------------------------------------
 
-const USAGE =
-  "usage: node test/boot/independent-boot.mjs DIR [--timeout SECONDS] [--machine microvm|pc] [--expect TEXT]";
+/** What each `arch` of a manifest takes; the first machine is the default. */
+const ARCHITECTURES = {
+  x86_64: {
+    entryMode: "long64",
+    qemu: "qemu-system-x86_64",
+    packageName: "qemu-system-x86",
+    machines: {
+      microvm: ["-M", "microvm,accel=tcg", "-cpu", "max"],
+      pc: ["-M", "pc,accel=tcg,max-ram-below-4g=3G", "-cpu", "max"],
+    },
+    binutils: { prefix: "", packageName: "binutils", asArgs: ["--64"], emulation: "elf_x86_64" },
+    readRegisters: readX86Registers,
+    checkMemory: checkDescriptors,
+    ramSize: x86RamSize,
+    start: x86Start,
+  },
+  aarch64: {
+    entryMode: "aarch64",
+    qemu: "qemu-system-aarch64",
+    packageName: "qemu-system-arm",
+    machines: { virt: ["-M", "virt,dtb-randomness=off", "-accel", "tcg", "-cpu", "cortex-a57"] },
+    binutils: {
+      prefix: "aarch64-linux-gnu-",
+      packageName: "binutils-aarch64-linux-gnu",
+      asArgs: [],
+      emulation: "aarch64linux",
+    },
+    readRegisters: readArm64Registers,
+    checkMemory: checkArm64Memory,
+    ramSize: virtRamSize,
+    start: arm64Start,
+  },
+};
+const MACHINES = Object.values(ARCHITECTURES).flatMap(({ machines }) => Object.keys(machines));
+
+const USAGE = `usage: node test/boot/independent-boot.mjs DIR [--timeout SECONDS] [--machine ${MACHINES.join("|")}] [--expect TEXT]`;
 
 function parseCommandLine() {
   try {
@@ -476,18 +659,21 @@ function parseCommandLine() {
       allowPositionals: true,
       options: {
         timeout: { type: "string", default: "120" },
-        machine: { type: "string", default: "microvm" },
+        machine: { type: "string" },
         expect: { type: "string" },
       },
     });
     const timeoutSeconds = Number(values.timeout);
     check(positionals.length === 1, "give one folder");
     check(timeoutSeconds > 0 && timeoutSeconds <= 86_400, "--timeout is a number of seconds");
-    check(values.machine === "microvm" || values.machine === "pc", "--machine is microvm or pc");
+    check(
+      values.machine === undefined || MACHINES.includes(values.machine),
+      `--machine is one of ${MACHINES.join(", ")}`,
+    );
     return {
       folder: positionals[0],
       timeoutSeconds,
-      machine: values.machine,
+      askedMachine: values.machine,
       expected: values.expect || undefined,
     };
   } catch (error) {
@@ -496,7 +682,7 @@ function parseCommandLine() {
   }
 }
 
-const { folder, timeoutSeconds, machine, expected } = parseCommandLine();
+const { folder, timeoutSeconds, askedMachine, expected } = parseCommandLine();
 const temporary = mkdtempSync(join(tmpdir(), "directboot-independent-"));
 process.on("exit", () => {
   child?.kill("SIGKILL");
@@ -507,12 +693,18 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 }
 try {
   const manifest = readManifest(folder);
-  checkDescriptors(manifest);
-  const rom = assembleRom(manifest.registers, machine, temporary);
-  const qemu = prepareQemu(manifest, machine, rom, temporary);
+  const { architecture } = manifest;
+  const [defaultMachine] = Object.keys(architecture.machines);
+  const machine = askedMachine ?? defaultMachine;
+  check(
+    Object.hasOwn(architecture.machines, machine),
+    `${architecture.qemu} has no machine ${machine} for this script`,
+  );
+  architecture.checkMemory(manifest);
+  const qemu = prepareQemu(manifest, machine, temporary);
   // Nothing in there has a name any more that QEMU would need.
   rmSync(temporary, { recursive: true, force: true });
-  await runQemu(qemu, timeoutSeconds, expected);
+  await runQemu(architecture, qemu, timeoutSeconds, expected);
 } catch (error) {
   // What is not a refusal of ours (an unreadable file, JSON that is none) speaks for itself, too.
   process.stderr.write(`independent-boot: ${error.message}\n`);

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { directboot, runProgram } from "../support/command.js";
-import { CLI, inRoot, X86_64_GUEST } from "../support/paths.js";
+import { CLI, inRoot, PACKED_CLI, X86_64_GUEST } from "../support/paths.js";
 
 const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -182,7 +182,7 @@ describe("directboot", () => {
   });
 
   test("runs as an executable file", async () => {
-    const { status, stdout } = await runProgram(CLI, ["--version"]);
+    const { status, stdout } = await runProgram(PACKED_CLI, ["--version"]);
     assert.equal(status, 0);
     assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
   });

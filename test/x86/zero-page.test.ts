@@ -1,0 +1,351 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { MemoryLayout } from "../../src/memory/memory-layout.js";
+import { MemoryRange } from "../../src/memory/memory-range.js";
+import {
+  BOOT_PARAMS_BYTES,
+  BOOT_PARAMS_OFFSETS,
+  buildZeroPage,
+  E820_ENTRY_BYTES,
+  E820_MAX_ENTRIES,
+  type ZeroPageOptions,
+} from "../../src/x86/zero-page.js";
+import { outcome, refusal } from "../support/refusal.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { runTool } from "../support/tool.js";
+
+const MIB = 1n << 20n;
+const GIB = 1n << 30n;
+const folder = tempFolder();
+
+// The fields of boot_params that are within its struct setup_header.
+const HEADER_FIELDS: ReadonlySet<string> = new Set([
+  "setup_sects",
+  "root_flags",
+  "syssize",
+  "boot_flag",
+  "header",
+  "version",
+  "type_of_loader",
+  "loadflags",
+  "code32_start",
+  "ramdisk_image",
+  "ramdisk_size",
+  "cmd_line_ptr",
+  "initrd_addr_max",
+  "kernel_alignment",
+  "relocatable_kernel",
+  "min_alignment",
+  "xloadflags",
+  "cmdline_size",
+  "hardware_subarch",
+  "hardware_subarch_data",
+  "payload_offset",
+  "payload_length",
+  "setup_data",
+  "pref_address",
+  "init_size",
+  "handover_offset",
+  "kernel_info_offset",
+]);
+
+// SPEC §7: how wide the fields are, so that a field written too wide would overlap the next.
+const SIZES: Readonly<Record<keyof typeof BOOT_PARAMS_OFFSETS, number>> = {
+  acpi_rsdp_addr: 8,
+  ext_ramdisk_image: 4,
+  ext_ramdisk_size: 4,
+  ext_cmd_line_ptr: 4,
+  e820_entries: 1,
+  sentinel: 1,
+  setup_sects: 1,
+  root_flags: 2,
+  syssize: 4,
+  boot_flag: 2,
+  header: 4,
+  version: 2,
+  type_of_loader: 1,
+  loadflags: 1,
+  code32_start: 4,
+  ramdisk_image: 4,
+  ramdisk_size: 4,
+  cmd_line_ptr: 4,
+  initrd_addr_max: 4,
+  kernel_alignment: 4,
+  relocatable_kernel: 1,
+  min_alignment: 1,
+  xloadflags: 2,
+  cmdline_size: 4,
+  hardware_subarch: 4,
+  hardware_subarch_data: 8,
+  payload_offset: 4,
+  payload_length: 4,
+  setup_data: 8,
+  pref_address: 8,
+  init_size: 4,
+  handover_offset: 4,
+  kernel_info_offset: 4,
+  edd_mbr_sig_buffer: 64,
+  e820_table: 2560,
+  eddbuf: 492,
+};
+
+function options(changes: Partial<ZeroPageOptions> = {}): ZeroPageOptions {
+  return {
+    memoryLayout: new MemoryLayout(256n * MIB),
+    acpiBase: 0xe_0000,
+    acpiLength: 0x2000,
+    commandLine: { address: 0x3000, commandLine: "console=ttyS0" },
+    initrdBase: 0,
+    initrdSize: 0,
+    ...changes,
+  };
+}
+
+interface Entry {
+  readonly start: bigint;
+  readonly size: bigint;
+  readonly type: number;
+}
+
+/** The e820 map of a zero page. */
+function e820(page: Uint8Array): Entry[] {
+  const view = new DataView(page.buffer, page.byteOffset);
+  return Array.from({ length: page[0x1e8] ?? 0 }, (_, index) => {
+    const at = 0x2d0 + index * 20;
+    return {
+      start: view.getBigUint64(at, true),
+      size: view.getBigUint64(at + 8, true),
+      type: view.getUint32(at + 16, true),
+    };
+  });
+}
+
+describe("the offsets of boot_params", () => {
+  it("and the sizes of its fields are those of the kernel's own header", () => {
+    const names = Object.keys(BOOT_PARAMS_OFFSETS) as (keyof typeof BOOT_PARAMS_OFFSETS)[];
+    const print = names.map((name) => {
+      const path = HEADER_FIELDS.has(name) ? `hdr.${name}` : name;
+      return `  printf("${name} %zu %zu\\n", offsetof(struct boot_params, ${path}), sizeof(((struct boot_params *)0)->${path}));`;
+    });
+    const source = join(folder, "offsets.c");
+    const program = join(folder, "offsets");
+    writeFileSync(
+      source,
+      `#include <stddef.h>
+#include <stdio.h>
+#include <asm/bootparam.h>
+int main(void) {
+${print.join("\n")}
+  printf("boot_params 0 %zu\\n", sizeof(struct boot_params));
+  printf("boot_e820_entry %zu %zu\\n", offsetof(struct boot_e820_entry, type), sizeof(struct boot_e820_entry));
+  printf("E820_MAX_ENTRIES_ZEROPAGE 0 %d\\n", E820_MAX_ENTRIES_ZEROPAGE);
+  return 0;
+}
+`,
+    );
+    // -m64 makes it the x86-64 header's layout or an error.
+    runTool("gcc libc6-dev linux-libc-dev", "cc", ["-m64", "-Wall", "-Werror", "-o", program, source]);
+    const found = new Map<string, readonly [number, number]>();
+    for (const line of runTool("gcc", program, []).trim().split("\n")) {
+      const [name = "", offset, size] = line.split(" ");
+      found.set(name, [Number(offset), Number(size)]);
+    }
+    for (const name of names) {
+      assert.deepEqual(found.get(name), [BOOT_PARAMS_OFFSETS[name], SIZES[name]], name);
+    }
+    assert.deepEqual(found.get("boot_params"), [0, BOOT_PARAMS_BYTES]);
+    assert.deepEqual(found.get("boot_e820_entry"), [16, E820_ENTRY_BYTES]);
+    assert.deepEqual(found.get("E820_MAX_ENTRIES_ZEROPAGE"), [0, E820_MAX_ENTRIES]);
+    assert.equal(found.size, names.length + 3);
+  });
+});
+
+describe("buildZeroPage", () => {
+  it("sets the fields that the seeds name, and leaves all others zero", () => {
+    const page = buildZeroPage(options({ initrdBase: 0x400_0000, initrdSize: 0x12345 }));
+    assert.equal(page.byteLength, 4096);
+    const view = new DataView(page.buffer);
+    assert.equal(view.getUint16(0x1fe, true), 0xaa55);
+    assert.equal(Buffer.from(page.subarray(0x202, 0x206)).toString(), "HdrS");
+    assert.equal(page[0x210], 0xff);
+    assert.equal(view.getUint32(0x218, true), 0x400_0000);
+    assert.equal(view.getUint32(0x21c, true), 0x12345);
+    assert.equal(view.getUint32(0x228, true), 0x3000);
+    assert.equal(view.getUint32(0x230, true), 0x10_0000);
+    assert.equal(view.getUint32(0x238, true), "console=ttyS0".length);
+    assert.equal(page[0x1e8], 3);
+    for (const [at, length] of [
+      [0x1e8, 1],
+      [0x1fe, 2],
+      [0x202, 4],
+      [0x210, 1],
+      [0x218, 8],
+      [0x228, 4],
+      [0x230, 4],
+      [0x238, 4],
+      [0x2d0, 60],
+    ] as const) {
+      page.fill(0, at, at + length);
+    }
+    assert.ok(page.every((byte) => byte === 0));
+  });
+
+  it("describes RAM to 0xe0000, ACPI, RAM to the end of the first range, and the other ranges", () => {
+    const memoryLayout = new MemoryLayout([
+      new MemoryRange(0, 3n * GIB),
+      new MemoryRange(4n * GIB, 5n * GIB),
+      new MemoryRange(5n * GIB, 6n * GIB),
+    ]);
+    assert.deepEqual(e820(buildZeroPage(options({ memoryLayout, acpiLength: 0x1001 }))), [
+      { start: 0n, size: 0xe_0000n, type: 1 },
+      { start: 0xe_0000n, size: 0x2000n, type: 3 },
+      { start: 0xe_2000n, size: 3n * GIB - 0xe_2000n, type: 1 },
+      { start: 4n * GIB, size: GIB, type: 1 },
+      { start: 5n * GIB, size: GIB, type: 1 },
+    ]);
+  });
+
+  it("covers the RAM exactly, ACPI included, in ascending order without overlaps", () => {
+    const aLength = fc.integer({ min: 0, max: 0x12_0000 });
+    const moreRanges = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.nat(5)), { maxLength: 20 });
+    fc.assert(
+      fc.property(fc.integer({ min: 512, max: 4000 }), aLength, moreRanges, (pages, acpiLength, more) => {
+        const ranges = [new MemoryRange(0, pages * 4096)];
+        for (const [length, gap] of more) {
+          const start = (ranges.at(-1)?.end ?? 0n) + BigInt(gap) * 4096n;
+          ranges.push(new MemoryRange(start, start + BigInt(length) * 4096n));
+        }
+        const entries = e820(buildZeroPage(options({ memoryLayout: new MemoryLayout(ranges), acpiLength })));
+        assert.equal(entries.length, ranges.length + 2);
+        let sum = 0n;
+        let end = 0n;
+        for (const { start, size } of entries) {
+          assert.ok(start >= end);
+          end = start + size;
+          sum += size;
+        }
+        assert.equal(
+          sum,
+          ranges.reduce((total, { length }) => total + length, 0n),
+        );
+        assert.equal(entries[1]?.size, BigInt(Math.ceil(acpiLength / 4096)) * 4096n);
+      }),
+    );
+  });
+
+  it("has the ACPI entry even with length 0, and the RAM entry after it even with size 0", () => {
+    const memoryLayout = new MemoryLayout(MIB);
+    const none = e820(buildZeroPage(options({ memoryLayout, acpiLength: 0 })));
+    assert.deepEqual(none[1], { start: 0xe_0000n, size: 0n, type: 3 });
+    const all = e820(buildZeroPage(options({ memoryLayout, acpiLength: 0x2_0000 })));
+    assert.deepEqual(all[2], { start: MIB, size: 0n, type: 1 });
+  });
+
+  it("an initrd's end may pass 4 GiB, its address and size may not", () => {
+    const top = 0xffff_ffffn;
+    const view = new DataView(buildZeroPage(options({ initrdBase: top, initrdSize: top })).buffer);
+    assert.deepEqual([view.getUint32(0x218, true), view.getUint32(0x21c, true)], [0xffff_ffff, 0xffff_ffff]);
+    for (const changes of [
+      { initrdBase: top + 1n },
+      { initrdSize: top + 1n },
+      { initrdBase: (1n << 64n) - 1n },
+    ]) {
+      assert.throws(
+        () => buildZeroPage(options(changes)),
+        refusal("ZERO_PAGE_INITRD_TOO_HIGH", "0xffffffff"),
+      );
+    }
+  });
+
+  it("the command line's address must fit 32 bits even if it is empty", () => {
+    const commandLine = { address: 1n << 32n, commandLine: "" };
+    const matches = refusal("ZERO_PAGE_COMMAND_LINE_TOO_HIGH", "0x100000000");
+    assert.throws(() => buildZeroPage(options({ commandLine })), matches);
+    const highest = buildZeroPage(options({ commandLine: { address: 0xffff_ffff, commandLine: "" } }));
+    assert.equal(new DataView(highest.buffer).getUint32(0x228, true), 0xffff_ffff);
+  });
+
+  it("counts the bytes of a command line, not its characters, without the NUL", () => {
+    const size = (commandLine: string | Uint8Array): number =>
+      new DataView(buildZeroPage(options({ commandLine: { address: 0, commandLine } })).buffer).getUint32(
+        0x238,
+        true,
+      );
+    assert.equal(size(""), 0);
+    assert.equal(size("ü"), 2);
+    assert.equal(size(Uint8Array.from([0xff, 0xfe, 0x80])), 3);
+  });
+
+  it("a NUL in the command line is refused, with its place", () => {
+    for (const commandLine of ["ab\0c", Uint8Array.from([97, 98, 0])]) {
+      const page = (): unknown => buildZeroPage(options({ commandLine: { address: 0, commandLine } }));
+      assert.throws(page, refusal("COMMAND_LINE_NUL", "byte 2"));
+    }
+    const page = (): unknown =>
+      buildZeroPage(options({ commandLine: { address: 0, commandLine: 5 as unknown as string } }));
+    assert.throws(page, TypeError);
+  });
+
+  it("the first RAM range must cover the first MiB", () => {
+    const layouts = [
+      [new MemoryRange(0x1000, 16n * MIB)],
+      [new MemoryRange(0, MIB - 0x1000n)],
+      [new MemoryRange(0, 0xa_0000n), new MemoryRange(MIB, 2n * MIB)],
+    ];
+    for (const ranges of layouts) {
+      const memoryLayout = new MemoryLayout(ranges);
+      const matches = refusal("ZERO_PAGE_BAD_RAM", `${ranges[0]}`, "0x0-0x100000");
+      assert.throws(() => buildZeroPage(options({ memoryLayout })), matches);
+    }
+  });
+
+  it("ACPI starts at 0xe0000 and ends within the first RAM range", () => {
+    const act = (changes: Partial<ZeroPageOptions>) => (): unknown => buildZeroPage(options(changes));
+    assert.throws(act({ acpiBase: 0xe_1000 }), refusal("ZERO_PAGE_BAD_ACPI", "0xe1000"));
+    const memoryLayout = new MemoryLayout([new MemoryRange(0, MIB), new MemoryRange(MIB, 2n * MIB)]);
+    assert.equal(buildZeroPage(options({ memoryLayout, acpiLength: 0x2_0000 }))[0x1e8], 4);
+    assert.throws(act({ memoryLayout, acpiLength: 0x2_0001 }), refusal("ZERO_PAGE_BAD_ACPI", "0x101000"));
+    assert.throws(act({ acpiLength: (1n << 64n) - 1n }), refusal("ADDRESS_OVERFLOW"));
+  });
+
+  it("holds 128 e820 entries, of 126 RAM ranges, and refuses one more", () => {
+    const ranges = (count: number): MemoryLayout =>
+      new MemoryLayout(
+        Array.from(
+          { length: count },
+          (_, i) => new MemoryRange(BigInt(i) * 4n * MIB, BigInt(i) * 4n * MIB + 2n * MIB),
+        ),
+      );
+    const page = buildZeroPage(options({ memoryLayout: ranges(126) }));
+    assert.equal(e820(page).length, 128);
+    assert.ok(page.subarray(0xcd0).every((byte) => byte === 0));
+    const matches = refusal("ZERO_PAGE_TOO_MANY_E820_ENTRIES", "127", "129", "128");
+    assert.throws(() => buildZeroPage(options({ memoryLayout: ranges(127) })), matches);
+  });
+
+  it("tells faults in order: command line, its address, initrd, RAM, ACPI, entries", () => {
+    const memoryLayout = new MemoryLayout([new MemoryRange(0x1000, 0x2000)]);
+    const high = { address: 1n << 32n, commandLine: "" };
+    const rows: readonly (readonly [Partial<ZeroPageOptions>, string])[] = [
+      [
+        { commandLine: { ...high, commandLine: "\0" }, initrdBase: 1n << 32n, memoryLayout, acpiBase: 0 },
+        "COMMAND_LINE_NUL",
+      ],
+      [
+        { commandLine: high, initrdBase: 1n << 32n, memoryLayout, acpiBase: 0 },
+        "ZERO_PAGE_COMMAND_LINE_TOO_HIGH",
+      ],
+      [{ initrdBase: 1n << 32n, memoryLayout, acpiBase: 0 }, "ZERO_PAGE_INITRD_TOO_HIGH"],
+      [{ memoryLayout, acpiBase: 0 }, "ZERO_PAGE_BAD_RAM"],
+      [{ acpiBase: 0 }, "ZERO_PAGE_BAD_ACPI"],
+    ];
+    for (const [changes, code] of rows)
+      assert.equal(
+        outcome(() => buildZeroPage(options(changes))),
+        code,
+      );
+  });
+});

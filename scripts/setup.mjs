@@ -1,6 +1,6 @@
 // What `npm start` and `npm test` do before their job: packages from npm, programs from Debian, the build. Only what
 // is missing is installed; nothing but Node itself is needed to run this.
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,5 +82,5 @@ export function ensureTools(tools) {
 /** npm run build. */
 export function build() {
   say("building");
-  execFileSync(process.execPath, ["scripts/build.mjs"], { stdio: ["ignore", 2, "inherit"] });
+  run(process.execPath, ["scripts/build.mjs"]);
 }

@@ -53,7 +53,7 @@ export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
 export { type EntryMode, LinuxPlan } from "./linux/linux-plan.js";
 export {
-  type LinuxGuest,
+  LinuxGuest,
   loadLinux,
   loadLinuxSync,
   planLinux,

@@ -1,4 +1,5 @@
 /** Any kernel, one call: x86-64 ELF kernels (vmlinux) and arm64 Images today. */
+import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { DETECT_BYTES, detectFormat } from "../images/detect.js";
 import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
@@ -10,7 +11,7 @@ import { type ApplyOptions, applyPlan, applyPlanSync } from "../plan/apply.js";
 import { type OpenSource, openSource } from "../sources/open.js";
 import { type Reading, readBytes, runAsync, runSync } from "../sources/reader.js";
 import type { ByteInput, Source } from "../sources/source.js";
-import { LinuxPlan } from "./linux-plan.js";
+import { LinuxPlan, registerToJSON } from "./linux-plan.js";
 import { arm64LayoutOfSize, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { LinuxOptions, LinuxSources } from "./options.js";
 import { planArm64, readTree, treeMemory } from "./plan-arm64.js";
@@ -19,8 +20,8 @@ import { planX86 } from "./plan-x86.js";
 /** Values of the registers by name; one that was not set is undefined, and zero in the guest. */
 export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };
 
-/** A guest whose kernel is loaded. */
-export interface LinuxGuest {
+/** A guest whose kernel is loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
+export class LinuxGuest {
   readonly architecture: Architecture;
   readonly memory: GuestMemory;
   readonly registers: RegistersByName;
@@ -29,6 +30,33 @@ export interface LinuxGuest {
   readonly info: LoadInfo;
   /** What lies where. */
   readonly regions: readonly ImportedRegion[];
+
+  constructor(importer: GuestMemoryImporter, plan: LinuxPlan) {
+    this.architecture = plan.architecture;
+    this.memory = importer.memory;
+    this.registerList = importer.registerList;
+    this.registers = Object.fromEntries(this.registerList.map(({ name, value }) => [name, value]));
+    this.info = plan.info;
+    this.regions = importer.regions;
+  }
+
+  toJSON(): unknown {
+    return {
+      architecture: this.architecture,
+      ram: this.memory.layout,
+      registers: Object.fromEntries(
+        this.registerList.map((register) => [register.name, registerToJSON(register)]),
+      ),
+      info: this.info,
+      regions: this.regions.map(({ range, tag, acceptance, dataLength }) => ({
+        gpa: hex(range.start),
+        length: hex(range.length),
+        dataLength: hex(dataLength),
+        tag,
+        acceptance,
+      })),
+    };
+  }
 }
 
 /** A plan, and the guest memory that the caller gave, if any. */
@@ -113,12 +141,6 @@ export async function planLinux(
   }
 }
 
-function guestOf(importer: GuestMemoryImporter, plan: LinuxPlan): LinuxGuest {
-  const { memory, registerList, regions } = importer;
-  const registers: RegistersByName = Object.fromEntries(registerList.map(({ name, value }) => [name, value]));
-  return { architecture: plan.architecture, memory, registers, registerList, info: plan.info, regions };
-}
-
 /**
  * Loads a kernel into guest memory.
  *
@@ -136,7 +158,7 @@ export function loadLinuxSync(options: LinuxOptions & ApplyOptions): LinuxGuest 
     const { plan, memory } = runSync(reading);
     const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout));
     applyPlanSync(plan, importer, options);
-    return guestOf(importer, plan);
+    return new LinuxGuest(importer, plan);
   } finally {
     close();
   }
@@ -151,7 +173,7 @@ export async function loadLinux(
     const { plan, memory } = await runAsync(reading, options.signal);
     const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout));
     await applyPlan(plan, importer, options);
-    return guestOf(importer, plan);
+    return new LinuxGuest(importer, plan);
   } finally {
     close();
   }

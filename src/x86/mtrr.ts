@@ -1,5 +1,5 @@
 /** Variable MTRRs: `compute_variable_mtrrs` and `mtrr_mask` of the seeds (common.rs). */
-import { hex } from "../base/address.js";
+import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -21,11 +21,13 @@ const HIGHEST_WIDTH = 52;
  * @param gpaSpaceSize physical address width in bits, 36 to 52
  * @param maximumAddress the last address covered
  */
-export function mtrrMask(gpaSpaceSize: number, maximumAddress: bigint): bigint {
+export function mtrrMask(gpaSpaceSize: number, maximumAddress: AddressLike): bigint {
+  const width = BigInt(toLength(gpaSpaceSize, "gpaSpaceSize"));
+  const last = toAddress(maximumAddress, "maximumAddress");
   let mask = ENABLED;
-  for (let bit = 12n; bit < BigInt(gpaSpaceSize); bit++) mask |= 1n << bit;
-  for (let bit = 12n; bit < BigInt(gpaSpaceSize); bit++) {
-    if (maximumAddress < 1n << bit) break;
+  for (let bit = 12n; bit < width && bit < 64n; bit++) mask |= 1n << bit;
+  for (let bit = 12n; bit < width && bit < 64n; bit++) {
+    if (last < 1n << bit) break;
     mask &= ~(1n << bit);
   }
   return mask;

@@ -7,6 +7,7 @@ import {
   PAGE_SIZE_1GB,
   PHYSICAL_ADDRESS_LIMIT,
   toAddress,
+  toLength,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
@@ -148,11 +149,13 @@ export interface PageTableBuilderOptions {
   readonly largestPage?: LargestPage;
   /** Number of the bit that is or-ed into every present entry (SEV's C-bit): 12 to 51. */
   readonly confidentialBit?: number;
-  /** Most tables that may be needed; more is an error. By default as many as it takes. */
+  /** Most tables that may be needed; more is an error. 524288 (2 GiB of tables) by default and at most. */
   readonly maximumTables?: number;
 }
 
 const TABLE_BYTES = 4096;
+/** 1 TiB in 4 KiB pages; what is beyond is no plan for a guest, but a mistake. */
+const MOST_TABLES = 524288;
 const ENTRY_BYTES = 8;
 const ENTRIES_PER_TABLE = 512;
 // Bytes that an entry covers: of a page table, a page directory, a PDPT, a PML4.
@@ -283,7 +286,11 @@ export class PageTableBuilder {
    *   PAGE_TABLE_NOT_ENOUGH_MEMORY, PAGE_TABLE_INVALID_ADDRESS
    */
   constructor(options: PageTableBuilderOptions) {
-    const { largestPage = "1GiB", confidentialBit, maximumTables = Number.POSITIVE_INFINITY } = options;
+    const { largestPage = "1GiB", confidentialBit } = options;
+    const maximumTables = Math.min(
+      toLength(options.maximumTables ?? MOST_TABLES, "maximumTables"),
+      MOST_TABLES,
+    );
     const largestLevel = LARGEST_LEVEL[largestPage];
     if (largestLevel === undefined) {
       throw new TypeError(`largestPage must be "1GiB", "2MiB" or "4KiB", got ${String(largestPage)}`);
@@ -317,9 +324,18 @@ export class PageTableBuilder {
     return this.tableCount * TABLE_BYTES;
   }
 
-  /** The tables, to be placed at `pageTableGpa`. */
+  /** The tables, to be placed at `pageTableGpa`. Throws PAGE_TABLE_NOT_ENOUGH_MEMORY if the host has too little. */
   build(): Uint8Array {
-    return generate(this.byteLength, (kernels) => this.#write(kernels, 0));
+    try {
+      return generate(this.byteLength, (kernels) => this.#write(kernels, 0));
+    } catch (cause) {
+      // RangeError: the allocation, as all else was checked before.
+      throw new DirectBootError(
+        "PAGE_TABLE_NOT_ENOUGH_MEMORY",
+        `${this.byteLength} bytes of tables can't be allocated`,
+        { cause },
+      );
+    }
   }
 
   /**

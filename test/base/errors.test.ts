@@ -61,11 +61,12 @@ describe("ERROR_CODES", () => {
     }
   });
 
-  it("marks as reserved exactly what upstream never raises, what only wraps, NUMA and gaps", () => {
+  it("marks as reserved exactly what upstream never raises, what only wraps, NUMA and gaps, and seeking", () => {
     const reserved = codes.filter((code) => "reserved" in ERROR_CODES[code]);
     assert.deepEqual([...reserved].sort(), [
       "ARM64_BIG_ENDIAN_ELF_ON_LITTLE",
       "ARM64_SEEK_KERNEL_IMAGE",
+      "ARM64_SEEK_KERNEL_START",
       "ELF_IMPORT_FILE_REGION",
       "ELF_LOADER",
       "ELF_READ_KERNEL_IMAGE",
@@ -74,6 +75,7 @@ describe("ERROR_CODES", () => {
       "LAYOUT_BAD_MMIO_GAPS",
       "LAYOUT_BAD_NUMA_SIZE",
       "LAYOUT_EMPTY_NUMA_SIZES",
+      "REGION_SEEK",
     ]);
   });
 });

@@ -190,6 +190,37 @@ describe("the twins and the WASM kernels", () => {
     assert.equal(Buffer.compare(new Uint8Array(memory.buffer, 0, twin.byteLength), twin), 0);
   });
 
+  it("write the same entries: address, bits and confidential bit, at any alignment", () => {
+    const { memory, over } = inPlace(2);
+    const bytes = new Uint8Array(memory.buffer, 0, WASM_PAGE);
+    const someEntries = fc.record({
+      offset: fc.nat(9000),
+      count: fc.nat(600),
+      unit: fc.nat(2 ** 20),
+      step: fc.constantFrom(0, 4096, 2 * MIB, GIB),
+      bits: fc.constantFrom(0x23, 0x61, 0x63, 0xe3),
+      isConfidential: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(someEntries, ({ offset, count, unit, step, bits, isConfidential }) => {
+        const address = unit * Math.max(step, 4096);
+        const encryption = isConfidential ? 2 ** 51 : 0;
+        bytes.fill(0xa5);
+        const twin = bytes.slice();
+        const expected = bytes.slice();
+        const view = new DataView(expected.buffer);
+        for (let i = 0; i < count; i++) {
+          const entry = BigInt(address + i * step) | BigInt(bits) | BigInt(encryption);
+          view.setBigUint64(offset + i * 8, entry, true);
+        }
+        over.entries(offset, count, address, step, bits, encryption);
+        twinKernels(() => twin.buffer).entries(offset, count, address, step, bits, encryption);
+        assert.equal(Buffer.compare(bytes, expected), 0);
+        assert.equal(Buffer.compare(twin, expected), 0);
+      }),
+    );
+  });
+
   it("move the same bytes, also where the ranges overlap", () => {
     const { memory, over } = inPlace(2);
     const size = 4096;

@@ -120,7 +120,7 @@ describe("the drivers of effects", () => {
         yield fill(source, new Uint8Array(1), 0);
       } catch (error) {
         yield { runSync: () => {}, runAsync: async () => {} };
-        return `caught ${String(error)}`;
+        return `caught ${error instanceof DirectBootError ? error.cause : error}`;
       }
       return "not reached";
     };

@@ -18,7 +18,7 @@ export function refusal(
   };
 }
 
-/** The same, with what must be the error's cause. */
+/** The same, with what must be at the end of the error's causes: what was thrown first. */
 export function refusalBecause(
   code: DirectBootErrorCode,
   cause: unknown,
@@ -26,8 +26,9 @@ export function refusalBecause(
 ): (error: unknown) => boolean {
   return (error) => {
     refusal(code, ...details)(error);
-    assert.ok(error instanceof DirectBootError);
-    assert.equal(error.cause, cause);
+    let first: unknown = error;
+    while (first instanceof DirectBootError && first.cause !== undefined) first = first.cause;
+    assert.equal(first, cause);
     return true;
   };
 }

@@ -1,0 +1,494 @@
+/**
+ * Plans for arm64 kernels: where things go, what the device tree is told, and what is refused. Trees are compiled by
+ * dtc and read back by fdtget, which share no code with directboot.
+ */
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import {
+  applyPlanSync,
+  GuestMemory,
+  GuestMemoryImporter,
+  type LinuxOptions,
+  type LinuxPlan,
+  loadLinuxSync,
+  MemoryLayout,
+  planLinux,
+  planLinuxSync,
+} from "../../src/index.js";
+import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
+import { refusal } from "../support/refusal.js";
+import { BreakingSource, noise } from "../support/sources.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { runTool } from "../support/tool.js";
+
+const PAGE = 4096;
+const MIB = 1 << 20;
+/** Documentation/arch/arm64/booting.rst, section 2. */
+const MOST_TREE_BYTES = 2 * MIB;
+const KERNEL = new Uint8Array(readFileSync(AARCH64_GUEST));
+const INITRD = noise(3 * PAGE + 5);
+
+const folder = tempFolder();
+let files = 0;
+const newFile = (extension: string): string => join(folder, `${files++}.${extension}`);
+
+/** A /memory node of `[start, size]` ranges, of two cells each. */
+function memoryNode(...ranges: readonly (readonly [start: number, size: number])[]): string {
+  const cells = ranges.map(([start, size]) => `0 0x${start.toString(16)} 0 0x${size.toString(16)}`);
+  const unit = ranges[0]?.[0] ?? 0;
+  return `memory@${unit.toString(16)} { device_type = "memory"; reg = <${cells.join(" ")}>; };`;
+}
+
+/** A tree with these nodes, compiled by dtc. */
+function compile(nodes: string, dtcArguments: readonly string[] = []): Uint8Array {
+  const source = newFile("dts");
+  const target = newFile("dtb");
+  writeFileSync(
+    source,
+    `/dts-v1/; / { #address-cells = <2>; #size-cells = <2>; compatible = "linux,dummy-virt"; ${nodes} };`,
+  );
+  runTool("device-tree-compiler", "dtc", [
+    ...["-q", "-I", "dts", "-O", "dtb", ...dtcArguments, "-o", target, source],
+  ]);
+  return new Uint8Array(readFileSync(target));
+}
+
+/** 16 MiB of RAM where QEMU's virt has it. */
+const MEMORY = 16 * MIB;
+const CHOSEN = 'chosen { stdout-path = "/pl011@9000000"; bootargs = "from the tree"; };';
+const TREE = compile(`${memoryNode([0x4000_0000, MEMORY])} ${CHOSEN}`);
+
+const guestOptions = { kernel: KERNEL, memory: MEMORY, deviceTree: TREE } as const;
+
+function plan(options: Partial<LinuxOptions> = {}): LinuxPlan {
+  return planLinuxSync({ ...guestOptions, ...options });
+}
+
+/** The device tree as a guest finds it. */
+function treeOf(made: LinuxPlan): Uint8Array {
+  const memory = GuestMemory.create(made.layout);
+  applyPlanSync(made, new GuestMemoryImporter(memory));
+  const { dtb } = made.info;
+  assert.ok(dtb !== undefined);
+  return memory.read(dtb.start, Number(dtb.end - dtb.start));
+}
+
+/** A property of that tree's /chosen, by fdtget: `s` a string, `x` cells. */
+function chosen(made: LinuxPlan, type: "s" | "x", name: string): string {
+  const file = newFile("dtb");
+  writeFileSync(file, treeOf(made));
+  return runTool("device-tree-compiler", "fdtget", ["-t", type, file, "/chosen", name]).replace(/\n$/, "");
+}
+
+/** Names of the properties of /chosen. */
+function chosenNames(made: LinuxPlan): string[] {
+  const file = newFile("dtb");
+  writeFileSync(file, treeOf(made));
+  return runTool("device-tree-compiler", "fdtget", ["-p", file, "/chosen"]).trim().split("\n");
+}
+
+const ramOf = ({ layout }: LinuxPlan): [bigint, bigint][] =>
+  layout.ram.map(({ range }) => [range.start, range.end]);
+const pagesOf = (made: LinuxPlan): [string, bigint, bigint][] =>
+  made.pages.map(({ tag, range }) => [tag, range.start, range.end]);
+
+describe("the placement of an arm64 guest", () => {
+  it("puts the kernel 2 MiB into RAM, the tree on the next page, the initrd at the next 2 MiB boundary", () => {
+    const made = plan({ initrd: INITRD });
+    // Its header: text_offset 0, image_size 0x13000, of which 6.4 KiB are in the file.
+    assert.deepEqual(pagesOf(made), [
+      ["linux-kernel", 0x4020_0000n, 0x4021_3000n],
+      ["linux-device-tree", 0x4021_3000n, 0x4021_4000n],
+      ["linux-initrd", 0x4040_0000n, 0x4040_4000n],
+    ]);
+    const { kernel, initrd, dtb } = made.info;
+    assert.deepEqual(kernel, { gpa: 0x4020_0000n, size: 0x1_3000n, entrypoint: 0x4020_0000n });
+    assert.deepEqual(initrd, { gpa: 0x4040_0000n, size: BigInt(INITRD.byteLength) });
+    assert.deepEqual(dtb, { start: 0x4021_3000n, end: 0x4021_3000n + BigInt(treeOf(made).byteLength) });
+    assert.deepEqual([made.architecture, made.entryMode], ["aarch64", "aarch64"]);
+  });
+
+  it("loads the bytes of the kernel and of the initrd there, and zeros behind the kernel's file", () => {
+    const { memory } = loadLinuxSync({ ...guestOptions, initrd: INITRD });
+    const image = memory.read(0x4020_0000n, 0x1_3000);
+    assert.deepEqual(image.subarray(0, KERNEL.byteLength), KERNEL);
+    assert.ok(image.subarray(KERNEL.byteLength).every((byte) => byte === 0));
+    assert.deepEqual(memory.read(0x4040_0000n, INITRD.byteLength), INITRD);
+  });
+
+  it("goes on from the end of a tree that is longer than the space up to the 2 MiB boundary", () => {
+    const bytes = newFile("bin");
+    writeFileSync(bytes, noise(MOST_TREE_BYTES - 64 * 1024));
+    const deviceTree = compile(
+      `${memoryNode([0x4000_0000, MEMORY])} big { data = /incbin/("${bytes}"); }; ${CHOSEN}`,
+    );
+    const { info } = plan({ deviceTree, initrd: INITRD });
+    assert.equal(info.dtb?.start, 0x4021_3000n);
+    assert.ok((info.dtb?.end ?? 0n) > 0x4040_0000n);
+    assert.equal(info.initrd?.gpa, 0x4060_0000n);
+  });
+
+  it("rounds a start of RAM that is no multiple of 2 MiB up", () => {
+    const made = plan({ deviceTree: compile(memoryNode([0x8000_1000, MEMORY])) });
+    assert.equal(made.info.kernel.gpa, 0x8040_0000n);
+  });
+
+  it("puts an initrd where the caller says, and tells the tree", () => {
+    const made = plan({ initrd: INITRD, initrdAddress: 0x4070_1000 });
+    assert.equal(made.info.initrd?.gpa, 0x4070_1000n);
+    assert.equal(chosen(made, "x", "linux,initrd-start"), "0 40701000");
+  });
+
+  it("is refused if the caller puts the initrd onto the kernel or onto the tree", () => {
+    assert.throws(
+      () => plan({ initrd: INITRD, initrdAddress: 0x4021_2000 }),
+      refusal("IMPORT_OVERLAP", "linux-initrd", "linux-kernel"),
+    );
+    assert.throws(
+      () => plan({ initrd: INITRD, initrdAddress: 0x4021_3000 }),
+      refusal("IMPORT_OVERLAP", "linux-initrd", "linux-device-tree"),
+    );
+  });
+
+  it("is refused if RAM ends before the kernel does", () => {
+    const deviceTree = compile(memoryNode([0x4000_0000, 2 * MIB + PAGE]));
+    assert.throws(
+      () => plan({ deviceTree, memory: 2 * MIB + PAGE }),
+      refusal("GUEST_MEMORY_NOT_RAM", "linux-kernel"),
+    );
+  });
+
+  it("is the same by planLinux", async () => {
+    const options = { ...guestOptions, initrd: INITRD, commandLine: "quiet" };
+    const asynchronous = await planLinux(options);
+    assert.deepEqual(asynchronous.toJSON(), planLinuxSync(options).toJSON());
+    assert.deepEqual(treeOf(asynchronous), treeOf(planLinuxSync(options)));
+  });
+
+  it("is the same with a tree from a file", () => {
+    const deviceTree = newFile("dtb");
+    writeFileSync(deviceTree, TREE);
+    const made = plan({ deviceTree, commandLine: "quiet" });
+    assert.deepEqual(treeOf(made), treeOf(plan({ commandLine: "quiet" })));
+    made.close();
+  });
+});
+
+describe("the registers of an arm64 guest", () => {
+  // The seeds' set_direct_boot_registers_arm64.
+  const withoutTree = [
+    { name: "pc", value: 0x4020_0000n },
+    { name: "cpsr", value: 0x3c5n },
+    { name: "sctlrEl1", value: 0x30d0_1804n },
+    { name: "tcrEl1", value: 0x5_8080_3591n },
+    { name: "ttbr0El1", value: 0n },
+    { name: "ttbr1El1", value: 0n },
+    { name: "vbarEl1", value: 0n },
+  ];
+
+  it("start the kernel with the MMU off, masked, and with x0 at the tree", () => {
+    assert.deepEqual(plan({ initrd: INITRD }).registers, [
+      ...withoutTree,
+      { name: "x0", value: 0x4021_3000n },
+    ]);
+  });
+
+  it("leave x0 out where there is no tree", () => {
+    assert.deepEqual(plan({ deviceTree: undefined }).registers, withoutTree);
+  });
+});
+
+describe("/chosen of an arm64 guest's device tree", () => {
+  it("has the command line, in UTF-8, in place of the tree's own", () => {
+    const commandLine = 'console=ttyAMA0 name=Grüße quoted="a b" 起動';
+    assert.equal(chosen(plan({ commandLine }), "s", "bootargs"), commandLine);
+  });
+
+  it("has a command line of bytes as they are", () => {
+    const commandLine = Uint8Array.of(0x61, 0xff, 0x62);
+    assert.equal(chosen(plan({ commandLine }), "x", "bootargs"), "61ff6200");
+  });
+
+  it("has an empty command line in place of the tree's own, if that is asked for", () => {
+    assert.equal(chosen(plan({ commandLine: "" }), "s", "bootargs"), "");
+  });
+
+  it("keeps the tree's own command line if the caller gives none", () => {
+    assert.equal(chosen(plan(), "s", "bootargs"), "from the tree");
+  });
+
+  it("has where the initrd starts and ends, in two cells each", () => {
+    const made = plan({ initrd: INITRD });
+    assert.equal(chosen(made, "x", "linux,initrd-start"), "0 40400000");
+    assert.equal(
+      chosen(made, "x", "linux,initrd-end"),
+      `0 ${(0x4040_0000 + INITRD.byteLength).toString(16)}`,
+    );
+  });
+
+  it("has both cells of an address above 4 GiB", () => {
+    const memory = 4 * MIB + PAGE * 64;
+    const deviceTree = compile(
+      `memory@1200000000 { device_type = "memory"; reg = <0x12 0x0 0 0x${memory.toString(16)}>; };`,
+    );
+    const made = plan({ deviceTree, memory, initrd: INITRD });
+    assert.equal(made.info.kernel.gpa, 0x12_0020_0000n);
+    assert.equal(chosen(made, "x", "linux,initrd-start"), "12 400000");
+    assert.equal(chosen(made, "x", "linux,initrd-end"), `12 ${(0x40_0000 + INITRD.byteLength).toString(16)}`);
+  });
+
+  it("has a new place of the initrd instead of one that the tree had", () => {
+    const deviceTree = compile(
+      `${memoryNode([0x4000_0000, MEMORY])} chosen { linux,initrd-start = <0x1000>; linux,initrd-end = <0x2000>; };`,
+    );
+    const made = plan({ deviceTree, initrd: INITRD });
+    assert.equal(chosen(made, "x", "linux,initrd-start"), "0 40400000");
+    assert.deepEqual(chosenNames(made).sort(), ["linux,initrd-end", "linux,initrd-start"]);
+  });
+
+  it("says nothing of an initrd that there is not", () => {
+    assert.deepEqual(chosenNames(plan({ commandLine: "quiet" })).sort(), ["bootargs", "stdout-path"]);
+  });
+
+  it("keeps what else it had", () => {
+    const made = plan({ commandLine: "quiet", initrd: INITRD });
+    assert.equal(chosen(made, "s", "stdout-path"), "/pl011@9000000");
+  });
+
+  it("is made if the tree has none", () => {
+    const made = plan({
+      deviceTree: compile(memoryNode([0x4000_0000, MEMORY])),
+      commandLine: "quiet",
+      initrd: INITRD,
+    });
+    assert.equal(chosen(made, "s", "bootargs"), "quiet");
+    assert.equal(chosen(made, "x", "linux,initrd-start"), "0 40400000");
+  });
+
+  it("is refused a command line with a NUL", () => {
+    assert.throws(() => plan({ commandLine: "a\0b" }), refusal("COMMAND_LINE_NUL"));
+  });
+});
+
+describe("the memory of an arm64 guest", () => {
+  it("is what /memory says", () => {
+    const made = plan({ deviceTree: compile(memoryNode([0x8000_0000, MEMORY])) });
+    assert.deepEqual(ramOf(made), [[0x8000_0000n, 0x8100_0000n]]);
+    assert.equal(made.info.kernel.gpa, 0x8020_0000n);
+  });
+
+  it("is two ranges if /memory has two, in ascending order, the kernel in the lower one", () => {
+    const deviceTree = compile(memoryNode([0x9000_0000, 4 * MIB], [0x4000_0000, 12 * MIB]));
+    const made = plan({ deviceTree, initrd: INITRD });
+    assert.deepEqual(ramOf(made), [
+      [0x4000_0000n, 0x40c0_0000n],
+      [0x9000_0000n, 0x9040_0000n],
+    ]);
+    assert.equal(made.info.kernel.gpa, 0x4020_0000n);
+    assert.equal(made.info.initrd?.gpa, 0x4040_0000n);
+  });
+
+  it("is two ranges if there are two nodes of memory, even without a space between them", () => {
+    const deviceTree = compile(
+      `${memoryNode([0x4080_0000, 8 * MIB])} ${memoryNode([0x4000_0000, 8 * MIB])} ${CHOSEN}`,
+    );
+    assert.deepEqual(ramOf(plan({ deviceTree })), [
+      [0x4000_0000n, 0x4080_0000n],
+      [0x4080_0000n, 0x4100_0000n],
+    ]);
+  });
+
+  it("can hold an initrd in its second range", () => {
+    const deviceTree = compile(memoryNode([0x4000_0000, 12 * MIB], [0x9000_0000, 4 * MIB]));
+    const guest = loadLinuxSync({ ...guestOptions, deviceTree, initrd: INITRD, initrdAddress: 0x9000_1000 });
+    assert.deepEqual(guest.memory.read(0x9000_1000n, INITRD.byteLength), INITRD);
+  });
+
+  it("starts at 0x40000000 without a tree, and with one that says nothing of memory", () => {
+    for (const deviceTree of [undefined, compile(CHOSEN)]) {
+      const made = plan({ deviceTree });
+      assert.deepEqual(ramOf(made), [[0x4000_0000n, 0x4100_0000n]]);
+      assert.equal(made.info.kernel.gpa, 0x4020_0000n);
+    }
+  });
+
+  it("is refused if its size is not the one that /memory has", () => {
+    for (const memory of [MEMORY - PAGE, MEMORY + PAGE, 0]) {
+      assert.throws(
+        () => plan({ memory }),
+        refusal("DEVICE_TREE_MEMORY", `0x${memory.toString(16)} bytes`, "0x1000000", "0x40000000"),
+      );
+    }
+    const deviceTree = compile(memoryNode([0x4000_0000, 12 * MIB], [0x9000_0000, 4 * MIB]));
+    assert.throws(
+      () => plan({ deviceTree, memory: 12 * MIB }),
+      refusal("DEVICE_TREE_MEMORY", "0xc00000", "0x1000000"),
+    );
+  });
+
+  it("is refused if ranges of /memory overlap", () => {
+    const deviceTree = compile(memoryNode([0x4000_0000, 12 * MIB], [0x4080_0000, 4 * MIB]));
+    assert.throws(() => plan({ deviceTree }), refusal("LAYOUT_BAD_MEMORY_RANGES"));
+  });
+
+  it("is refused if /memory does not consist of pages", () => {
+    const deviceTree = compile(memoryNode([0x4000_0000, MEMORY + 512]));
+    assert.throws(() => plan({ deviceTree, memory: MEMORY + 512 }), refusal("MEMORY_RANGE_INVALID"));
+  });
+
+  it("is refused if there is none", () => {
+    assert.throws(() => plan({ deviceTree: undefined, memory: 0 }), refusal("LAYOUT_BAD_SIZE"));
+  });
+
+  it("is a layout of the caller's as it is", () => {
+    const layout = new MemoryLayout([{ start: 0x4000_0000, end: 0x4080_0000 }]);
+    assert.equal(plan({ memory: layout }).layout, layout);
+  });
+});
+
+describe("a buffer as the memory of an arm64 guest", () => {
+  const at8000 = compile(`${memoryNode([0x8000_0000, MEMORY])} ${CHOSEN}`);
+  const kernelAt = (buffer: ArrayBufferLike, offset: number): Uint8Array =>
+    new Uint8Array(buffer, offset, KERNEL.byteLength);
+
+  it("starts at the first range of /memory", () => {
+    const buffer = new ArrayBuffer(MEMORY);
+    const guest = loadLinuxSync({ ...guestOptions, memory: buffer, deviceTree: at8000 });
+    assert.equal(guest.info.kernel.gpa, 0x8020_0000n);
+    assert.deepEqual(kernelAt(buffer, 2 * MIB), KERNEL);
+  });
+
+  it("starts there if it is a WebAssembly.Memory, too", () => {
+    const memory = new WebAssembly.Memory({ initial: MEMORY / 65536 });
+    const guest = loadLinuxSync({ ...guestOptions, memory, deviceTree: at8000 });
+    assert.equal(guest.info.kernel.gpa, 0x8020_0000n);
+    assert.deepEqual(kernelAt(memory.buffer, 2 * MIB), KERNEL);
+  });
+
+  it("starts at 0x40000000 without a tree", () => {
+    const buffer = new ArrayBuffer(MEMORY);
+    const guest = loadLinuxSync({ ...guestOptions, memory: buffer, deviceTree: undefined });
+    assert.equal(guest.info.kernel.gpa, 0x4020_0000n);
+    assert.deepEqual(kernelAt(buffer, 2 * MIB), KERNEL);
+  });
+
+  for (const start of [0x4000_0000, 0]) {
+    it(`holds two ranges of /memory one behind the other, the lower one, at 0x${start.toString(16)}, first`, () => {
+      const deviceTree = compile(memoryNode([0x9000_0000, 4 * MIB], [start, 12 * MIB]));
+      const buffer = new ArrayBuffer(MEMORY);
+      const guest = loadLinuxSync({
+        ...guestOptions,
+        memory: buffer,
+        deviceTree,
+        initrd: INITRD,
+        initrdAddress: 0x9010_0000,
+      });
+      assert.equal(guest.info.kernel.gpa, BigInt(start + 2 * MIB));
+      assert.deepEqual(kernelAt(buffer, 2 * MIB), KERNEL);
+      assert.deepEqual(new Uint8Array(buffer, 13 * MIB, INITRD.byteLength), INITRD);
+    });
+  }
+
+  it("holds RAM that starts at 0", () => {
+    const buffer = new ArrayBuffer(MEMORY);
+    const guest = loadLinuxSync({
+      ...guestOptions,
+      memory: buffer,
+      deviceTree: compile(memoryNode([0, MEMORY])),
+    });
+    assert.equal(guest.info.kernel.gpa, 0x20_0000n);
+    assert.deepEqual(kernelAt(buffer, 2 * MIB), KERNEL);
+  });
+
+  it("is refused if its size is not that of /memory", () => {
+    assert.throws(
+      () => plan({ memory: new ArrayBuffer(MEMORY + PAGE) }),
+      refusal("DEVICE_TREE_MEMORY", "0x1001000", "0x1000000"),
+    );
+  });
+});
+
+describe("a device tree of the caller's", () => {
+  it("is not modified by a plan, nor by applying it", () => {
+    const deviceTree = TREE.slice();
+    const made = plan({ deviceTree, commandLine: "quiet", initrd: INITRD });
+    treeOf(made);
+    assert.deepEqual(deviceTree, TREE);
+  });
+
+  it("can be changed by the caller once the plan is made, without a change of the plan", () => {
+    const deviceTree = TREE.slice();
+    const made = plan({ deviceTree, commandLine: "quiet" });
+    deviceTree.fill(0xff);
+    assert.deepEqual(treeOf(made), treeOf(plan({ commandLine: "quiet" })));
+  });
+
+  it("may have 2 MiB", () => {
+    const deviceTree = compile(`${memoryNode([0x4000_0000, MEMORY])} ${CHOSEN}`, [
+      "-S",
+      `${MOST_TREE_BYTES}`,
+    ]);
+    assert.equal(deviceTree.byteLength, MOST_TREE_BYTES);
+    assert.equal(chosen(plan({ deviceTree, commandLine: "quiet" }), "s", "bootargs"), "quiet");
+  });
+
+  it("is refused above 2 MiB, before it is read", () => {
+    const deviceTree = new BreakingSource(new Uint8Array(MOST_TREE_BYTES + 1), 0, new Error("was read"));
+    assert.throws(() => plan({ deviceTree }), refusal("DEVICE_TREE_TOO_LARGE", "2097153", "2097152"));
+    assert.equal(deviceTree.reads, 0);
+  });
+
+  it("is refused if what goes into /chosen makes it larger than 2 MiB", () => {
+    const bytes = newFile("bin");
+    writeFileSync(bytes, noise(MOST_TREE_BYTES - 4096));
+    const deviceTree = compile(`${memoryNode([0x4000_0000, MEMORY])} big { data = /incbin/("${bytes}"); };`);
+    assert.ok(deviceTree.byteLength <= MOST_TREE_BYTES);
+    assert.equal(plan({ deviceTree, commandLine: "short" }).architecture, "aarch64");
+    assert.throws(
+      () => plan({ deviceTree, commandLine: "x".repeat(8192) }),
+      refusal("DEVICE_TREE_TOO_LARGE", "/chosen", "2097152"),
+    );
+  });
+
+  it("is refused if it is none, is cut off, or its memory makes no sense", () => {
+    const noTree = TREE.slice();
+    noTree[0] = 0;
+    const cases = [
+      noTree,
+      TREE.subarray(0, TREE.byteLength - 1),
+      TREE.subarray(0, 39),
+      new Uint8Array(0),
+      compile('memory@0 { device_type = "memory"; reg = <0 0 0>; };', ["-f"]),
+    ];
+    for (const deviceTree of cases) {
+      assert.throws(() => plan({ deviceTree }), refusal("DEVICE_TREE_MALFORMED"));
+    }
+  });
+
+  it("is refused in a version that is not understood", () => {
+    const deviceTree = compile(memoryNode([0x4000_0000, MEMORY]), ["-V", "3"]);
+    assert.throws(() => plan({ deviceTree }), refusal("DEVICE_TREE_UNSUPPORTED_VERSION", "version 3"));
+  });
+
+  it("is missing if a command line or an initrd is given without one", () => {
+    const deviceTree = undefined;
+    assert.throws(() => plan({ deviceTree, commandLine: "quiet" }), refusal("DEVICE_TREE_MISSING"));
+    assert.throws(() => plan({ deviceTree, initrd: INITRD }), refusal("DEVICE_TREE_MISSING"));
+  });
+});
+
+describe("options of another architecture", () => {
+  it("are refused: acpi for an arm64 kernel", () => {
+    const acpi = { rdsp: new Uint8Array(36), tables: new Uint8Array(PAGE) };
+    assert.throws(() => plan({ acpi }), refusal("OPTION_NOT_FOR_ARCHITECTURE", "acpi"));
+  });
+
+  it("are refused: deviceTree for an x86-64 kernel", () => {
+    assert.throws(
+      () => plan({ kernel: X86_64_GUEST }),
+      refusal("OPTION_NOT_FOR_ARCHITECTURE", "deviceTree", "x86_64.elf"),
+    );
+  });
+});

@@ -109,8 +109,9 @@ const FUNCTIONS = [
   "applyPlanSync",
 ] as const satisfies readonly (keyof typeof api)[];
 
+const exported = new Map<string, unknown>(Object.entries(api));
 for (const name of FUNCTIONS) {
-  test(`${name} is exported`, () => assert.equal(typeof api[name], "function"));
+  test(`${name} is exported`, () => assert.equal(typeof exported.get(name), "function"));
 }
 
 test("the constants of the seeds are exported with their values", () => {

@@ -13,6 +13,13 @@ import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
 import { LOAD_OPTIONS, outputError, parseArguments, parseSeconds, UsageError } from "./options.js";
 import { checkResult, dumpDeviceTree, EMULATORS, machineArguments, runQemu, writeImages } from "./qemu.js";
 
+const MIB = 1n << 20n;
+
+/** `size` up to a multiple of `unit`. */
+function alignUp(size: bigint, unit: bigint): bigint {
+  return ((size + unit - 1n) / unit) * unit;
+}
+
 /** The emulator's architecture for a kernel; what is no arm64 Image goes the way of x86, which names what it is. */
 function architectureOf(kernel: ByteInput): Architecture {
   const { source, close } = openSource(kernel, "kernel");
@@ -44,7 +51,7 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
     program: args.text("qemu") ?? emulator.program,
     machine: args.text("machine") ?? emulator.machines[0],
     cpu: args.text("cpu") ?? emulator.cpu,
-    ramSize: memorySize(args),
+    ramSize: alignUp(memorySize(args), MIB),
   };
   if (!emulator.machines.includes(choice.machine)) {
     throw new UsageError(`--machine ${choice.machine}: give one of ${emulator.machines.join(", ")}`);
@@ -63,7 +70,8 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
     if (architecture === "aarch64" && asked.deviceTree === undefined) {
       const deviceTree = join(folder, "machine.dtb");
       await dumpDeviceTree(choice, deviceTree);
-      options = { ...asked, deviceTree };
+      // QEMU's RAM is a number of MiB, and its tree says so.
+      options = { ...asked, deviceTree, memory: choice.ramSize };
     }
     const guest = loadGuest(options);
     if (!isJson) process.stderr.write(`${formatLoaded(guest)}\n`);

@@ -53,7 +53,7 @@ export interface MachineChoice {
   readonly program: string;
   readonly machine: string;
   readonly cpu: string;
-  /** Bytes of RAM. */
+  /** Bytes of RAM, a multiple of 1 MiB. */
   readonly ramSize: bigint;
 }
 
@@ -64,7 +64,7 @@ function qemuValue(text: string): string {
 
 /** Arguments that make the bare machine. `properties` are appended to -M. */
 export function machineArguments(choice: MachineChoice, properties = ""): string[] {
-  const megabytes = (choice.ramSize + (1n << 20n) - 1n) >> 20n;
+  const megabytes = choice.ramSize >> 20n;
   // The random seeds in QEMU's own tree would make two runs differ.
   const machine = choice.machine === "virt" ? "virt,dtb-randomness=off" : choice.machine;
   return [
@@ -90,6 +90,20 @@ function isX86(register: VpRegister): register is X86Register {
 
 function isAarch64(register: VpRegister): register is Aarch64Register {
   return AARCH64_REGISTERS.some((name) => name === register.name);
+}
+
+/** The last page of RAM that no region has, for the boot stub; QEMU's own tree lies at the start of RAM. */
+function freePage(guest: LoadedGuest): bigint {
+  const taken = guest.regions.map(({ range }) => range).sort((a, b) => (a.end < b.end ? 1 : -1));
+  for (const { range } of [...guest.plan.layout.ram].reverse()) {
+    let page = range.end - 4096n;
+    for (const region of taken) {
+      // Highest first: one that ends below the page leaves it free, as all others do.
+      if (region.end > page && region.start < page + 4096n) page = region.start - 4096n;
+    }
+    if (page >= range.start) return page;
+  }
+  throw new DirectBootError("GUEST_MEMORY_NOT_RAM", "no page of RAM is free for the boot stub");
 }
 
 /** Writes each region with data, and what starts the processor; returns QEMU's arguments for them. */
@@ -127,8 +141,7 @@ export function writeImages(guest: LoadedGuest, folder: string): string[] {
     } else {
       const stub = join(folder, "stub.bin");
       writeFileSync(stub, buildArm64Stub(guest.registers.filter(isAarch64)), { flag: "wx", mode: 0o600 });
-      // The page below the kernel is free: the plan leaves 2 MiB there.
-      const address = guest.plan.info.kernel.gpa - 4096n;
+      const address = freePage(guest);
       loader(stub, address);
       args.push("-device", `loader,addr=${hex(address)},cpu-num=0`);
     }
@@ -148,7 +161,7 @@ export interface RunResult {
 }
 
 /**
- * Runs QEMU; its serial output goes to `onSerial` as it comes, its messages to stderr unless `isQuiet`. The child
+ * Runs QEMU; its serial output goes to `onSerial` as it comes, its messages to `onMessage` or to stderr. The child
  * never outlives this process.
  *
  * @throws DirectBootError TOOL_MISSING if it is not installed, TOOL_FAILED if it can't be started
@@ -158,7 +171,7 @@ export async function runQemu(
   args: readonly string[],
   seconds: number | undefined,
   onSerial: (bytes: Uint8Array) => void,
-  isQuiet = false,
+  onMessage?: (bytes: Uint8Array) => void,
 ): Promise<RunResult> {
   const { program, emulator } = choice;
   const start = performance.now();
@@ -178,7 +191,7 @@ export async function runQemu(
     const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
       (resolve, reject) => {
         child = spawn(program, args, {
-          stdio: ["ignore", "pipe", isQuiet ? "ignore" : "inherit"],
+          stdio: ["ignore", "pipe", onMessage === undefined ? "inherit" : "pipe"],
           shell: false,
         });
         child.once("error", reject);
@@ -187,6 +200,7 @@ export async function runQemu(
           chunks.push(bytes);
           onSerial(bytes);
         });
+        child.stderr?.on("data", (bytes: Uint8Array) => onMessage?.(bytes));
         if (seconds !== undefined) {
           timer = setTimeout(() => {
             timedOut = true;
@@ -235,7 +249,15 @@ export function checkResult(choice: MachineChoice, result: RunResult, seconds: n
 /** QEMU's own device tree for a machine, written to `file`. */
 export async function dumpDeviceTree(choice: MachineChoice, file: string): Promise<void> {
   const args = machineArguments(choice, `,dumpdtb=${qemuValue(file)}`);
-  // It says on stderr that it did what it was asked to.
-  const result = await runQemu(choice, args, DUMP_SECONDS, () => {}, true);
+  // Where all goes well it says on stderr that it did what it was asked to.
+  const messages: Uint8Array[] = [];
+  const result = await runQemu(
+    choice,
+    args,
+    DUMP_SECONDS,
+    () => {},
+    (bytes) => void messages.push(bytes),
+  );
+  if (result.exitCode !== 0) process.stderr.write(Buffer.concat(messages));
   checkResult(choice, result, DUMP_SECONDS);
 }

@@ -70,10 +70,10 @@ export interface DeviceTreeNode {
 export interface Chosen {
   /** The kernel's command line: a string is written as UTF-8. No NUL; one is added behind it. */
   bootargs?: string | Uint8Array | undefined;
-  /** Guest physical address of the initrd's first byte. Needs `initrdEnd`. */
-  initrdStart?: AddressLike | undefined;
+  /** Guest physical address of the initrd's first byte. Needs `initrdEnd`. With both null there is no initrd. */
+  initrdStart?: AddressLike | null | undefined;
   /** Guest physical address of the byte after the initrd's last. Needs `initrdStart`. */
-  initrdEnd?: AddressLike | undefined;
+  initrdEnd?: AddressLike | null | undefined;
   /** Entropy for the kernel's random number generator. */
   rngSeed?: Uint8Array | undefined;
   /** Free bytes at the end of the tree, for whoever edits it next; 0 if left out. */
@@ -442,12 +442,15 @@ function u64Value(number: bigint): Uint8Array {
   return value;
 }
 
-/** The properties that `chosen` asks for, by name, checked. */
-function chosenValues(chosen: Chosen): Map<string, Uint8Array> {
-  const values = new Map<string, Uint8Array>();
+/** The properties that `chosen` asks for, by name, checked; null for one that is to go. */
+function chosenValues(chosen: Chosen): Map<string, Uint8Array | null> {
+  const values = new Map<string, Uint8Array | null>();
   const { bootargs, initrdStart, initrdEnd, rngSeed } = chosen;
   if (bootargs !== undefined) values.set(BOOTARGS, bootargsValue(bootargs));
-  if (initrdStart !== undefined && initrdEnd !== undefined) {
+  if (initrdStart === null && initrdEnd === null) {
+    values.set(INITRD_START, null);
+    values.set(INITRD_END, null);
+  } else if (initrdStart != null && initrdEnd != null) {
     const start = toAddress(initrdStart, "initrdStart");
     const end = toAddress(initrdEnd, "initrdEnd");
     if (end < start) {
@@ -523,7 +526,7 @@ interface ChosenPlace {
 }
 
 /** Looks for the first child of the root called chosen (libfdt takes a unit address, too). */
-function findChosen(blocks: Blocks, values: ReadonlyMap<string, Uint8Array>): ChosenPlace {
+function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>): ChosenPlace {
   const replaced: Extent[] = [];
   const nameOffsets = new Map<string, number>();
   let state: "before" | "properties" | "after" = "before";
@@ -578,6 +581,7 @@ export function setChosen(tree: Uint8Array, chosen: Chosen): Uint8Array {
   let stringsLength = strings.end - strings.start;
   const added: Uint8Array[] = [];
   for (const [name, value] of values) {
+    if (value === null) continue;
     let nameOffset = place.nameOffsets.get(name);
     if (nameOffset === undefined) {
       const text = cString(name);

@@ -14,7 +14,7 @@ import type { ByteInput, Source } from "../sources/source.js";
 import { LinuxPlan, registerToJSON } from "./linux-plan.js";
 import { arm64LayoutOfSize, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { LinuxOptions, LinuxSources } from "./options.js";
-import { planArm64, readTree, treeMemory } from "./plan-arm64.js";
+import { checkTreeMemory, planArm64, readTree, treeMemory } from "./plan-arm64.js";
 import { planX86 } from "./plan-x86.js";
 
 /** Values of the registers by name; one that was not set is undefined, and zero in the guest. */
@@ -74,7 +74,9 @@ function* prepare(
   const head = yield* readBytes(kernel, 0, Math.min(DETECT_BYTES, kernel.byteLength));
   if (detectFormat(head) === "arm64-image") {
     const tree = deviceTree === undefined ? undefined : yield* readTree(deviceTree);
-    const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(treeMemory(tree)));
+    const described = treeMemory(tree);
+    const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
+    checkTreeMemory(layout, described);
     const { builder, info } = yield* planArm64(options, layout, sources, tree);
     return { plan: new LinuxPlan("aarch64", builder, info, layout, close), memory };
   }

@@ -18,8 +18,9 @@ import { DirectBootError } from "../base/errors.js";
 import { memoryOfTree, setChosen } from "../firmware/device-tree.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
-import type { MemoryLayout } from "../memory/memory-layout.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
+import { rangeOf } from "../plan/check.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { BytesSource } from "../sources/bytes.js";
 import { type Reading, readBytes } from "../sources/reader.js";
@@ -49,6 +50,23 @@ export function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {
     .sort((a, b) => (a.start < b.start ? -1 : 1));
 }
 
+/**
+ * Throws DEVICE_TREE_MEMORY unless all RAM of the layout is in /memory, too: Linux knows of no other.
+ */
+export function checkTreeMemory(layout: MemoryLayout, memory: readonly MemoryRange[]): void {
+  if (memory.length === 0) return;
+  const described = new MemoryLayout([...memory]);
+  for (const { range } of layout.ram) {
+    if (!described.isRam(range)) {
+      throw new DirectBootError(
+        "DEVICE_TREE_MEMORY",
+        `RAM at ${range} is not in /memory of the device tree (${described})`,
+        { cure: "give memory where the device tree has it, or a tree for this machine" },
+      );
+    }
+  }
+}
+
 /** Plans an arm64 Image, the device tree that tells it of the rest, and its registers. */
 export function* planArm64(
   options: LinuxOptions,
@@ -56,8 +74,10 @@ export function* planArm64(
   { kernel, initrd: initrdSource }: LinuxSources<Source>,
   tree: Uint8Array | undefined,
 ): Reading<{ builder: PlanBuilder<Aarch64Register>; info: LoadInfo }> {
-  if (options.acpi !== undefined) {
-    throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `acpi, but ${kernel.name} is for arm64`);
+  for (const option of ["acpi", "mtrrs", "physicalAddressWidth"] as const) {
+    if (options[option] !== undefined) {
+      throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `${option}, but ${kernel.name} is for arm64`);
+    }
   }
   if (tree === undefined && (initrdSource ?? options.commandLine) !== undefined) {
     throw new DirectBootError(
@@ -65,7 +85,6 @@ export function* planArm64(
       "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
     );
   }
-  const start = alignUpToLargePageSize(layout.ram[0]?.range.start ?? 0n) + LARGE_PAGE_SIZE;
   const initrd =
     initrdSource === undefined
       ? undefined
@@ -76,20 +95,27 @@ export function* planArm64(
       ? undefined
       : setChosen(tree, {
           bootargs: options.commandLine,
-          ...(initrd === undefined ? {} : { initrdStart, initrdEnd }),
+          // A tree that was saved from a running machine names that one's initrd.
+          ...(initrd === undefined ? { initrdStart: null, initrdEnd: null } : { initrdStart, initrdEnd }),
         });
   const sourceOf = (bytes: Uint8Array | undefined): Source | undefined =>
     bytes === undefined ? undefined : new BytesSource(bytes, "device tree");
 
   // The initrd lies behind the tree and the tree names its place: its size does not depend on the numbers in it,
-  // so it is planned once with zeros to learn the place.
-  const draft = yield* planKernelAndInitrdArm64(
-    new PlanBuilder<Aarch64Register>(),
-    kernel,
-    start,
-    initrd,
-    sourceOf(withChosen(0n, 0n)),
-  );
+  // so it is planned once with zeros to learn the place. The first RAM range that holds all of it is taken; if none
+  // does, the plan for the first one says what does not fit.
+  const starts = layout.ram.map(({ range }) => alignUpToLargePageSize(range.start) + LARGE_PAGE_SIZE);
+  const placeholder = sourceOf(withChosen(0n, 0n));
+  let found: { start: bigint; draft: LoadInfo } | undefined;
+  for (const start of starts) {
+    const scratch = new PlanBuilder<Aarch64Register>();
+    const draft = yield* planKernelAndInitrdArm64(scratch, kernel, start, initrd, placeholder);
+    const fits = scratch.steps.every((step) => step.kind !== "pages" || layout.isRam(rangeOf(step)));
+    if (fits || found === undefined) found = { start, draft };
+    if (fits) break;
+  }
+  if (found === undefined) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", "there are no RAM ranges");
+  const { start, draft } = found;
   const initrdStart = draft.initrd?.gpa ?? 0n;
   const final = withChosen(initrdStart, initrdStart + (draft.initrd?.size ?? 0n));
   if (final !== undefined && final.byteLength > MOST_TREE_BYTES) {

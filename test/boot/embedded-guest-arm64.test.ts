@@ -151,3 +151,40 @@ for (const { cpu, megabytes, givesTree } of [
     });
   });
 }
+
+describe("the embedded arm64 guest", () => {
+  test("boots with RAM that is no whole MiB: QEMU's machine gets the next", async () => {
+    const { status, stdout, stderr } = await directboot([
+      "boot",
+      AARCH64_GUEST,
+      "--memory",
+      "6000K",
+      "--timeout",
+      "120",
+    ]);
+    assert.equal(status, 0, stderr);
+    assert.equal(parseReport(stdout).get("memory[0]"), "0x40000000 0x600000");
+  });
+
+  test("boots with an initrd on the page below the kernel: the stub goes where nothing is", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
+    try {
+      const initrd = join(folder, "initrd");
+      writeFileSync(initrd, new Uint8Array(0x10_0000).fill(7));
+      const { status, stdout, stderr } = await directboot([
+        "boot",
+        AARCH64_GUEST,
+        "--initrd",
+        initrd,
+        "--initrd-address",
+        "0x40100000",
+        "--timeout",
+        "120",
+      ]);
+      assert.equal(status, 0, stderr);
+      assert.equal(reportNumber(parseReport(stdout), "initrdStart"), 0x4010_0000n);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});

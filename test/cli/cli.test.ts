@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { directboot, runProgram } from "../support/command.js";
-import { CLI, inRoot, PACKED_CLI, X86_64_GUEST } from "../support/paths.js";
+import { AARCH64_GUEST, CLI, inRoot, PACKED_CLI, X86_64_GUEST } from "../support/paths.js";
 
 const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -135,6 +135,13 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
     const { status, stderr } = await directboot(["boot", "--qemu", sleeper, "--timeout", "0.3"]);
     assert.equal(status, 1);
     assert.match(stderr, /TOOL_FAILED: the guest still ran after 0.3 s/);
+  });
+
+  test("boot shows what QEMU says when its device tree can't be had", async () => {
+    const { status, stderr } = await directboot(["boot", AARCH64_GUEST, "--cpu", "no-such-cpu"]);
+    assert.equal(status, 1);
+    assert.match(stderr, /no-such-cpu/);
+    assert.match(stderr, /TOOL_FAILED: qemu-system-aarch64 ended with status 1/);
   });
 
   test("boot reports QEMU's own failure", async () => {

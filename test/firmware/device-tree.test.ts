@@ -149,8 +149,8 @@ function withChosen(root: DeviceTreeNode, chosen: Chosen): DeviceTreeNode {
       Uint8Array.from([...(typeof bootargs === "string" ? utf8(bootargs) : bootargs), 0]),
     );
   }
-  if (initrdStart !== undefined) values.set("linux,initrd-start", u64(BigInt(initrdStart)));
-  if (initrdEnd !== undefined) values.set("linux,initrd-end", u64(BigInt(initrdEnd)));
+  if (initrdStart != null) values.set("linux,initrd-start", u64(BigInt(initrdStart)));
+  if (initrdEnd != null) values.set("linux,initrd-end", u64(BigInt(initrdEnd)));
   if (rngSeed !== undefined) values.set("rng-seed", rngSeed);
   if (values.size === 0) return root;
   const index = root.children.findIndex(({ name }) => name === "chosen" || name.startsWith("chosen@"));

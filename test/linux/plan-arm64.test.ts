@@ -252,6 +252,13 @@ describe("/chosen of an arm64 guest's device tree", () => {
     assert.deepEqual(chosenNames(plan({ commandLine: "quiet" })).sort(), ["bootargs", "stdout-path"]);
   });
 
+  it("forgets the initrd of the machine that the tree was saved from", () => {
+    const deviceTree = compile(
+      `${memoryNode([0x4000_0000, MEMORY])} chosen { linux,initrd-start = <1>; linux,initrd-end = <2>; x; };`,
+    );
+    assert.deepEqual(chosenNames(plan({ deviceTree })), ["x"]);
+  });
+
   it("keeps what else it had", () => {
     const made = plan({ commandLine: "quiet", initrd: INITRD });
     assert.equal(chosen(made, "s", "stdout-path"), "/pl011@9000000");
@@ -326,6 +333,22 @@ describe("the memory of an arm64 guest", () => {
       () => plan({ deviceTree, memory: 12 * MIB }),
       refusal("DEVICE_TREE_MEMORY", "0xc00000", "0x1000000"),
     );
+  });
+
+  it("has the kernel in the first range that holds all of it", () => {
+    const deviceTree = compile(memoryNode([0x1000_0000, MIB], [0x4000_0000, 16 * MIB]));
+    const made = plan({ deviceTree, memory: 17 * MIB, initrd: INITRD });
+    assert.equal(made.info.kernel.gpa, 0x4020_0000n);
+    assert.equal(made.info.initrd?.gpa, 0x4040_0000n);
+  });
+
+  it("is refused if a layout or banks lie where /memory has none", () => {
+    const layout = new MemoryLayout([{ start: 0x4080_0000, end: 0x4180_0000 }]);
+    const matches = refusal("DEVICE_TREE_MEMORY", "0x40800000-0x41800000", "0x40000000-0x41000000");
+    assert.throws(() => plan({ memory: layout }), matches);
+    assert.throws(() => plan({ memory: GuestMemory.create(layout) }), matches);
+    const banks = [{ guestPhysicalAddress: 0x4080_0000, byteOffset: 0, byteLength: 16 * MIB }];
+    assert.throws(() => plan({ memory: { buffer: new ArrayBuffer(16 * MIB), banks } }), matches);
   });
 
   it("is refused if ranges of /memory overlap", () => {
@@ -483,6 +506,14 @@ describe("options of another architecture", () => {
   it("are refused: acpi for an arm64 kernel", () => {
     const acpi = { rdsp: new Uint8Array(36), tables: new Uint8Array(PAGE) };
     assert.throws(() => plan({ acpi }), refusal("OPTION_NOT_FOR_ARCHITECTURE", "acpi"));
+  });
+
+  it("are refused: MTRRs for an arm64 kernel", () => {
+    assert.throws(() => plan({ mtrrs: "variable" }), refusal("OPTION_NOT_FOR_ARCHITECTURE", "mtrrs"));
+    assert.throws(
+      () => plan({ physicalAddressWidth: 40 }),
+      refusal("OPTION_NOT_FOR_ARCHITECTURE", "physicalAddressWidth"),
+    );
   });
 
   it("are refused: deviceTree for an x86-64 kernel", () => {

@@ -1,12 +1,48 @@
-// CRC-32 of IEEE 802.3 (zlib's crc32): reflected polynomial 0xedb88320, init and xor-out 0xffffffff.
-// Slicing by 16: sixteen tables of 256 words. They lie in scratch that the caller hands in, since the module
-// has no static data of its own.
+// CRC-32 of IEEE 802.3 (zlib's crc32): reflected polynomial P = 0xedb88320, init and xor-out 0xffffffff.
+//
+// No tables for the bulk and no carry-less multiply, but sparse multiples of P ("Chorba", arXiv 2412.16398). Where P
+// divides x^a + x^b + … + 1, a coefficient of the message can be taken out and added to the ones a-b, …, a places
+// further on without changing the remainder. Over GF(2) P(x)^2 = P(x^2), so the same taps serve for units of 2^k bits:
+// the message is folded forward by XOR alone, in whole units, and only its last `a` units remain.
+//
+//     words   16 bytes a unit: w[i] = in[i] ^ w[i-4] ^ w[i-7] ^ w[i-22] ^ w[i-396] ^ w[i-453]
+//             (P divides x^453 + x^449 + x^446 + x^431 + x^57 + 1)          long messages; 453 to 460 units remain
+//     bytes   1 byte a unit:   w[i] = in[i] ^ w[i-145] ^ w[i-183] ^ w[i-211] ^ w[i-300]
+//             (P divides x^300 + x^155 + x^117 + x^89 + 1)                  short ones and what remains; 300 remain
+//     slices  sixteen tables                                                the last few hundred bytes
+//
+// All state lies in scratch that the caller hands in, since the module has no static data of its own:
+//
+//     0      tables of the slices, 16 KiB
+//     16384  ring of the last 512 words, 8 KiB, and its first 8 words once more
+//     24704  what remains of the bytes
+//     25088  320 zero bytes before the first w of the bytes (the taps reach back 300)
+//     25408  w of the bytes, and zeros behind them
 const POLYNOMIAL: u32 = 0xedb88320;
 const TABLE_COUNT: usize = 16;
 const TABLE_BYTES: usize = 1024;
 
-/** Bytes of scratch that crc32Prepare fills and crc32 reads. */
-export const CRC32_SCRATCH_BYTES: i32 = <i32>(TABLE_COUNT * TABLE_BYTES);
+const UNIT: usize = 16;
+const RING: usize = 16384;
+const RING_BYTES: usize = 8192;
+const RING_MASK: usize = RING_BYTES - 1;
+const RING_COPY_BYTES: usize = 128;
+const REST: usize = RING + RING_BYTES + RING_COPY_BYTES;
+const HISTORY: usize = REST + 384;
+const HISTORY_BYTES: usize = 320;
+const FOLDED: usize = HISTORY + HISTORY_BYTES;
+const BEHIND_BYTES: usize = 336;
+
+/** The longest reach of a tap. */
+const WORDS_REACH: usize = 453;
+const BYTES_REACH: usize = 300;
+/** Below this many bytes the words' remainder costs more than it saves: measured. */
+const LEAST_FOR_WORDS: usize = 28672;
+/** Below this many bytes the slices are faster than the bytes: measured. */
+const LEAST_FOR_BYTES: usize = 704;
+
+/** Bytes of scratch that crc32Prepare fills and crc32 works in. */
+export const CRC32_SCRATCH_BYTES: i32 = <i32>(FOLDED + LEAST_FOR_WORDS + BEHIND_BYTES);
 
 /** Fills the tables at `scratch`. Once per scratch area. */
 export function crc32Prepare(scratch: usize): void {
@@ -26,6 +62,13 @@ export function crc32Prepare(scratch: usize): void {
   }
 }
 
+/** CRC-32 of `length` bytes at `pointer`, continued from `seed` (0 at the start). */
+export function crc32(pointer: usize, length: usize, seed: u32, scratch: usize): u32 {
+  if (length >= LEAST_FOR_WORDS) return ~words(pointer, length, ~seed, scratch);
+  if (length >= LEAST_FOR_BYTES) return ~bytes(pointer, length, ~seed, scratch);
+  return ~slices(pointer, length, ~seed, scratch);
+}
+
 // @ts-ignore: decorator
 @inline
 function slice(scratch: usize, table: usize, byte: u32): u32 {
@@ -43,9 +86,9 @@ function sliceWord(scratch: usize, highest: usize, word: u32): u32 {
   );
 }
 
-/** CRC-32 of `length` bytes at `pointer`, continued from `seed` (0 at the start). */
-export function crc32(pointer: usize, length: usize, seed: u32, scratch: usize): u32 {
-  let crc = ~seed;
+/** The register after `length` bytes, without init and xor-out. */
+function slices(pointer: usize, length: usize, register: u32, scratch: usize): u32 {
+  let crc = register;
   let rest = length;
   while (rest >= 16) {
     crc =
@@ -61,5 +104,118 @@ export function crc32(pointer: usize, length: usize, seed: u32, scratch: usize):
     pointer++;
     rest--;
   }
-  return ~crc;
+  return crc;
+}
+
+// @ts-ignore: decorator
+@inline
+function foldBytes(folded: usize): v128 {
+  return v128.xor(
+    v128.xor(v128.load(folded - 145), v128.load(folded - 183)),
+    v128.xor(v128.load(folded - 211), v128.load(folded - 300)),
+  );
+}
+
+/** The register after `length` bytes; they may lie at `scratch + FOLDED` themselves. */
+function bytes(pointer: usize, length: usize, register: u32, scratch: usize): u32 {
+  const folded = scratch + FOLDED;
+  memory.fill(scratch + HISTORY, 0, HISTORY_BYTES);
+  // The register is added to the first four bytes: as what would be folded to them from 300 bytes before, and to
+  // nowhere else.
+  store<u32>(folded - BYTES_REACH, register);
+  const count = (length - BYTES_REACH) & ~15;
+  for (let i: usize = 0; i < count; i += UNIT) {
+    v128.store(folded + i, v128.xor(v128.load(pointer + i), foldBytes(folded + i)));
+  }
+
+  const remaining = length - count;
+  const rest = scratch + REST;
+  memory.copy(rest, pointer + count, remaining);
+  memory.fill(folded + count, 0, BEHIND_BYTES);
+  for (let i: usize = 0; i < remaining; i += UNIT) {
+    v128.store(rest + i, v128.xor(v128.load(rest + i), foldBytes(folded + count + i)));
+  }
+  return slices(rest, remaining, 0, scratch);
+}
+
+/** The register after `length` bytes, at least 453 units and 8 more. */
+function words(pointer: usize, length: usize, register: u32, scratch: usize): u32 {
+  const ring = scratch + RING;
+  memory.fill(ring, 0, RING_BYTES + RING_COPY_BYTES);
+  // Added to the first word: as what would be folded to it from 453 words before, and to nowhere else.
+  store<u32>(ring + ((RING_BYTES - WORDS_REACH * UNIT) & RING_MASK), register);
+
+  const units = length >> 4;
+  const count = ((units - WORDS_REACH) & ~7) << 4;
+  let p1 = i64x2.splat(0);
+  let p2 = p1;
+  let p3 = p1;
+  let p4 = p1;
+  let p5 = p1;
+  let p6 = p1;
+  let p7 = p1;
+  for (let i: usize = 0; i < count; i += 8 * UNIT) {
+    const source = pointer + i;
+    const far22 = ring + ((i - 22 * UNIT) & RING_MASK);
+    const far396 = ring + ((i - 396 * UNIT) & RING_MASK);
+    const far453 = ring + ((i - 453 * UNIT) & RING_MASK);
+    const target = ring + (i & RING_MASK);
+    const w0 = fold(v128.load(source), v128.load(far22), v128.load(far396), v128.load(far453), p4, p7);
+    const w1 = fold(v128.load(source, 16), v128.load(far22, 16), v128.load(far396, 16), v128.load(far453, 16), p3, p6);
+    const w2 = fold(v128.load(source, 32), v128.load(far22, 32), v128.load(far396, 32), v128.load(far453, 32), p2, p5);
+    const w3 = fold(v128.load(source, 48), v128.load(far22, 48), v128.load(far396, 48), v128.load(far453, 48), p1, p4);
+    const w4 = fold(v128.load(source, 64), v128.load(far22, 64), v128.load(far396, 64), v128.load(far453, 64), w0, p3);
+    const w5 = fold(v128.load(source, 80), v128.load(far22, 80), v128.load(far396, 80), v128.load(far453, 80), w1, p2);
+    const w6 = fold(v128.load(source, 96), v128.load(far22, 96), v128.load(far396, 96), v128.load(far453, 96), w2, p1);
+    const w7 = fold(v128.load(source, 112), v128.load(far22, 112), v128.load(far396, 112), v128.load(far453, 112), w3, w0);
+    v128.store(target, w0);
+    v128.store(target, w1, 16);
+    v128.store(target, w2, 32);
+    v128.store(target, w3, 48);
+    v128.store(target, w4, 64);
+    v128.store(target, w5, 80);
+    v128.store(target, w6, 96);
+    v128.store(target, w7, 112);
+    // A group of eight that is read across the ring's end finds its second part behind it.
+    if (target == ring) memory.copy(ring + RING_BYTES, ring, RING_COPY_BYTES);
+    p1 = w7;
+    p2 = w6;
+    p3 = w5;
+    p4 = w4;
+    p5 = w3;
+    p6 = w2;
+    p7 = w1;
+  }
+
+  // What remains takes what is folded to it, and folds nothing on: as if its own words were zero.
+  const folded = scratch + FOLDED;
+  const end = units << 4;
+  let target = folded;
+  for (let i = count; i < end; i += UNIT) {
+    const near = v128.xor(
+      v128.load(ring + ((i - 4 * UNIT) & RING_MASK)),
+      v128.load(ring + ((i - 7 * UNIT) & RING_MASK)),
+    );
+    v128.store(
+      target,
+      fold(
+        v128.load(pointer + i),
+        v128.load(ring + ((i - 22 * UNIT) & RING_MASK)),
+        v128.load(ring + ((i - 396 * UNIT) & RING_MASK)),
+        v128.load(ring + ((i - 453 * UNIT) & RING_MASK)),
+        near,
+        i64x2.splat(0),
+      ),
+    );
+    v128.store(ring + (i & RING_MASK), i64x2.splat(0));
+    target += UNIT;
+  }
+  memory.copy(target, pointer + end, length - end);
+  return bytes(folded, length - count, 0, scratch);
+}
+
+// @ts-ignore: decorator
+@inline
+function fold(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128): v128 {
+  return v128.xor(v128.xor(v128.xor(a, b), v128.xor(c, d)), v128.xor(e, f));
 }

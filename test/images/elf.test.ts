@@ -183,6 +183,19 @@ describe("readElf", () => {
     }
   });
 
+  it("takes a count beyond 0xffff from section 0", () => {
+    const count = 0x1_0001;
+    const shoff = 64 + count * 56;
+    const fill = new Uint8Array(shoff + 64);
+    new DataView(fill.buffer).setUint32(shoff + 44, count, true);
+    new DataView(fill.buffer).setUint32(64 + (count - 1) * 56, PT_NOTE, true);
+    const { programHeaders } = read(
+      makeElf({ phnum: 0xffff, shoff: BigInt(shoff), byteLength: fill.byteLength, fill }),
+    );
+    assert.equal(programHeaders.length, count);
+    assert.equal(programHeaders.at(-1)?.type, PT_NOTE);
+  });
+
   it("refuses program headers that are of another size, or not all in the file", () => {
     const segments = [{}, {}];
     const refusals: readonly (readonly [Partial<ElfShape>, string])[] = [

@@ -31,7 +31,11 @@ export {
   Aarch64ImagePageSize,
 } from "./images/arm64-image.js";
 export { ChunkBuf, type ImportFileRegion } from "./importers/chunk-buf.js";
-export { GuestMemoryImporter, type ImportedRegion } from "./importers/guest-memory-importer.js";
+export {
+  GuestMemoryImporter,
+  type GuestMemoryImporterOptions,
+  type ImportedRegion,
+} from "./importers/guest-memory-importer.js";
 export type {
   Aarch64Register,
   Aarch64RegisterName,

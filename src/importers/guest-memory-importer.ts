@@ -5,7 +5,7 @@ import type { GuestMemory } from "../memory/guest-memory.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
-import type { Source, SyncSource } from "../sources/source.js";
+import { guardSource, type Source, type SyncSource } from "../sources/source.js";
 import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } from "./importer.js";
 
 /** A page range that was imported. */
@@ -15,6 +15,14 @@ export interface ImportedRegion {
   readonly acceptance: BootPageAcceptance;
   /** Bytes of data from the start of the range, leading zeros included; the rest is zero. */
   readonly dataLength: number;
+  /** CRC-32 (zlib's) of these bytes, if the importer was asked for it. */
+  readonly crc32?: number;
+}
+
+/** Options of {@link GuestMemoryImporter}. */
+export interface GuestMemoryImporterOptions {
+  /** Compute the CRC-32 of each region's data as it is imported; false by default. */
+  readonly crc32?: boolean | undefined;
 }
 
 /** Throws what an importer of whole pages throws before it looks at memory: empty range, data too long. */
@@ -47,8 +55,11 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   readonly #ranges = new TaggedRanges();
   readonly #registers = new Map<R["name"], R>();
 
-  constructor(memory: GuestMemory) {
+  readonly #hasCrc32: boolean;
+
+  constructor(memory: GuestMemory, options: GuestMemoryImporterOptions = {}) {
     this.memory = memory;
+    this.#hasCrc32 = options.crc32 ?? false;
   }
 
   /** What was imported, in order. */
@@ -112,6 +123,14 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     return range;
   }
 
+  /** Notes the CRC-32 of the region that was imported last, if it is asked for; `known` saves a pass over the data. */
+  #addCrc32(known?: number): void {
+    const region = this.#regions.at(-1);
+    if (!this.#hasCrc32 || region === undefined) return;
+    const crc32 = known ?? this.memory.crc32(region.range.start, region.dataLength);
+    this.#regions[this.#regions.length - 1] = { ...region, crc32 };
+  }
+
   /** Zeros `range` from `dataLength` bytes on. */
   #zeroTail(range: MemoryRange, dataLength: number): void {
     this.memory.zero(range.start + BigInt(dataLength), Number(range.length) - dataLength);
@@ -125,8 +144,19 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     data: Uint8Array,
   ): void {
     const range = this.#add(pageBase, pageCount, tag, acceptance, data.byteLength);
-    this.memory.write(range.start, data);
+    this.#writeData(range, data, 0);
     this.#zeroTail(range, data.byteLength);
+  }
+
+  /** Writes data behind `leadingBytes` zeros, by one bulk copy. */
+  #writeData(range: MemoryRange, data: Uint8Array, leadingBytes: number): void {
+    const address = range.start + BigInt(leadingBytes);
+    if (!this.#hasCrc32) {
+      this.memory.write(address, data);
+      return;
+    }
+    const leading = leadingBytes === 0 ? 0 : this.memory.crc32(range.start, leadingBytes);
+    this.#addCrc32(this.memory.writeWithCrc32(address, data, leading));
   }
 
   *#importSource(
@@ -137,10 +167,16 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     leadingBytes: number,
   ): Generator<Effect, void, void> {
     this.memory.zero(range.start, leadingBytes);
-    let done = 0;
-    for (const part of this.memory.parts(range.start + BigInt(leadingBytes), length)) {
-      yield fill(source, part, offset + done);
-      done += part.byteLength;
+    const bytes = guardSource(source).peek?.(offset, length);
+    if (bytes !== undefined) {
+      this.#writeData(range, bytes, leadingBytes);
+    } else {
+      let done = 0;
+      for (const part of this.memory.parts(range.start + BigInt(leadingBytes), length)) {
+        yield fill(source, part, offset + done);
+        done += part.byteLength;
+      }
+      this.#addCrc32();
     }
     this.#zeroTail(range, leadingBytes + length);
   }
@@ -183,6 +219,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   ): void {
     const range = this.#add(pageBase, pageCount, tag, acceptance, pageCount * PAGE_BYTES);
     this.memory.writeIdentityMap(range.start, map);
+    this.#addCrc32();
   }
 
   importVpRegister(register: R): void {

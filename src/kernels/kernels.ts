@@ -62,7 +62,13 @@ export const kernels = {
 
 /** The chosen kernels over a WebAssembly.Memory; `scratch` as {@link WasmKernels.attach} takes it. */
 export function kernelsOverMemory(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
-  if (choose() === "wasm" && wasm !== undefined) return wasm.attach(memory, scratch);
+  if (choose() === "wasm" && wasm !== undefined) {
+    try {
+      return wasm.attach(memory, scratch);
+    } catch {
+      // A shared memory needs a module of its own, made from bytes: not where compiling is forbidden.
+    }
+  }
   return twinKernels(() => memory.buffer);
 }
 
@@ -71,6 +77,10 @@ export function kernelsOverBuffer(buffer: ArrayBufferLike): BufferKernels {
   const twins = twinKernels(() => buffer);
   return {
     ...twins,
+    copyCrc32: (target, source, length, seed) => {
+      twins.copy(target, source, length);
+      return crc32Unchecked(new Uint8Array(buffer, target, length), seed);
+    },
     crc32: (offset, length, seed) => crc32Unchecked(new Uint8Array(buffer, offset, length), seed),
   };
 }
@@ -81,6 +91,15 @@ export function generate(byteLength: number, write: (kernels: BufferKernels) => 
   const bytes = new Uint8Array(byteLength);
   write(twinKernels(() => bytes.buffer));
   return bytes;
+}
+
+/** Throws TypeError unless `seed` is an unsigned 32-bit integer, as crc32 returns. */
+export function checkSeed(seed: number): void {
+  if (!Number.isInteger(seed) || seed < 0 || seed > 0xffff_ffff) {
+    throw new TypeError(
+      `seed must be an unsigned 32-bit integer, the result of crc32, got ${describeType(seed)}`,
+    );
+  }
 }
 
 function crc32Unchecked(bytes: Uint8Array, seed: number): number {
@@ -104,10 +123,6 @@ export function crc32(bytes: Uint8Array, seed = 0): number {
   if (!(bytes instanceof Uint8Array)) {
     throw new TypeError(`crc32 takes a Uint8Array, got ${describeType(bytes)}`);
   }
-  if (!Number.isInteger(seed) || seed < 0 || seed > 0xffff_ffff) {
-    throw new TypeError(
-      `seed must be an unsigned 32-bit integer, the result of crc32, got ${describeType(seed)}`,
-    );
-  }
+  checkSeed(seed);
   return crc32Unchecked(bytes, seed);
 }

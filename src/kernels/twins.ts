@@ -113,6 +113,11 @@ export function twinKernels(buffer: () => ArrayBufferLike): BufferKernels {
     zero: (offset, length) => {
       bytesAt(offset, length).fill(0);
     },
+    copyCrc32: (target, source, length, seed) => {
+      const bytes = new Uint8Array(buffer());
+      bytes.copyWithin(target, source, source + length);
+      return crc32Twin(bytes.subarray(target, target + length), seed);
+    },
     crc32: (offset, length, seed) => crc32Twin(bytesAt(offset, length), seed),
   };
 }

@@ -12,6 +12,7 @@ export interface KernelExports extends Record<string, unknown> {
   CRC32_SCRATCH_BYTES: { value: number };
   crc32Prepare(scratch: number): void;
   crc32(pointer: number, length: number, seed: number, scratch: number): number;
+  copyCrc32(target: number, pointer: number, length: number, seed: number, scratch: number): number;
   identityMap(
     pointer: number,
     tableAddress: number,
@@ -80,6 +81,26 @@ export function kernelModuleBytes(): Uint8Array<ArrayBuffer> {
   return decodeBase64(KERNELS_WASM_BASE64);
 }
 
+const EXPORTS: readonly (keyof KernelExports & string)[] = [
+  "CRC32_SCRATCH_BYTES",
+  "copy",
+  "copyCrc32",
+  "crc32",
+  "crc32Prepare",
+  "entries",
+  "identityMap",
+  "zero",
+];
+
+/** Throws TypeError for a module that is not this version's `directboot/wasm`. */
+function checkExports(module: WebAssembly.Module): void {
+  const found = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
+  const missing = EXPORTS.filter((name) => !found.has(name));
+  if (missing.length > 0) {
+    throw new TypeError(`the module is not directboot/wasm of this version: it lacks ${missing.join(", ")}`);
+  }
+}
+
 /** A compiled module, and the kernels' own memory for bytes that lie in no memory of ours. */
 export class WasmKernels {
   readonly #module: WebAssembly.Module;
@@ -88,6 +109,7 @@ export class WasmKernels {
 
   /** Compiles; throws what WebAssembly throws where it is forbidden, and when SIMD is missing. */
   constructor(module?: WebAssembly.Module) {
+    if (module !== undefined) checkExports(module);
     this.#module = module ?? new WebAssembly.Module(kernelModuleBytes());
   }
 
@@ -150,6 +172,17 @@ export class WasmKernels {
 
   #bind(exports: KernelExports, memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
     let prepared = false;
+    const crc32 = (offset: number, length: number, seed: number): number => {
+      if (scratch === undefined) return this.crc32(new Uint8Array(memory.buffer, offset, length), seed);
+      if (!prepared) {
+        exports.crc32Prepare(scratch);
+        prepared = true;
+      }
+      const first = Math.min(length, HALF);
+      const crc = exports.crc32(offset, first, seed, scratch) >>> 0;
+      if (length === first) return crc;
+      return exports.crc32(offset + first, length - first, crc, scratch) >>> 0;
+    };
     // u32 parameters at or above 2^31 come back negative: only results of the CRC leave, and those are made
     // unsigned; pointers wrap to i32 on the way in, which is what WASM expects.
     return {
@@ -176,17 +209,20 @@ export class WasmKernels {
         exports.zero(offset, first);
         if (length > first) exports.zero(offset + first, length - first);
       },
-      crc32: (offset, length, seed) => {
-        if (scratch === undefined) return this.crc32(new Uint8Array(memory.buffer, offset, length), seed);
+      copyCrc32: (target, source, length, seed) => {
+        // Where the ranges overlap a pass that writes as it reads would read what it wrote.
+        const isApart = target + length <= source || source + length <= target;
+        if (scratch === undefined || !isApart || length >= FOUR_GIB) {
+          if (length < FOUR_GIB) exports.copy(target, source, length);
+          return crc32(target, length, seed);
+        }
         if (!prepared) {
           exports.crc32Prepare(scratch);
           prepared = true;
         }
-        const first = Math.min(length, HALF);
-        const crc = exports.crc32(offset, first, seed, scratch) >>> 0;
-        if (length === first) return crc;
-        return exports.crc32(offset + first, length - first, crc, scratch) >>> 0;
+        return exports.copyCrc32(target, source, length, seed, scratch) >>> 0;
       },
+      crc32,
     };
   }
 }

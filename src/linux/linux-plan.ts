@@ -1,4 +1,5 @@
 import { hex } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
 import type { VpRegister } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
 import type { Architecture } from "../loading/static-elf.js";
@@ -25,7 +26,7 @@ export class LinuxPlan implements LoadPlan {
 
   /**
    * @param close gives back the files that were opened for the plan
-   * @throws DirectBootError IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
+   * @throws DirectBootError IMPORT_EMPTY, IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
    */
   constructor(
     architecture: Architecture,
@@ -44,8 +45,12 @@ export class LinuxPlan implements LoadPlan {
     const overlaps = new OverlapCheck();
     for (const step of this.steps) {
       if (step.kind !== "pages") continue;
+      const range = rangeOf(step);
+      if (range.isEmpty) {
+        throw new DirectBootError("IMPORT_EMPTY", `${step.tag} at ${hex(range.start)} has no pages`);
+      }
       overlaps.add(step);
-      layout.checkIsRam(rangeOf(step), step.tag);
+      layout.checkIsRam(range, step.tag);
     }
   }
 

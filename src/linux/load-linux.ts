@@ -2,7 +2,11 @@
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { DETECT_BYTES, detectFormat } from "../images/detect.js";
-import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
+import {
+  GuestMemoryImporter,
+  type GuestMemoryImporterOptions,
+  type ImportedRegion,
+} from "../importers/guest-memory-importer.js";
 import type { Aarch64Register, VpRegister, X86Register } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
 import type { Architecture } from "../loading/static-elf.js";
@@ -48,12 +52,13 @@ export class LinuxGuest {
         this.registerList.map((register) => [register.name, registerToJSON(register)]),
       ),
       info: this.info,
-      regions: this.regions.map(({ range, tag, acceptance, dataLength }) => ({
+      regions: this.regions.map(({ range, tag, acceptance, dataLength, crc32 }) => ({
         gpa: hex(range.start),
         length: hex(range.length),
         dataLength: hex(dataLength),
         tag,
         acceptance,
+        ...(crc32 === undefined ? {} : { crc32: hex(crc32) }),
       })),
     };
   }
@@ -146,6 +151,7 @@ export async function planLinux(
 /**
  * Loads a kernel into guest memory.
  *
+ * @param options with `crc32: true` each region has the CRC-32 of its data
  * @returns the memory, the registers to start the CPU with, and what lies where
  * @throws DirectBootError before guest memory is touched; after a source broke midway, every page that had been
  *   written is zero again
@@ -154,11 +160,11 @@ export async function planLinux(
  * const guest = loadLinuxSync({ kernel: "vmlinux", commandLine: "console=ttyS0", memory: 256 * 1024 * 1024 });
  * guest.registers.rip; // where to start
  */
-export function loadLinuxSync(options: LinuxOptions & ApplyOptions): LinuxGuest {
+export function loadLinuxSync(options: LinuxOptions & ApplyOptions & GuestMemoryImporterOptions): LinuxGuest {
   const { reading, close } = open(options);
   try {
     const { plan, memory } = runSync(reading);
-    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout));
+    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
     applyPlanSync(plan, importer, options);
     return new LinuxGuest(importer, plan);
   } finally {
@@ -168,12 +174,12 @@ export function loadLinuxSync(options: LinuxOptions & ApplyOptions): LinuxGuest 
 
 /** The asynchronous {@link loadLinuxSync}; `signal` aborts it. */
 export async function loadLinux(
-  options: LinuxOptions & ApplyOptions & { readonly signal?: AbortSignal },
+  options: LinuxOptions & ApplyOptions & GuestMemoryImporterOptions & { readonly signal?: AbortSignal },
 ): Promise<LinuxGuest> {
   const { reading, close } = open(options);
   try {
     const { plan, memory } = await runAsync(reading, options.signal);
-    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout));
+    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
     await applyPlan(plan, importer, options);
     return new LinuxGuest(importer, plan);
   } finally {

@@ -22,7 +22,7 @@ import {
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
-import { generate, kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
+import { checkSeed, generate, kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
 import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
@@ -154,6 +154,11 @@ export class GuestMemory {
   /** Bytes of RAM. */
   readonly ramSize: bigint;
   readonly #segments: readonly Segment[];
+  // The first segment in numbers, for #quick.
+  readonly #first: Storage | undefined;
+  readonly #firstStart: number = Number.POSITIVE_INFINITY;
+  readonly #firstLength: number = 0;
+  readonly #firstOffset: number = 0;
   /** True while every byte outside #written is known to be zero. */
   #fresh: boolean;
   readonly #written = new RangeSet();
@@ -165,6 +170,13 @@ export class GuestMemory {
     this.ramSize = layout.ramSize;
     this.#segments = segments;
     this.#fresh = fresh;
+    const [first] = segments;
+    if (first !== undefined && first.end < BigInt(Number.MAX_SAFE_INTEGER)) {
+      this.#firstStart = Number(first.start);
+      this.#firstLength = Number(first.end - first.start);
+      this.#firstOffset = first.byteOffset;
+      this.#first = first.storage;
+    }
   }
 
   /**
@@ -352,6 +364,17 @@ export class GuestMemory {
     return parts;
   }
 
+  /**
+   * Offset in the first segment's buffer of a range that lies in it, or -1: without bigint, for the calls that
+   * emulators make often.
+   */
+  #quick(address: AddressLike, byteLength: number): number {
+    if (typeof address !== "number" || !(address >= this.#firstStart)) return -1;
+    const within = address - this.#firstStart;
+    if (!Number.isSafeInteger(address) || !Number.isSafeInteger(byteLength) || byteLength < 0) return -1;
+    return within + byteLength <= this.#firstLength ? this.#firstOffset + within : -1;
+  }
+
   /** Calls `use` for each host part of the range, in order; all of it is checked to be there before. */
   #each(address: bigint, byteLength: number, use: (part: Part) => void): void {
     const parts = this.#locate(address, byteLength);
@@ -415,13 +438,48 @@ export class GuestMemory {
     return copy ?? new Uint8Array(0);
   }
 
-  /** Copies `bytes` to `address`. Throws GUEST_MEMORY_NOT_RAM before anything is written. */
+  /**
+   * Copies `bytes` to `address`; they may lie in this guest memory themselves. Throws GUEST_MEMORY_NOT_RAM before
+   * anything is written.
+   */
   write(address: AddressLike, bytes: Uint8Array): void {
-    let done = 0;
-    for (const part of this.parts(address, bytes.byteLength)) {
-      part.set(bytes.subarray(done, done + part.byteLength));
-      done += part.byteLength;
+    this.#write(address, bytes, undefined);
+  }
+
+  /**
+   * The same as {@link write}, and gives the CRC-32 (zlib's) of the bytes; where they lie in this guest memory, in one
+   * pass over them.
+   */
+  writeWithCrc32(address: AddressLike, bytes: Uint8Array, seed = 0): number {
+    checkSeed(seed);
+    return this.#write(address, bytes, seed);
+  }
+
+  #write(address: AddressLike, bytes: Uint8Array, seed: number): number;
+  #write(address: AddressLike, bytes: Uint8Array, seed: undefined): undefined;
+  #write(address: AddressLike, bytes: Uint8Array, seed: number | undefined): number | undefined {
+    if (!(bytes instanceof Uint8Array)) {
+      throw new TypeError(`bytes must be a Uint8Array, got ${describeType(bytes)}`);
     }
+    const { start, length } = this.#checked(address, bytes.byteLength);
+    const parts = this.#locate(start, length);
+    // Parts that are written one by one must not be read from later on.
+    const isOwn = parts.some(({ storage }) => storage.buffer === bytes.buffer);
+    const from = isOwn && parts.length > 1 ? bytes.slice() : bytes;
+    let crc = seed;
+    this.#each(start, length, ({ storage, offset, length: partLength, done }) => {
+      const { kernels } = storage;
+      if (storage.buffer === from.buffer) {
+        const source = from.byteOffset + done;
+        if (crc === undefined) kernels.copy(offset, source, partLength);
+        else crc = kernels.copyCrc32(offset, source, partLength, crc);
+        return;
+      }
+      new Uint8Array(storage.buffer, offset, partLength).set(from.subarray(done, done + partLength));
+      if (crc !== undefined) crc = kernels.crc32(offset, partLength, crc);
+    });
+    this.#written.add(start, start + BigInt(length));
+    return crc;
   }
 
   /** Sets a range to zero; bytes that are known to be zero are not touched. Throws GUEST_MEMORY_NOT_RAM. */
@@ -455,6 +513,11 @@ export class GuestMemory {
 
   /** CRC-32 (zlib's) of a range, in place, without a copy. Throws GUEST_MEMORY_NOT_RAM. */
   crc32(address: AddressLike, byteLength: number, seed = 0): number {
+    checkSeed(seed);
+    const quick = this.#quick(address, byteLength);
+    if (quick >= 0 && this.#first !== undefined && quick + byteLength <= this.#first.buffer.byteLength) {
+      return this.#first.kernels.crc32(quick, byteLength, seed);
+    }
     const { start, length } = this.#checked(address, byteLength);
     let crc = seed;
     this.#each(start, length, (part) => {

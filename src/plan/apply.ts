@@ -6,8 +6,10 @@ import { PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { importChunks } from "../importers/chunk-buf.js";
 import { wrapImporterError, wrapSourceError } from "../importers/errors.js";
+import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { ImageLoad, VpRegister } from "../importers/importer.js";
 import { generate } from "../kernels/kernels.js";
+import { GuestMemory } from "../memory/guest-memory.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
 import {
   abortedError,
@@ -259,8 +261,13 @@ function* carryOut<R extends VpRegister>(
   }
 }
 
+/** The importer of a load: what the caller gave, or one into the guest memory that the caller gave. */
+function importerInto<R extends VpRegister>(target: ImageLoad<R> | GuestMemory): ImageLoad<R> {
+  return target instanceof GuestMemory ? new GuestMemoryImporter<R>(target) : target;
+}
+
 /**
- * Carries `plan` out synchronously.
+ * Carries `plan` out synchronously, into an importer or straight into guest memory.
  *
  * @throws DirectBootError what the importer refuses (before anything is imported, if it has checkPages);
  *   SOURCE_NOT_SYNCHRONOUS; REGION_READ or SOURCE_READ if a source breaks midway, after taking back what was
@@ -268,10 +275,10 @@ function* carryOut<R extends VpRegister>(
  */
 export function applyPlanSync<R extends VpRegister>(
   plan: LoadPlan<R>,
-  importer: ImageLoad<R>,
+  target: ImageLoad<R> | GuestMemory,
   options: ApplyOptions = {},
 ): void {
-  runEffectsSync(carryOut(plan, importer, options, true));
+  runEffectsSync(carryOut(plan, importerInto(target), options, true));
 }
 
 /**
@@ -279,10 +286,10 @@ export function applyPlanSync<R extends VpRegister>(
  */
 export async function applyPlan<R extends VpRegister>(
   plan: LoadPlan<R>,
-  importer: ImageLoad<R>,
+  target: ImageLoad<R> | GuestMemory,
   options: ApplyOptions & { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const { signal } = options;
   if (signal?.aborted) throw abortedError("the load", signal);
-  await runEffectsAsync(carryOut(plan, importer, options, false), signal);
+  await runEffectsAsync(carryOut(plan, importerInto(target), options, false), signal);
 }

@@ -7,6 +7,9 @@ import { abortedError, checkSourceRange, needsNoGuard, type SyncSource } from ".
 
 // A read of 2 GiB or more throws in Node 20 (libuv takes an int): larger ones are split.
 const MOST_BYTES_A_READ = 1 << 30;
+// libuv has four threads by default; pieces of 2 MiB keep them busy and the calls few.
+const PARALLEL_READS = 4;
+const PARALLEL_PIECE_BYTES = 2 << 20;
 
 /** node:fs, or undefined outside Node; never by an import that a browser bundle would see. */
 export function nodeFs(): typeof NodeFs | undefined {
@@ -37,7 +40,9 @@ export class FileSource implements SyncSource {
     this.#fs = fs;
     this.name = typeof path === "string" ? path : path.href;
     try {
-      this.#descriptor = fs.openSync(path, "r");
+      // Without O_NONBLOCK a FIFO that nobody writes to would never be opened; files don't heed it.
+      const { O_RDONLY, O_NONBLOCK = 0 } = fs.constants;
+      this.#descriptor = fs.openSync(path, O_RDONLY | O_NONBLOCK);
       const stat = fs.fstatSync(this.#descriptor);
       if (!stat.isFile()) {
         throw new DirectBootError("SOURCE_NOT_FOUND", `${this.name} is not a regular file`);
@@ -96,17 +101,44 @@ export class FileSource implements SyncSource {
     }
   }
 
+  /**
+   * Large reads go to the system in pieces, four at a time: the first touch of each page of fresh memory costs more
+   * than the copy, and goes on on as many threads.
+   */
   async read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> {
     checkSourceRange(this, offset, target.byteLength);
-    const descriptor = this.#open();
+    let next = 0;
+    let isOver = false;
+    const work = async (): Promise<void> => {
+      while (next < target.byteLength && !isOver) {
+        const start = next;
+        next = Math.min(start + PARALLEL_PIECE_BYTES, target.byteLength);
+        await this.#readPiece(target.subarray(start, next), offset + start, signal);
+      }
+    };
+    const workers = Math.min(PARALLEL_READS, Math.ceil(target.byteLength / PARALLEL_PIECE_BYTES));
+    // All are awaited, also when one fails: none may write into `target` once the caller knows of the failure.
+    const results = await Promise.allSettled(
+      Array.from({ length: workers }, () =>
+        work().catch((cause) => {
+          isOver = true;
+          throw cause;
+        }),
+      ),
+    );
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  async #readPiece(target: Uint8Array, offset: number, signal: AbortSignal | undefined): Promise<void> {
     let done = 0;
     while (done < target.byteLength) {
       if (signal?.aborted) throw abortedError(this.name, signal);
-      const length = Math.min(target.byteLength - done, MOST_BYTES_A_READ);
+      const descriptor = this.#open();
+      const at = offset + done;
       const got = await new Promise<number>((resolve, reject) => {
-        this.#fs.read(descriptor, target, done, length, offset + done, (cause, bytesRead) => {
+        this.#fs.read(descriptor, target, done, target.byteLength - done, at, (cause, bytesRead) => {
           if (cause === null) resolve(bytesRead);
-          else reject(this.#failed(offset + done, cause));
+          else reject(this.#failed(at, cause));
         });
       });
       if (got === 0) throw this.#short(offset, target.byteLength, done);

@@ -494,6 +494,16 @@ describe("kernels", () => {
     });
   });
 
+  it("use is a TypeError for a module that is not ours, which names what it lacks", () => {
+    restoring(() => {
+      kernels.use("javascript");
+      // The shortest module that there is: magic and version.
+      const empty = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+      assert.throws(() => kernels.use(empty), /lacks .*crc32Prepare/);
+      assert.equal(kernels.implementation, "javascript");
+    });
+  });
+
   it("the twins take over where there is no WebAssembly", () => {
     restoring(() => {
       const descriptor = Object.getOwnPropertyDescriptor(globalThis, "WebAssembly");

@@ -451,6 +451,11 @@ describe("a plan", () => {
     assert.equal(`${plan.layout}`, `0x0-0x${RAM.toString(16)}`);
   });
 
+  it("refuses ACPI tables without a byte, as a load would", () => {
+    const acpi = { rdsp: new Uint8Array(36), tables: new Uint8Array(0) };
+    assert.throws(() => planLinuxSync(options({ acpi })), refusal("IMPORT_EMPTY", "linux-acpi-tables"));
+  });
+
   it("keeps the files open that it opened, until it is closed", () => {
     const plan = planLinuxSync(options({ kernel: X86_64_GUEST }));
     const importer = (): GuestMemoryImporter => new GuestMemoryImporter(GuestMemory.create(plan.layout));

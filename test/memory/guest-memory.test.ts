@@ -442,6 +442,14 @@ describe("GuestMemory", () => {
     assert.equal(copy[0], 0);
   });
 
+  it("crc32 is a TypeError for a seed that is no CRC", () => {
+    const memory = GuestMemory.create(MIB);
+    for (const seed of [-1, 2 ** 32, 0.5, Number.NaN]) {
+      assert.throws(() => memory.crc32(0, 100, seed), TypeError);
+      assert.throws(() => memory.writeWithCrc32(0, new Uint8Array(100), seed), TypeError);
+    }
+  });
+
   it("crc32 goes on from its seed", () => {
     const memory = GuestMemory.create(MIB);
     memory.write(100, noise(5000));

@@ -8,6 +8,7 @@ import { FileSource } from "../../src/sources/file.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { tempFolder } from "../support/temp-folder.js";
+import { runTool } from "../support/tool.js";
 
 const GIB = 2 ** 30;
 const folder = tempFolder();
@@ -36,6 +37,12 @@ describe("FileSource", () => {
     const fromUrl = new FileSource(url);
     assert.equal(fromUrl.name, url.href);
     fromUrl.close();
+  });
+
+  it("refuses a FIFO that nobody writes to, at once", () => {
+    const fifo = join(folder, "fifo");
+    runTool("coreutils", "mkfifo", [fifo]);
+    assert.throws(() => new FileSource(fifo), refusal("SOURCE_NOT_FOUND", "not a regular file"));
   });
 
   const targets: Readonly<Record<string, (byteLength: number) => Uint8Array>> = {

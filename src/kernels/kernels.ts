@@ -3,6 +3,7 @@
  */
 import { describeType } from "../base/address.js";
 import type { BufferKernels, KernelImplementation } from "./buffer-kernels.js";
+import { ParallelCrc32 } from "./parallel.js";
 import { crc32Twin, twinKernels } from "./twins.js";
 import { WasmKernels } from "./wasm.js";
 
@@ -70,6 +71,20 @@ export function kernelsOverMemory(memory: WebAssembly.Memory, scratch: number | 
     }
   }
   return twinKernels(() => memory.buffer);
+}
+
+/**
+ * Two worker threads for CRCs over a shared memory, or undefined where there is no WASM for it.
+ *
+ * @param offset of the lanes in `memory`, as {@link ParallelCrc32} takes it
+ */
+export function parallelOverMemory(memory: WebAssembly.Memory, offset: number): ParallelCrc32 | undefined {
+  if (choose() !== "wasm" || wasm === undefined) return undefined;
+  try {
+    return new ParallelCrc32(wasm.sharedModule, memory, offset);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The kernels over a buffer that WASM can't be attached to: twins in place, CRCs through WASM's own memory. */

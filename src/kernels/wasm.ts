@@ -113,12 +113,15 @@ export class WasmKernels {
     this.#module = module ?? new WebAssembly.Module(kernelModuleBytes());
   }
 
+  /** The module for shared memories: another memory import. Throws where compiling from bytes is forbidden. */
+  get sharedModule(): WebAssembly.Module {
+    this.#sharedModule ??= new WebAssembly.Module(withSharedMemoryImport(kernelModuleBytes()));
+    return this.#sharedModule;
+  }
+
   #instantiate(memory: WebAssembly.Memory): KernelExports & ASUtil {
-    let module = this.#module;
-    if (typeof SharedArrayBuffer === "function" && memory.buffer instanceof SharedArrayBuffer) {
-      this.#sharedModule ??= new WebAssembly.Module(withSharedMemoryImport(kernelModuleBytes()));
-      module = this.#sharedModule;
-    }
+    const isShared = typeof SharedArrayBuffer === "function" && memory.buffer instanceof SharedArrayBuffer;
+    const module = isShared ? this.sharedModule : this.#module;
     return instantiateSync<KernelExports>(module, { env: { memory } }).exports;
   }
 

@@ -37,7 +37,7 @@ const BEHIND_BYTES: usize = 336;
 const WORDS_REACH: usize = 453;
 const BYTES_REACH: usize = 300;
 /** Below this many bytes the words' remainder costs more than it saves: measured. */
-const LEAST_FOR_WORDS: usize = 28672;
+const LEAST_FOR_WORDS: usize = 36864;
 /** Below this many bytes the slices are faster than the bytes: measured. */
 const LEAST_FOR_BYTES: usize = 704;
 
@@ -237,31 +237,44 @@ function foldWords(
   }
 
   if (isCopy) memory.copy(copy + count, pointer + count, length - count);
-  // What remains takes what is folded to it, and folds nothing on: as if its own words were zero.
+  // What remains takes what is folded to it, and folds nothing on: a tap counts as far as it reaches back to a word
+  // that was folded.
   const folded = scratch + FOLDED;
   const end = units << 4;
   let target = folded;
-  for (let i = count; i < end; i += UNIT) {
-    const near = v128.xor(
-      v128.load(ring + ((i - 4 * UNIT) & RING_MASK)),
-      v128.load(ring + ((i - 7 * UNIT) & RING_MASK)),
-    );
-    v128.store(
-      target,
-      fold(
-        v128.load(pointer + i),
-        v128.load(ring + ((i - 22 * UNIT) & RING_MASK)),
-        v128.load(ring + ((i - 396 * UNIT) & RING_MASK)),
-        v128.load(ring + ((i - 453 * UNIT) & RING_MASK)),
-        near,
-        i64x2.splat(0),
-      ),
-    );
-    v128.store(ring + (i & RING_MASK), i64x2.splat(0));
+  let i = count;
+  for (const near = count + 22 * UNIT; i < near; i += UNIT) {
+    let sum = v128.xor(v128.load(pointer + i), v128.load(ring + ((i - 22 * UNIT) & RING_MASK)));
+    sum = v128.xor(sum, far(ring, i));
+    if (i < count + 4 * UNIT) sum = v128.xor(sum, v128.load(ring + ((i - 4 * UNIT) & RING_MASK)));
+    if (i < count + 7 * UNIT) sum = v128.xor(sum, v128.load(ring + ((i - 7 * UNIT) & RING_MASK)));
+    v128.store(target, sum);
     target += UNIT;
   }
+  for (const middle = count + 396 * UNIT; i < middle; i += UNIT) {
+    v128.store(target, v128.xor(v128.load(pointer + i), far(ring, i)));
+    target += UNIT;
+  }
+  for (const last = count + 453 * UNIT; i < last; i += UNIT) {
+    v128.store(
+      target,
+      v128.xor(v128.load(pointer + i), v128.load(ring + ((i - 453 * UNIT) & RING_MASK))),
+    );
+    target += UNIT;
+  }
+  memory.copy(target, pointer + i, end - i);
+  target += end - i;
   memory.copy(target, pointer + end, length - end);
   return bytes(folded, length - count, 0, scratch);
+}
+
+// @ts-ignore: decorator
+@inline
+function far(ring: usize, i: usize): v128 {
+  return v128.xor(
+    v128.load(ring + ((i - 396 * UNIT) & RING_MASK)),
+    v128.load(ring + ((i - 453 * UNIT) & RING_MASK)),
+  );
 }
 
 // @ts-ignore: decorator

@@ -105,7 +105,7 @@ function checkExports(module: WebAssembly.Module): void {
 export class WasmKernels {
   readonly #module: WebAssembly.Module;
   #sharedModule: WebAssembly.Module | undefined;
-  #own: { exports: KernelExports; kernels: BufferKernels; bytes: Uint8Array; scratch: number } | undefined;
+  #own: { readonly kernels: BufferKernels; readonly bytes: Uint8Array } | undefined;
 
   /** Compiles; throws what WebAssembly throws where it is forbidden, and when SIMD is missing. */
   constructor(module?: WebAssembly.Module) {
@@ -125,17 +125,11 @@ export class WasmKernels {
     return instantiateSync<KernelExports>(module, { env: { memory } }).exports;
   }
 
-  #ownMemory(): { exports: KernelExports; kernels: BufferKernels; bytes: Uint8Array; scratch: number } {
+  #ownMemory(): { readonly kernels: BufferKernels; readonly bytes: Uint8Array } {
     if (this.#own === undefined) {
       const memory = new WebAssembly.Memory({ initial: (PIECE_BYTES + SCRATCH_BYTES) / 65536 });
-      const exports = this.#instantiate(memory);
-      exports.crc32Prepare(PIECE_BYTES);
-      this.#own = {
-        exports,
-        kernels: this.#bind(exports, memory, undefined),
-        bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES),
-        scratch: PIECE_BYTES,
-      };
+      const kernels = this.attach(memory, PIECE_BYTES);
+      this.#own = { kernels, bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES) };
     }
     return this.#own;
   }
@@ -147,9 +141,9 @@ export class WasmKernels {
     for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
       const piece = bytes.subarray(offset, offset + PIECE_BYTES);
       own.bytes.set(piece);
-      crc = own.exports.crc32(0, piece.length, crc, own.scratch);
+      crc = own.kernels.crc32(0, piece.length, crc);
     }
-    return crc >>> 0;
+    return crc;
   }
 
   /** The `byteLength` bytes that `write` puts at offset 0 of a memory, copied out. */
@@ -170,10 +164,7 @@ export class WasmKernels {
    * without, CRCs go through the kernels' own memory.
    */
   attach(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
-    return this.#bind(this.#instantiate(memory), memory, scratch);
-  }
-
-  #bind(exports: KernelExports, memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
+    const exports = this.#instantiate(memory);
     let prepared = false;
     const crc32 = (offset: number, length: number, seed: number): number => {
       if (scratch === undefined) return this.crc32(new Uint8Array(memory.buffer, offset, length), seed);

@@ -100,11 +100,20 @@ export function kernelsOverBuffer(buffer: ArrayBufferLike): BufferKernels {
   };
 }
 
-/** The `byteLength` bytes that `write` puts at offset 0 of the kernels that it is handed. */
-export function generate(byteLength: number, write: (kernels: BufferKernels) => void): Uint8Array {
+/**
+ * The `byteLength` bytes that `write` puts at offset 0 of the kernels that it is handed. They are all zero before
+ * if `isZero` says so, else anything.
+ */
+export function generate(
+  byteLength: number,
+  write: (kernels: BufferKernels, isZero: boolean) => void,
+): Uint8Array {
   if (choose() === "wasm" && wasm !== undefined) return wasm.generate(byteLength, write);
   const bytes = new Uint8Array(byteLength);
-  write(twinKernels(() => bytes.buffer));
+  write(
+    twinKernels(() => bytes.buffer),
+    true,
+  );
   return bytes;
 }
 

@@ -146,16 +146,16 @@ export class WasmKernels {
     return crc;
   }
 
-  /** The `byteLength` bytes that `write` puts at offset 0 of a memory, copied out. */
-  generate(byteLength: number, write: (kernels: BufferKernels) => void): Uint8Array {
+  /** The `byteLength` bytes that `write` puts at offset 0 of a memory; `isZero` says what is there before. */
+  generate(byteLength: number, write: (kernels: BufferKernels, isZero: boolean) => void): Uint8Array {
     if (byteLength > PIECE_BYTES) {
       const memory = new WebAssembly.Memory({ initial: Math.ceil(byteLength / 65536) });
-      write(this.attach(memory, undefined));
+      write(this.attach(memory, undefined), true);
       // The memory is ours alone: its bytes need no copy.
       return new Uint8Array(memory.buffer, 0, byteLength);
     }
     const own = this.#ownMemory();
-    write(own.kernels);
+    write(own.kernels, false);
     return own.bytes.slice(0, byteLength);
   }
 

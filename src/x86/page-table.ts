@@ -327,7 +327,11 @@ export class PageTableBuilder {
   /** The tables, to be placed at `pageTableGpa`. Throws PAGE_TABLE_NOT_ENOUGH_MEMORY if the host has too little. */
   build(): Uint8Array {
     try {
-      return generate(this.byteLength, (kernels) => this.#write(kernels, 0));
+      return generate(this.byteLength, (kernels, isZero) => {
+        // The first touch of a page is what costs: fresh memory is not zeroed again.
+        if (!isZero) kernels.zero(0, this.byteLength);
+        this.#write(kernels);
+      });
     } catch (cause) {
       // RangeError: the allocation, as all else was checked before.
       throw new DirectBootError(
@@ -363,19 +367,19 @@ export class PageTableBuilder {
     return part;
   }
 
-  #write(kernels: BufferKernels, offset: number): void {
-    kernels.zero(offset, this.byteLength);
+  /** Writes the entries to memory that is zero. */
+  #write(kernels: BufferKernels): void {
     const link = PRESENT_ACCESSED | WRITABLE;
     let count = 1;
     walk(this.#ranges, this.#largestLevel, {
       table: (parent, entry) => {
-        const at = offset + parent * TABLE_BYTES + entry * ENTRY_BYTES;
+        const at = parent * TABLE_BYTES + entry * ENTRY_BYTES;
         kernels.entries(at, 1, this.#tableAddress + count * TABLE_BYTES, 0, link, this.#encryption);
         return count++;
       },
       leaves: (table, entry, leafCount, address, level, writable) => {
         const bits = PRESENT_ACCESSED | DIRTY | (writable ? WRITABLE : 0) | (level === 0 ? 0 : LARGE_PAGE);
-        const at = offset + table * TABLE_BYTES + entry * ENTRY_BYTES;
+        const at = table * TABLE_BYTES + entry * ENTRY_BYTES;
         kernels.entries(at, leafCount, address, span(level), bits, this.#encryption);
       },
     });

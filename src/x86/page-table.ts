@@ -369,19 +369,71 @@ export class PageTableBuilder {
 
   /** Writes the entries to memory that is zero. */
   #write(kernels: BufferKernels): void {
-    const link = PRESENT_ACCESSED | WRITABLE;
+    const links = new EntryRuns(kernels, this.#encryption);
+    const leaves = new EntryRuns(kernels, this.#encryption);
     let count = 1;
     walk(this.#ranges, this.#largestLevel, {
       table: (parent, entry) => {
-        const at = parent * TABLE_BYTES + entry * ENTRY_BYTES;
-        kernels.entries(at, 1, this.#tableAddress + count * TABLE_BYTES, 0, link, this.#encryption);
+        const address = this.#tableAddress + count * TABLE_BYTES;
+        links.add(
+          parent * TABLE_BYTES + entry * ENTRY_BYTES,
+          1,
+          address,
+          TABLE_BYTES,
+          PRESENT_ACCESSED | WRITABLE,
+        );
         return count++;
       },
       leaves: (table, entry, leafCount, address, level, writable) => {
         const bits = PRESENT_ACCESSED | DIRTY | (writable ? WRITABLE : 0) | (level === 0 ? 0 : LARGE_PAGE);
-        const at = table * TABLE_BYTES + entry * ENTRY_BYTES;
-        kernels.entries(at, leafCount, address, span(level), bits, this.#encryption);
+        leaves.add(table * TABLE_BYTES + entry * ENTRY_BYTES, leafCount, address, span(level), bits);
       },
     });
+    links.flush();
+    leaves.flush();
+  }
+}
+
+/**
+ * Runs of entries, handed to the kernel as late as they can be: full tables that follow each other are one run, and
+ * so are the links to them.
+ */
+class EntryRuns {
+  readonly #kernels: BufferKernels;
+  readonly #encryption: number;
+  #offset = 0;
+  #count = 0;
+  #address = 0;
+  #step = 0;
+  #bits = 0;
+
+  constructor(kernels: BufferKernels, encryption: number) {
+    this.#kernels = kernels;
+    this.#encryption = encryption;
+  }
+
+  add(offset: number, count: number, address: number, step: number, bits: number): void {
+    const goesOn =
+      this.#count > 0 &&
+      offset === this.#offset + this.#count * ENTRY_BYTES &&
+      address === this.#address + this.#count * step &&
+      step === this.#step &&
+      bits === this.#bits;
+    if (goesOn) {
+      this.#count += count;
+      return;
+    }
+    this.flush();
+    this.#offset = offset;
+    this.#count = count;
+    this.#address = address;
+    this.#step = step;
+    this.#bits = bits;
+  }
+
+  flush(): void {
+    if (this.#count === 0) return;
+    this.#kernels.entries(this.#offset, this.#count, this.#address, this.#step, this.#bits, this.#encryption);
+    this.#count = 0;
   }
 }

@@ -134,6 +134,18 @@ function refusing(act: () => void, code: "REGION_IMPORT_PAGES" | "IMPORTER", wha
   }
 }
 
+/** A buffer for all of a source, for importers that take it by one importPages only. */
+function bufferOf(byteLength: number, tag: string): Uint8Array {
+  try {
+    return new Uint8Array(byteLength);
+  } catch (cause) {
+    throw new DirectBootError("SOURCE_TOO_LARGE", `${tag}: ${byteLength} bytes can't be held at once`, {
+      cause,
+      cure: "use an importer with importSource",
+    });
+  }
+}
+
 function* importPagesStep<R extends VpRegister>(
   step: PagesStep,
   sources: readonly Source[],
@@ -193,7 +205,7 @@ function* importPagesStep<R extends VpRegister>(
       }
       let bytes = source.peek?.(offset, length);
       if (bytes === undefined) {
-        bytes = new Uint8Array(length);
+        bytes = bufferOf(length, tag);
         yield fill(source, bytes, offset);
       }
       const whole = bytes;

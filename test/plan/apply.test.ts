@@ -535,3 +535,16 @@ describe("onProgress", () => {
     assert.deepEqual(seen.at(-1), [0, 0]);
   });
 });
+
+describe("a source that no buffer holds", () => {
+  it("is SOURCE_TOO_LARGE for an importer that only knows importPages, not a RangeError", async () => {
+    const source: Source = { name: "huge", byteLength: 2 ** 52, read: async () => {}, readSync: () => {} };
+    const builder = new PlanBuilder<X86Register>();
+    builder.wholeSource(0x1000n, "initrd", source);
+    assert.throws(
+      () => applyPlanSync(builder, new RecordingImporter()),
+      refusal("SOURCE_TOO_LARGE", "initrd"),
+    );
+    await assert.rejects(applyPlan(builder, new RecordingImporter()), refusal("SOURCE_TOO_LARGE"));
+  });
+});

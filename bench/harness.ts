@@ -60,6 +60,8 @@ export interface Suite {
   readonly about: string;
   /** Names of the contenders that are directboot; tables compare the first of a case with its peers. */
   readonly ours: readonly string[];
+  /** The contender whose time the others' are told beyond, where that says more than a ratio. */
+  readonly baseline?: string;
   /** What could not be measured here, and why. */
   readonly notes: string[];
   measure(options: SuiteOptions): Promise<Row[]>;
@@ -116,9 +118,9 @@ class Timed {
     this.name = name;
     this.#contender = contender;
     this.#timing = timing;
-    if (timing.milliseconds > 0) {
+    // What has something to do before each sample is timed one by one.
+    if (timing.milliseconds > 0 && timing.collects !== true) {
       if (typeof contender === "function") this.#loop = loopOver(contender);
-      // What has something to do before each sample is timed one by one.
       else if ("run" in contender && contender.before === undefined) this.#loop = loopOver(contender.run);
     }
   }
@@ -126,11 +128,12 @@ class Timed {
   /** Runs until the code is optimised, and finds how many runs make a sample. */
   async warmUp(): Promise<void> {
     const loop = this.#loop;
+    const { milliseconds } = this.#timing;
     if (loop === undefined) {
-      await this.#time(0, 1);
+      await this.#time(milliseconds > 0 ? WARM_UP_MILLISECONDS : 0, 1);
       return;
     }
-    const end = performance.now() + Math.max(this.#timing.milliseconds, WARM_UP_MILLISECONDS);
+    const end = performance.now() + Math.max(milliseconds, WARM_UP_MILLISECONDS);
     let count = 1;
     let ns = 0;
     do {
@@ -144,8 +147,7 @@ class Timed {
 
   /** One round: adds the median of its samples. */
   async round(): Promise<void> {
-    const iterations = this.#timing.milliseconds > 0 && this.#loop !== undefined ? 3 : 1;
-    this.samples.push((await this.#time(this.#timing.milliseconds, iterations)) / this.#batch);
+    this.samples.push((await this.#time(this.#timing.milliseconds, 1)) / this.#batch);
   }
 
   /** Median nanoseconds of a sample. */

@@ -1,91 +1,118 @@
-/**
- * npm run bench [-- --suite NAME] [--json FILE]: ours and the peers in the same process, interleaved, medians.
- */
+/** npm run bench: see bench/README.md. */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { Bench } from "tinybench";
+import { better, judge, meets, type Verdict } from "./gates.js";
+import { drawGrowth } from "./growth.js";
+import type { Row, Suite } from "./harness.js";
+import { asMarkdown, asText, machine, verdictLine } from "./report.js";
+import { coldStartSuite } from "./suites/cold-start.js";
+import { copySuite } from "./suites/copy.js";
 import { crc32Suite } from "./suites/crc32.js";
 import { loadSuite } from "./suites/load.js";
+import { memorySuite } from "./suites/memory.js";
 import { pageTableSuite } from "./suites/page-table.js";
-import type { Suite } from "./suites/suite.js";
 
-const SUITES: readonly (() => Suite)[] = [crc32Suite, pageTableSuite, loadSuite];
-const ROUNDS = 11;
+const USAGE = `usage: npm run bench [-- OPTIONS]
+  --suite NAME   only this suite; may be given more than once
+  --json FILE    writes the rows of all suites to FILE
+  --markdown     prints tables in Markdown
+  --gate         exits with 1 if a gate is missed; a missed suite is measured once more, the better figure counts
+  --quick        3 short rounds: shows that it runs, not how fast
+  --growth       draws bench/growth-load.svg and bench/growth-crc32.svg, and measures no suite
+suites: `;
 
-interface Row {
-  readonly name: string;
-  readonly size: string;
-  readonly bytesPerSecond: number;
-  readonly nsPerOp: number;
-  readonly samples: number;
-  readonly ratioTo: Readonly<Record<string, number>>;
+function usageError(what: string, names: readonly string[]): never {
+  process.stderr.write(`bench: ${what}\n${USAGE}${names.join(", ")}\n`);
+  process.exit(2);
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+/** The suite's gates: those that it misses are measured again, and the better figure of each counts. */
+async function hold(suite: Suite, rows: readonly Row[]): Promise<Verdict[]> {
+  const verdicts = judge(suite.name, rows);
+  const missed = verdicts.filter(
+    ({ gate, measured }) => measured !== undefined && !meets(gate, gate.gate, measured),
+  );
+  if (missed.length === 0) return verdicts;
+  process.stdout.write(`\n${suite.name}: ${missed.length} missed, measuring once more:\n`);
+  for (const verdict of missed) process.stdout.write(`  ${verdictLine(verdict)}\n`);
+  const again = judge(suite.name, await suite.measure({ quick: false }));
+  return verdicts.map((verdict, i) => better(verdict, again[i] ?? verdict));
 }
 
-/** Times each contender once a round, in turn, after a round that is thrown away; ratios are of the same round. */
-async function measure(suite: Suite): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const { size, byteLength, contenders } of suite.cases) {
-    const times = new Map<string, number[]>();
-    for (let round = -1; round < ROUNDS; round++) {
-      for (const [name, run] of Object.entries(contenders)) {
-        const bench = new Bench({ time: suite.millisecondsARound, iterations: 1, warmup: round === -1 });
-        bench.add(name, run);
-        await bench.run();
-        const [task] = bench.tasks;
-        const result = task?.result;
-        if (result === undefined || !("latency" in result)) throw new Error(`${suite.name} ${name} failed`);
-        if (round >= 0) times.set(name, [...(times.get(name) ?? []), result.latency.p50 * 1e6]);
-      }
+async function main(): Promise<number> {
+  const suites = [crc32Suite(), copySuite(), pageTableSuite(), loadSuite(), coldStartSuite(), memorySuite()];
+  const names = suites.map(({ name }) => name);
+  const parse = (): ReturnType<typeof parseOptions> => {
+    try {
+      return parseOptions();
+    } catch (cause) {
+      usageError(cause instanceof Error ? cause.message : String(cause), names);
     }
-    for (const [name, samples] of times) {
-      const ratioTo = Object.fromEntries(
-        [...times]
-          .filter(([peer]) => peer !== name)
-          // How many times faster than the peer.
-          .map(([peer, theirs]) => [peer, median(samples.map((ns, i) => (theirs[i] ?? Number.NaN) / ns))]),
-      );
-      const nsPerOp = median(samples);
-      rows.push({
-        name,
-        size,
-        bytesPerSecond: (byteLength / nsPerOp) * 1e9,
-        nsPerOp,
-        samples: samples.length,
-        ratioTo,
-      });
-    }
+  };
+  const options = parse();
+  if (options.help === true) {
+    process.stdout.write(`${USAGE}${names.join(", ")}\n`);
+    return 0;
   }
-  return rows;
-}
+  const { quick = false, gate = false } = options;
+  if (quick && gate) usageError("--gate needs full rounds: leave --quick out", names);
+  const asked = options.suite ?? names;
+  const unknown = asked.find((name) => !names.includes(name));
+  if (unknown !== undefined) usageError(`there is no suite ${unknown}`, names);
 
-function print(suite: Suite, rows: readonly Row[]): void {
-  process.stdout.write(`\n${suite.name}: ${suite.about}\n`);
-  for (const row of rows) {
-    const speed = `${(row.bytesPerSecond / 1e9).toFixed(2)} GB/s`;
-    const ours = row.ratioTo[suite.ours];
-    const ratio = ours === undefined ? "" : `directboot is ${(1 / ours).toFixed(2)} × as fast`;
-    process.stdout.write(`  ${row.size.padEnd(8)} ${row.name.padEnd(32)} ${speed.padStart(12)}  ${ratio}\n`);
+  process.stdout.write(`${machine()}\n`);
+  if (options.growth === true) {
+    await drawGrowth(quick);
+    return 0;
   }
-}
-
-const { values } = parseArgs({ options: { suite: { type: "string" }, json: { type: "string" } } });
-const results: { suite: string; rows: Row[] }[] = [];
-for (const make of SUITES) {
-  const suite = make();
-  try {
-    if (values.suite !== undefined && values.suite !== suite.name) continue;
-    const rows = await measure(suite);
-    print(suite, rows);
+  const results: { suite: string; rows: Row[] }[] = [];
+  const verdicts: Verdict[] = [];
+  for (const suite of suites) {
+    if (!asked.includes(suite.name)) continue;
+    const start = performance.now();
+    const rows = await suite.measure({ quick });
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    process.stdout.write(
+      options.markdown === true ? asMarkdown(suite, rows) : `${asText(suite, rows)}  took ${seconds} s\n`,
+    );
     results.push({ suite: suite.name, rows });
-  } finally {
-    suite.close?.();
+    if (gate) verdicts.push(...(await hold(suite, rows)));
   }
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
+  if (!gate) return 0;
+
+  process.stdout.write("\ngates: medians; of a suite that was measured twice the better one\n");
+  for (const verdict of verdicts) process.stdout.write(`  ${verdictLine(verdict)}\n`);
+  const missed = verdicts.filter((verdict) => !meets(verdict.gate, verdict.gate.gate, verdict.measured));
+  const reached = verdicts.filter((verdict) => meets(verdict.gate, verdict.gate.target, verdict.measured));
+  process.stdout.write(
+    `${verdicts.length - missed.length} of ${verdicts.length} gates held, ${reached.length} targets reached\n`,
+  );
+  for (const { gate: one } of missed)
+    process.stdout.write(`missed: ${one.suite}: ${one.what} (${one.source})\n`);
+  return missed.length === 0 ? 0 : 1;
 }
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
+
+function parseOptions(): {
+  suite?: string[] | undefined;
+  json?: string | undefined;
+  markdown?: boolean | undefined;
+  gate?: boolean | undefined;
+  quick?: boolean | undefined;
+  growth?: boolean | undefined;
+  help?: boolean | undefined;
+} {
+  return parseArgs({
+    options: {
+      suite: { type: "string", multiple: true },
+      json: { type: "string" },
+      markdown: { type: "boolean" },
+      gate: { type: "boolean" },
+      quick: { type: "boolean" },
+      growth: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
+  }).values;
+}
+
+process.exitCode = await main();

@@ -40,7 +40,9 @@ export function memorySuite(): Suite {
         image.growSparse(GIB, 8 * MIB);
         const { folder, path } = image;
         const options = `{ kernel: ${JSON.stringify(path)}, memory: ${RAM_BYTES} }`;
-        const loading = (call: string): string => `import { loadLinux, loadLinuxSync } from ${JSON.stringify(DIST_URL)};
+        const loading = (
+          call: string,
+        ): string => `import { loadLinux, loadLinuxSync } from ${JSON.stringify(DIST_URL)};
 const guest = ${call}(${options});
 const guestBytes = ${GUEST_BYTES};
 console.log(${PRINT_PEAK});

@@ -1,0 +1,209 @@
+/** The figures that PERFORMANCE.md promises, each with what is aimed at and what may not be missed. */
+import type { Row } from "./harness.js";
+import { MIB } from "./image.js";
+
+/** One promise. */
+export interface Gate {
+  readonly suite: string;
+  readonly what: string;
+  /** Row of PERFORMANCE.md that it is from. */
+  readonly source: string;
+  readonly sense: "at least" | "at most";
+  readonly target: number;
+  readonly gate: number;
+  readonly unit: "×" | "ms" | "MiB";
+  /** The figure, or undefined if it was not measured. */
+  readonly measure: (rows: readonly Row[]) => number | undefined;
+}
+
+/** A gate and what was measured. */
+export interface Verdict {
+  readonly gate: Gate;
+  readonly measured: number | undefined;
+}
+
+function rowOf(rows: readonly Row[], name: string, size: string): Row | undefined {
+  return rows.find((row) => row.name === name && row.size === size);
+}
+
+/** How many times as fast as the peer. */
+function speed(name: string, size: string, peer: string): Gate["measure"] {
+  return (rows) => rowOf(rows, name, size)?.ratioTo[peer];
+}
+
+/** How many times the peer's time. */
+function cost(name: string, size: string, peer: string): Gate["measure"] {
+  const ratio = speed(name, size, peer);
+  return (rows) => {
+    const faster = ratio(rows);
+    return faster === undefined ? undefined : 1 / faster;
+  };
+}
+
+function atLeast(
+  suite: string,
+  source: string,
+  target: number,
+  gate: number,
+  [name, size, peer]: readonly [string, string, string],
+): Gate {
+  const what = `${name} vs ${peer}, ${size}`;
+  const measure = speed(name, size, peer);
+  return { suite, what, source, sense: "at least", target, gate, unit: "×", measure };
+}
+
+function atMost(
+  suite: string,
+  source: string,
+  target: number,
+  gate: number,
+  [name, size, peer]: readonly [string, string, string],
+): Gate {
+  const what = `${name}, time of ${peer}, ${size}`;
+  const measure = cost(name, size, peer);
+  return { suite, what, source, sense: "at most", target, gate, unit: "×", measure };
+}
+
+const IN_MEMORY = "directboot, in guest memory";
+const BYTES = "directboot, Uint8Array";
+const FROM_64_KIB = ["64 KiB", "1 MiB", "64 MiB"] as const;
+
+const CRC32: readonly Gate[] = [
+  ...(
+    [
+      ["4 KiB", 6, 4],
+      ["64 KiB", 10, 7],
+      ["1 MiB", 13, 9],
+      ["64 MiB", 11, 7],
+    ] as const
+  ).map(([size, target, gate]) =>
+    atLeast("crc32", "§1 in guest memory vs crc-32", target, gate, [IN_MEMORY, size, "crc-32"]),
+  ),
+  ...FROM_64_KIB.map((size) =>
+    atLeast("crc32", "§1 vs node:zlib, ≥ 64 KiB", 3.5, 2.5, [IN_MEMORY, size, "node:zlib"]),
+  ),
+  ...FROM_64_KIB.map((size) =>
+    atLeast("crc32", "§1 vs @node-rs/crc32 (native), ≥ 64 KiB", 1.3, 1, [IN_MEMORY, size, "@node-rs/crc32"]),
+  ),
+  ...(
+    [
+      ["64 KiB", 7, 5],
+      ["1 MiB", 7, 5],
+      ["64 MiB", 4.5, 3.5],
+    ] as const
+  ).map(([size, target, gate]) =>
+    atLeast("crc32", "§1 crc32(Uint8Array) vs crc-32", target, gate, [BYTES, size, "crc-32"]),
+  ),
+  ...["16 B", "64 B", "256 B"].map((size) =>
+    atLeast("crc32", "§1 16–256 B, crc32(Uint8Array)", 1, 0.9, [BYTES, size, "crc-32"]),
+  ),
+  ...["4 MiB", "64 MiB"].map((size) =>
+    atLeast("crc32", "§2 two threads over shared memory vs one", 1.5, 1.3, [
+      "directboot, two threads",
+      size,
+      "directboot, one thread, shared memory",
+    ]),
+  ),
+];
+
+const COPY: readonly Gate[] = ["64 KiB", "1 MiB"].map((size) =>
+  atLeast("copy", "§1 fused copy + CRC vs two passes", 1.2, 1.1, [
+    "directboot, copy and CRC in one pass",
+    size,
+    "copy, then CRC",
+  ]),
+);
+
+const LOAD: readonly Gate[] = [
+  atMost("load", "§2 ELF, file → fresh guest memory, sync, whole loadX86", 1.1, 1.25, [
+    "directboot, loadX86",
+    "60 MiB",
+    "C floor",
+  ]),
+  atMost("load", "§2 the same, async with parallel reads", 0.85, 1, [
+    "directboot, loadLinux",
+    "60 MiB",
+    "C floor",
+  ]),
+  atMost("load", "§2 warm", 1.05, 1.2, ["directboot, loadX86, warm", "60 MiB", "C floor, warm"]),
+  atMost("load", "§2 warm, the reset timed, too", 1.05, 1.2, [
+    "directboot, reset and loadX86, warm",
+    "60 MiB",
+    "C floor, memset and warm",
+  ]),
+  atLeast("load", "§2 vs readFileSync + set", 2, 1.7, [
+    "directboot, loadX86",
+    "60 MiB",
+    "readFileSync, then set",
+  ]),
+];
+
+const PAGE_TABLE: readonly Gate[] = [
+  atMost("page-table", "§3 4 GiB map in place vs memory.copy of its bytes", 0.8, 1.1, [
+    "directboot, in place",
+    "4 GiB",
+    "memory.copy of its bytes",
+  ]),
+  atLeast("page-table", "§3 vs the best JavaScript twin", 6, 4, [
+    "directboot, in place",
+    "4 GiB",
+    "JavaScript twin",
+  ]),
+  ...["512 GiB, 2 MiB leaves", "64 GiB, 4 KiB leaves"].map((size) =>
+    atLeast("page-table", "§3 512 GiB with 2 MiB pages, 64 GiB with 4 KiB pages", 1, 0.8, [
+      "directboot, PageTableBuilder.build",
+      size,
+      "copy of its bytes to new memory",
+    ]),
+  ),
+];
+
+const PROCESS: readonly Gate[] = [
+  {
+    suite: "cold-start",
+    what: "import + first load of a 1 MiB kernel, over an empty Node",
+    source: "§2 import + first load, cold process",
+    sense: "at most",
+    target: 10,
+    gate: 20,
+    unit: "ms",
+    measure: (rows) => {
+      const load = rowOf(rows, "directboot, import and load", "1 MiB");
+      const empty = rowOf(rows, "empty Node", "1 MiB");
+      return load === undefined || empty === undefined ? undefined : (load.nsPerOp - empty.nsPerOp) / 1e6;
+    },
+  },
+  ...["directboot, loadLinuxSync", "directboot, loadLinux"].map(
+    (name): Gate => ({
+      suite: "memory",
+      what: `${name}, 1 GiB: peak RSS beyond the guest pages and an empty Node`,
+      source: "§2 memory beyond the guest pages touched",
+      sense: "at most",
+      target: 16,
+      gate: 32,
+      unit: "MiB",
+      measure: (rows) => {
+        const bytes = rowOf(rows, name, "1 GiB")?.bytes;
+        return bytes === undefined ? undefined : bytes / MIB;
+      },
+    }),
+  ),
+];
+
+export const GATES: readonly Gate[] = [...CRC32, ...COPY, ...LOAD, ...PAGE_TABLE, ...PROCESS];
+
+/** The gates of a suite and what its rows say. */
+export function judge(suite: string, rows: readonly Row[]): Verdict[] {
+  return GATES.filter((gate) => gate.suite === suite).map((gate) => ({ gate, measured: gate.measure(rows) }));
+}
+
+export function meets({ sense }: Gate, limit: number, measured: number | undefined): boolean {
+  if (measured === undefined || Number.isNaN(measured)) return false;
+  return sense === "at least" ? measured >= limit : measured <= limit;
+}
+
+/** The better of two measurements of the same gate. */
+export function better(a: Verdict, b: Verdict): Verdict {
+  if (a.measured === undefined) return b;
+  return meets(a.gate, a.measured, b.measured) ? b : a;
+}

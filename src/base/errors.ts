@@ -98,6 +98,12 @@ export const ERROR_CODES = {
     "check that the file is an unmodified Image",
   ),
 
+  ARM64_INITRD_OUT_OF_REACH: code(
+    "",
+    "the initrd and the kernel do not lie in one 1 GiB-aligned window of 32 GiB",
+    "place the initrd nearer to the kernel",
+  ),
+
   // elf.rs, Error
   ELF_READ_FILE_HEADER: code(
     "elf::Error::ReadFileHeader",
@@ -265,6 +271,11 @@ export const ERROR_CODES = {
 
   GDT_INVALID_ADDRESS: code("", "the GDT lies at or above 2^52", "place the GDT below 2^52"),
 
+  X86_ENTRY_NOT_MAPPED: code(
+    "",
+    "the kernel's entry lies outside the kernel, or the kernel beyond the 4 GiB that are mapped",
+    "give a kernel that is linked below 4 GiB, with its entry in a loaded segment",
+  ),
   MTRR_BAD_LOW_GAP: code(
     "",
     "the low MMIO gap is empty or starts at 0 although there is RAM above 128 MiB",

@@ -2,9 +2,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { DETECT_BYTES, detectFormat } from "../images/detect.js";
+import type { LinuxOptions } from "../linux/options.js";
 import type { Architecture } from "../loading/static-elf.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
+import { MemoryRange } from "../memory/memory-range.js";
 import { openSource } from "../sources/open.js";
 import { readBytes, runSync } from "../sources/reader.js";
 import type { ByteInput } from "../sources/source.js";
@@ -14,6 +18,25 @@ import { LOAD_OPTIONS, outputError, parseArguments, parseSeconds, UsageError } f
 import { checkResult, dumpDeviceTree, EMULATORS, machineArguments, runQemu, writeImages } from "./qemu.js";
 
 const MIB = 1n << 20n;
+
+/**
+ * RAM as QEMU's x86 machines lay it out (hw/i386/pc_piix.c, pc_q35.c, microvm.c): in one range below `from`, else split
+ * at `at`. An e820 map that says otherwise names RAM that isn't there.
+ */
+const RAM_SPLITS: Readonly<Record<string, { readonly from: bigint; readonly at: bigint }>> = {
+  microvm: { from: 0xc000_0000n, at: 0xc000_0000n },
+  pc: { from: 0xe000_0000n, at: 0xc000_0000n },
+  q35: { from: 0xb000_0000n, at: 0x8000_0000n },
+  isapc: { from: 0xe000_0000n, at: 0xc000_0000n },
+};
+
+function x86Layout(machine: string, size: bigint): MemoryLayout {
+  toAddress(size, "memory");
+  const split = RAM_SPLITS[machine];
+  if (split === undefined || size < split.from) return new MemoryLayout(size);
+  if (machine === "isapc") throw new UsageError("--machine isapc has less than 3584M of RAM");
+  return new MemoryLayout(size, [new MemoryRange(split.at, 1n << 32n)]);
+}
 
 /** `size` up to a multiple of `unit`. */
 function alignUp(size: bigint, unit: bigint): bigint {
@@ -66,7 +89,8 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   process.once("exit", remove);
   try {
-    let options = asked;
+    let options: LinuxOptions =
+      architecture === "x86_64" ? { ...asked, memory: x86Layout(choice.machine, memorySize(args)) } : asked;
     if (architecture === "aarch64" && asked.deviceTree === undefined) {
       const deviceTree = join(folder, "machine.dtb");
       await dumpDeviceTree(choice, deviceTree);

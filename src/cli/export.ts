@@ -99,14 +99,21 @@ function writeExport(guest: LoadedGuest, folder: string): number {
   }
 }
 
-/** Writes into a temporary folder beside `out`, then renames: `out` is whole or not there. */
+/** Writes into a temporary folder in or beside `out`, then renames: each file is whole or not there. */
 function exportTo(guest: LoadedGuest, out: string): number {
   const target = resolve(out);
-  const partial = `${target}.partial-${process.pid}`;
-  const remove = (): void => rmSync(partial, { recursive: true, force: true });
+  const isFolder = existsSync(target);
+  // Within a folder that is there: it may be a mount point, or the only place where we may write.
+  const partial = isFolder ? join(target, `.partial-${process.pid}`) : `${target}.partial-${process.pid}`;
+  const remove = (): void => {
+    try {
+      rmSync(partial, { recursive: true, force: true });
+    } catch {
+      // ENOTDIR: there is nothing to remove, and the error that matters is on its way.
+    }
+  };
   process.once("exit", remove);
   try {
-    const isFolder = existsSync(target);
     if (isFolder && !statSync(target).isDirectory()) {
       throw new DirectBootError("OUTPUT_FAILED", `${out} exists and is no folder`);
     }

@@ -76,10 +76,21 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-// A reader that closes the pipe early (`| head`) is no error of ours.
+// A reader that closes the pipe early (`| head`) is no error of ours; a full disk is one in a line.
 process.stdout.on("error", (cause: Error & { code?: string }) => {
   if (cause.code === "EPIPE") process.exit(0);
-  throw cause;
+  process.stderr.write(`directboot: OUTPUT_FAILED: standard output: ${cause.message}\n`);
+  process.exit(1);
 });
+process.stderr.on("error", () => {});
+
+// Without a listener a signal ends the process at once, and what it has in temporary folders stays there.
+for (const [signal, number] of [
+  ["SIGHUP", 1],
+  ["SIGINT", 2],
+  ["SIGTERM", 15],
+] as const) {
+  process.on(signal, () => process.exit(128 + number));
+}
 
 process.exitCode = await main(process.argv.slice(2));

@@ -133,6 +133,11 @@ export class ChunkBuf {
         tag,
       });
       if (shape === undefined) return;
+      try {
+        importer.checkPages?.(shape.pageBase, shape.pageCount, tag, shape.leadingBytes + shape.length);
+      } catch (cause) {
+        throw wrapImporterError("REGION_IMPORT_PAGES", tag, cause);
+      }
       runEffectsSync(importChunks(this.bytes, importer, source, shape, tag, acceptance));
     } finally {
       close();

@@ -31,7 +31,9 @@ export interface LinuxOptions {
   /** arm64: the machine's flattened device tree. Its /chosen gets the command line and the initrd's place. */
   readonly deviceTree?: ByteInput | undefined;
   /** x86: RSDP and tables; zero pages by default: Linux then finds no ACPI and uses the PIC. */
-  readonly acpi?: { readonly rdsp: Uint8Array; readonly tables: Uint8Array } | undefined;
+  readonly acpi?:
+    | { readonly rdsp: Uint8Array | ArrayBuffer; readonly tables: Uint8Array | ArrayBuffer }
+    | undefined;
   /** x86: "variable" (default) sets the variable MTRRs for the layout, too; "fixed-only" what the seeds set. */
   readonly mtrrs?: "variable" | "fixed-only" | undefined;
   /** x86: physical address bits of the guest's CPU, for the MTRR masks; 40 by default. */

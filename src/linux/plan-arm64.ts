@@ -13,7 +13,7 @@
  */
 
 import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "../arm64/linux.js";
-import { alignUpToLargePageSize, LARGE_PAGE_SIZE } from "../base/address.js";
+import { alignUpToLargePageSize, hex, LARGE_PAGE_SIZE, PAGE_SIZE_1GB } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { memoryOfTree, setChosen } from "../firmware/device-tree.js";
 import type { Aarch64Register } from "../importers/importer.js";
@@ -123,6 +123,19 @@ export function* planArm64(
       "DEVICE_TREE_TOO_LARGE",
       `with /chosen the device tree has ${final.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
     );
+  }
+  if (draft.initrd !== undefined) {
+    const { gpa, size } = draft.initrd;
+    const kernelEnd = draft.kernel.entrypoint + draft.kernel.size;
+    const lowest = gpa < start ? gpa : start;
+    const highest = gpa + size > kernelEnd ? gpa + size : kernelEnd;
+    // booting.rst: "a 1 GB aligned physical memory window of up to 32 GB in size that fully covers the kernel Image"
+    if (highest > lowest - (lowest % PAGE_SIZE_1GB) + 32n * PAGE_SIZE_1GB) {
+      throw new DirectBootError(
+        "ARM64_INITRD_OUT_OF_REACH",
+        `the initrd at ${hex(gpa)} and the kernel at ${hex(start)} are too far apart`,
+      );
+    }
   }
   const builder = new PlanBuilder<Aarch64Register>();
   const info = yield* planKernelAndInitrdArm64(builder, kernel, start, initrd, sourceOf(final));

@@ -25,7 +25,7 @@
  *                │ initrd                       │ linux-initrd
  *                └──────────────────────────────┘
  */
-import { describeType } from "../base/address.js";
+import { describeType, hex, hexRange } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
@@ -39,6 +39,8 @@ import { computeVariableMtrrs } from "../x86/mtrr.js";
 import { LOW_MMIO_GAP } from "./memory.js";
 import type { LinuxOptions, LinuxSources } from "./options.js";
 
+/** What the page tables map: boot.rst wants the kernel, the zero page and the command line in it. */
+const MAPPED_BYTES = 1n << 32n;
 const GDT_ADDRESS = 0x1000n;
 const ZERO_PAGE_ADDRESS = 0x2000n;
 const COMMAND_LINE_ADDRESS = 0x3000n;
@@ -70,6 +72,13 @@ export function* planX86(
     KERNEL_MINIMUM_START_ADDRESS,
     initrd === undefined ? undefined : { source: initrd, address: options.initrdAddress ?? "AfterKernel" },
   );
+  const { gpa, size, entrypoint } = info.kernel;
+  if (gpa + size > MAPPED_BYTES || entrypoint < gpa || entrypoint >= gpa + size) {
+    throw new DirectBootError(
+      "X86_ENTRY_NOT_MAPPED",
+      `${kernel.name}: entry ${hex(entrypoint)}, kernel ${hexRange(gpa, gpa + size)}, mapped are 0x0-${hex(MAPPED_BYTES)}`,
+    );
+  }
   const rdsp = options.acpi?.rdsp ?? new Uint8Array(0);
   const tables = options.acpi?.tables ?? new Uint8Array(4096);
   planConfig(builder, info, {

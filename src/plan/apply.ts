@@ -52,14 +52,22 @@ class CallbackFailure {
 
 /** A source that reports what is read from it. */
 function counted(source: Source, onRead: (byteLength: number) => void): Source {
+  const { name, byteLength } = source;
   const pieces = function* (target: Uint8Array, offset: number): Generator<Effect, void, void> {
-    for (let done = 0; done < target.byteLength; done += PROGRESS_BYTES) {
-      const piece = target.subarray(done, done + PROGRESS_BYTES);
+    const { byteLength: total } = target;
+    for (let done = 0; done < total; done += PROGRESS_BYTES) {
+      // Between two pieces a callback or an await may have let the memory grow, which detaches its views.
+      if (target.byteLength !== total) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_DETACHED",
+          `${name}: the buffer went away at byte ${done} of ${total}`,
+        );
+      }
+      const piece = target.subarray(done, Math.min(done + PROGRESS_BYTES, total));
       yield fill(source, piece, offset + done);
       onRead(piece.byteLength);
     }
   };
-  const { name, byteLength } = source;
   const read = (target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> =>
     runEffectsAsync(pieces(target, offset), signal);
   const reporting: Source = {

@@ -12,7 +12,7 @@ const PARALLEL_READS = 4;
 const PARALLEL_PIECE_BYTES = 2 << 20;
 
 /** node:fs, or undefined outside Node; never by an import that a browser bundle would see. */
-export function nodeFs(): typeof NodeFs | undefined {
+function nodeFs(): typeof NodeFs | undefined {
   const found: unknown = globalThis.process?.getBuiltinModule?.("node:fs");
   return found === undefined ? undefined : (found as typeof NodeFs);
 }

@@ -2,7 +2,7 @@
  * Linux on x86-64 by the 64-bit boot protocol, as the seeds load it (linux.rs): `load_kernel_and_initrd_x64`,
  * `load_config`, `load_x86`.
  */
-import { type AddressLike, checkAddressAlignment, toAddress } from "../base/address.js";
+import { type AddressLike, checkAddressAlignment, describeType, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../loading/initrd.js";
@@ -35,10 +35,10 @@ export interface AcpiConfig {
   /** Guest physical address of the RSDP, page-aligned; it is given one page. */
   readonly rdspAddress: AddressLike;
   /** The RSDP, at most 4096 bytes. */
-  readonly rdsp: Uint8Array;
+  readonly rdsp: Uint8Array | ArrayBuffer;
   /** Guest physical address of the tables, page-aligned. */
   readonly tablesAddress: AddressLike;
-  readonly tables: Uint8Array;
+  readonly tables: Uint8Array | ArrayBuffer;
 }
 
 /** The zero page and what it says of memory. */
@@ -78,6 +78,13 @@ export interface ConfigOptions {
 
 /** Options of {@link loadX86}. */
 export interface LoadX86Options extends KernelAndInitrdX64Options, ConfigOptions {}
+
+/** Bytes of a table. Throws TypeError for anything but a Uint8Array or an ArrayBuffer. */
+function toBytes(input: Uint8Array | ArrayBuffer, name: string): Uint8Array {
+  if (input instanceof Uint8Array) return input;
+  if (input instanceof ArrayBuffer) return new Uint8Array(input);
+  throw new TypeError(`${name} must be a Uint8Array or an ArrayBuffer, got ${describeType(input)}`);
+}
 
 /** Adds the kernel and the initrd to a plan. */
 export function* planKernelAndInitrdX64(
@@ -138,14 +145,16 @@ export function planConfig(
   const tablesAddress = toAddress(acpi.tablesAddress, "acpi.tablesAddress");
   checkAddressAlignment(rdspAddress, "RSDP address");
   checkAddressAlignment(tablesAddress, "ACPI tables address");
-  if (acpi.rdsp.byteLength > 4096) {
+  const rdsp = toBytes(acpi.rdsp, "acpi.rdsp");
+  const tables = toBytes(acpi.tables, "acpi.tables");
+  if (rdsp.byteLength > 4096) {
     throw new DirectBootError(
       "ACPI_RSDP_TOO_LONG",
-      `the RSDP has ${acpi.rdsp.byteLength} bytes, its page has 4096`,
+      `the RSDP has ${rdsp.byteLength} bytes, its page has 4096`,
     );
   }
-  builder.bytes(rdspAddress, "linux-rdsp", acpi.rdsp, 1);
-  builder.bytes(tablesAddress, "linux-acpi-tables", acpi.tables);
+  builder.bytes(rdspAddress, "linux-rdsp", rdsp, 1);
+  builder.bytes(tablesAddress, "linux-acpi-tables", tables);
 
   const zeroPageAddress = toAddress(zeroPage.address, "zeroPage.address");
   checkAddressAlignment(zeroPageAddress, "zero page address");

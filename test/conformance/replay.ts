@@ -42,6 +42,7 @@ function readFile(root: string, path: string): JsonValue {
 }
 
 function readFault(value: JsonValue | undefined): Fault | undefined {
+  if (value === null) return undefined;
   if (value === undefined || value === "must-throw" || value === "may-throw") return value;
   throw new Unusable(`unknown fault ${JSON.stringify(value)}`);
 }

@@ -1,5 +1,6 @@
 /** The command `directboot` as a user runs it: exit statuses, one-line errors, nothing written when it fails. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -117,6 +118,49 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
     assert.equal(status, 1);
     assert.match(stderr, /^directboot: OUTPUT_FAILED: .*exists and is no folder/);
     assert.match(readFileSync(text, "utf8"), /^This is not a kernel/);
+  });
+
+  test("a folder below a file in place of export's folder", async () => {
+    const { status, stderr } = await directboot(["export", "--out", join(text, "below")]);
+    assert.equal(status, 1);
+    assert.match(stderr, /^directboot: OUTPUT_FAILED: [^\n]+\n$/);
+  });
+
+  test("an output that is full", async () => {
+    const { status, stderr } = await runProgram("sh", [
+      "-c",
+      `'${process.execPath}' '${CLI}' plan >/dev/full`,
+    ]);
+    assert.equal(status, 1);
+    assert.match(stderr, /^directboot: OUTPUT_FAILED: standard output: [^\n]+\n$/);
+  });
+
+  test("export stages inside a folder that is there: nothing appears beside it", async () => {
+    const parent = mkdtempSync(join(folder, "parent-"));
+    const out = join(parent, "out");
+    mkdirSync(out);
+    assert.equal((await directboot(["export", "--out", out])).status, 0);
+    assert.deepEqual(readdirSync(parent), ["out"]);
+    assert.deepEqual(readdirSync(out).sort(), ["manifest.json", "memory.bin"]);
+  });
+
+  test("a signal while a guest is loaded or written leaves no file behind", async () => {
+    const large = file("large-initrd", new Uint8Array(200 << 20).fill(1));
+    for (const milliseconds of [100, 200, 300, 400]) {
+      const temporary = mkdtempSync(join(folder, "tmp-"));
+      const out = join(temporary, "out");
+      const args = [CLI, "export", "--initrd", large, "--memory", "512M", "--out", out];
+      const child = spawn(process.execPath, args, {
+        stdio: "ignore",
+        env: { ...process.env, TMPDIR: temporary },
+      });
+      setTimeout(() => child.kill("SIGTERM"), milliseconds);
+      await new Promise((resolve) => child.once("close", resolve));
+      assert.deepEqual(
+        readdirSync(temporary).filter((entry) => entry !== "out"),
+        [],
+      );
+    }
   });
 
   test("boot without QEMU names the package to install", async () => {

@@ -124,6 +124,11 @@ describe("Debian's amd64 kernel", () => {
       assert.ok(BigInt(region.fileLength) <= BigInt(region.length));
     }
     assert.equal(BigInt(statSync(join(out, "memory.bin")).size), next);
+    const memory = readFileSync(join(out, "memory.bin"));
+    for (const { tag, offset, fileLength } of manifest.regions) {
+      const end = Number(BigInt(offset) + BigInt(fileLength));
+      if (BigInt(fileLength) > 0n) assert.notEqual(memory[end - 1], 0, tag);
+    }
     assert.equal(manifest.registers["rip"], manifest.info.kernel.entrypoint);
     assert.equal(manifest.info.kernel.gpa, "0x1000000");
     assert.equal(BigInt(manifest.info.initrd.size), BigInt(statSync(initrd).size));

@@ -16,7 +16,8 @@ export const LANES = 2;
 /** Below this many bytes one thread is as fast: waking two takes some 50 microseconds. */
 export const LEAST_FOR_PARALLEL = 4 << 20;
 
-const CONTROL = 65472;
+/** Offset of the control words in a lane: behind the kernel's scratch. */
+export const CONTROL = 65472;
 const STATE = 0;
 const POINTER = 1;
 const LENGTH = 2;

@@ -169,7 +169,7 @@ export class GuestMemory {
   readonly #firstStart: number = Number.POSITIVE_INFINITY;
   readonly #firstLength: number = 0;
   readonly #firstOffset: number = 0;
-  /** True while every byte outside #written is known to be zero. */
+  /** True while every byte outside #written and #handedOut is known to be zero. */
   #fresh: boolean;
   readonly #written = new RangeSet();
   /** What callers were handed views of: they may write there whenever they like. */

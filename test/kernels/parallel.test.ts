@@ -1,14 +1,25 @@
 /** CRC-32 on two threads over shared memory. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { GuestMemory, MemoryLayout } from "../../src/index.js";
-import { LEAST_FOR_PARALLEL } from "../../src/kernels/parallel.js";
+import { CONTROL, LEAST_FOR_PARALLEL } from "../../src/kernels/parallel.js";
 import { runProgram } from "../support/command.js";
 import { inRoot } from "../support/paths.js";
 import { noise } from "../support/sources.js";
 
 const MIB = 1 << 20;
+
+describe("the lane of a worker", () => {
+  it("has its control words behind the scratch that the kernel works in", () => {
+    const module = new WebAssembly.Module(readFileSync(inRoot("build/wasm/kernels.wasm")));
+    const env = { memory: new WebAssembly.Memory({ initial: 0 }) };
+    const scratchBytes: unknown = new WebAssembly.Instance(module, { env }).exports["CRC32_SCRATCH_BYTES"];
+    assert.ok(scratchBytes instanceof WebAssembly.Global);
+    assert.ok(scratchBytes.value <= CONTROL, `${scratchBytes.value}`);
+  });
+});
 
 describe("crc32Parallel", () => {
   const data = noise(12 * MIB, 7);

@@ -1,6 +1,7 @@
 /** What a newcomer broke, each held since. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import {
   ChunkBuf,
@@ -13,6 +14,7 @@ import {
 import { X86_64_GUEST } from "../support/paths.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const MIB = 1 << 20;
 const KERNEL = new Uint8Array(readFileSync(X86_64_GUEST));
@@ -65,6 +67,20 @@ describe("a WebAssembly.Memory that grows in a progress callback", () => {
       }
     });
   }
+});
+
+describe("a WebAssembly.Memory that grows while a file is read into it", () => {
+  it("is noticed, and what was written is zero again", async () => {
+    const folder = tempFolder();
+    const initrd = join(folder, "initrd");
+    writeFileSync(initrd, noise(40 * MIB, 3));
+    const memory = new WebAssembly.Memory({ initial: 2048, maximum: 65536 });
+    const banks = [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength: 128 * MIB }];
+    const load = loadLinux({ kernel: KERNEL, initrd, memory: { buffer: memory, banks } });
+    setImmediate(() => memory.grow(1));
+    await assert.rejects(load, refusal("GUEST_MEMORY_DETACHED"));
+    assert.ok(new Uint8Array(memory.buffer, 0, 128 * MIB).every((byte) => byte === 0));
+  });
 });
 
 describe("a kernel that can't be started", () => {

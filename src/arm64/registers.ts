@@ -4,14 +4,10 @@
  * System Register Descriptions"; names as in OpenVMM's aarch64defs.
  */
 
-/** A field of a register: its lowest bit and its width. */
-interface Field {
-  readonly shift: number;
-  readonly width: number;
-}
-
-const bit = (shift: number): Field => ({ shift, width: 1 });
-const bits = (shift: number, width: number): Field => ({ shift, width });
+// Plain literals and calls marked pure: a bundle that starts no arm64 guest has nothing of this file.
+/** A field of a register: its lowest bit, and its width if that is not one bit. */
+type Field = readonly [shift: number, width?: number];
+type Fields = Readonly<Record<string, Field>>;
 
 /** Puts `values` into their fields. A value that does not fit is a mistake of ours, not of a caller. */
 function encode<Name extends string>(
@@ -21,7 +17,7 @@ function encode<Name extends string>(
   let encoded = 0n;
   for (const name of Object.keys(fields) as Name[]) {
     const value = values[name] ?? 0;
-    const { shift, width } = fields[name];
+    const [shift, width = 1] = fields[name];
     if (value >= 2 ** width) throw new TypeError(`${name} holds ${width} bits, got ${value}`);
     encoded |= BigInt(value) << BigInt(shift);
   }
@@ -29,48 +25,48 @@ function encode<Name extends string>(
 }
 
 /** SPSR/CPSR for an exception taken from AArch64 (DDI 0487, C5.2.19). */
-const CPSR = { sp: bit(0), el: bits(2, 2), f: bit(6), i: bit(7), a: bit(8), d: bit(9) };
+const CPSR = { sp: [0], el: [2, 2], f: [6], i: [7], a: [8], d: [9] } as const satisfies Fields;
 
 /** SCTLR_EL1 (DDI 0487, D19.2.130). */
 const SCTLR_EL1 = {
   /** MMU enable for EL1&0 stage 1 translation. */
-  m: bit(0),
+  m: [0],
   /** Cacheability of data accesses. */
-  c: bit(2),
+  c: [2],
   /** Exception exit is context synchronizing. */
-  eos: bit(11),
+  eos: [11],
   /** Cacheability of instruction accesses. */
-  i: bit(12),
+  i: [12],
   /** Trap EL0 access to SCXTNUM_EL0. */
-  tscxt: bit(20),
+  tscxt: [20],
   /** Exception entry is context synchronizing. */
-  eis: bit(22),
+  eis: [22],
   /** Set Privileged Access Never: PSTATE.PAN is left as it is on an exception. */
-  span: bit(23),
+  span: [23],
   /** No trap of load/store multiple to device memory. */
-  nTlsmd: bit(28),
+  nTlsmd: [28],
   /** Load/store multiple atomicity and ordering enable. */
-  lsmaoe: bit(29),
-};
+  lsmaoe: [29],
+} as const satisfies Fields;
 
 /** TCR_EL1 (DDI 0487, D19.2.139). */
 const TCR_EL1 = {
-  t0sz: bits(0, 6),
+  t0sz: [0, 6],
   /** Disable walks through TTBR0_EL1 (the lower half). */
-  epd0: bit(7),
-  irgn0: bits(8, 2),
-  orgn0: bits(10, 2),
-  sh0: bits(12, 2),
-  tg0: bits(14, 2),
-  t1sz: bits(16, 6),
+  epd0: [7],
+  irgn0: [8, 2],
+  orgn0: [10, 2],
+  sh0: [12, 2],
+  tg0: [14, 2],
+  t1sz: [16, 6],
   /** Disable walks through TTBR1_EL1 (the upper half). */
-  epd1: bit(23),
-  irgn1: bits(24, 2),
-  orgn1: bits(26, 2),
-  sh1: bits(28, 2),
-  tg1: bits(30, 2),
-  ips: bits(32, 3),
-};
+  epd1: [23],
+  irgn1: [24, 2],
+  orgn1: [26, 2],
+  sh1: [28, 2],
+  tg1: [30, 2],
+  ips: [32, 3],
+} as const satisfies Fields;
 
 const EL1 = 1;
 /** Inner and outer write-back, write-allocate cacheable. */
@@ -84,10 +80,10 @@ const TG1_4KB = 2;
 const IPA_48_BITS_256_TB = 5;
 
 /** EL1h, all exceptions masked: what booting.rst demands ("all forms of interrupts must be masked"). */
-export const DIRECT_BOOT_CPSR = encode(CPSR, { sp: 1, el: EL1, f: 1, i: 1, a: 1, d: 1 });
+export const DIRECT_BOOT_CPSR = /* @__PURE__ */ encode(CPSR, { sp: 1, el: EL1, f: 1, i: 1, a: 1, d: 1 });
 
 /** MMU off (booting.rst), caches on, and the bits that are reserved as one on older cores. */
-export const DIRECT_BOOT_SCTLR_EL1 = encode(SCTLR_EL1, {
+export const DIRECT_BOOT_SCTLR_EL1 = /* @__PURE__ */ encode(SCTLR_EL1, {
   m: 0,
   c: 1,
   i: 1,
@@ -100,7 +96,7 @@ export const DIRECT_BOOT_SCTLR_EL1 = encode(SCTLR_EL1, {
 });
 
 /** No walks in either half; TG1 is valid all the same, for erratum 822227. */
-export const DIRECT_BOOT_TCR_EL1 = encode(TCR_EL1, {
+export const DIRECT_BOOT_TCR_EL1 = /* @__PURE__ */ encode(TCR_EL1, {
   t0sz: 0x11,
   irgn0: WRITE_BACK,
   orgn0: WRITE_BACK,

@@ -2,6 +2,7 @@
  * Addresses: u64 as bigint inside, `number | bigint` at the border. The one place that converts.
  * Alignments and page sizes as in SPEC §2 (OpenVMM's `hvdef` and `page_table::x64`).
  */
+import { describeType } from "./describe.js";
 import { DirectBootError, type DirectBootErrorCode } from "./errors.js";
 
 /** Bytes in a page: OpenVMM's `hvdef::HV_PAGE_SIZE`; the 4 KiB page of x86-64 and arm64. */
@@ -66,16 +67,6 @@ export function toLength(value: number | bigint, name: string): number {
     throw new TypeError(`${name} must be an integer from 0 to 2^53 - 1, got ${describeType(value)}`);
   }
   return length;
-}
-
-/** What `value` is, for the message of a TypeError. */
-export function describeType(value: unknown): string {
-  if (value === null) return "null";
-  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return `${value}`;
-  if (typeof value === "string") return `the string ${JSON.stringify(value.slice(0, 60))}`;
-  if (typeof value !== "object") return typeof value;
-  const name: unknown = value.constructor?.name;
-  return typeof name === "string" && name !== "" ? name : "an object";
 }
 
 /** `a + b`, or the error that names `what` if it passes 2^64 - 1. */

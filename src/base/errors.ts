@@ -17,422 +17,492 @@ interface CodeEntry {
   readonly reserved?: true;
 }
 
-const code = (seed: string, meaning: string, cure: string): CodeEntry => ({ seed, meaning, cure });
-const reserved = (seed: string, meaning: string, cure: string): CodeEntry => ({
-  seed,
-  meaning,
-  cure,
-  reserved: true,
-});
-
 /** Every error code, by name, with its upstream variant, meaning and cure. */
 export const ERROR_CODES = {
   // linux.rs, Error
-  ELF_LOADER: reserved(
-    "Error::ElfLoader",
-    "the ELF loader failed",
-    "see the ELF_* code that is thrown instead",
-  ),
-  FLAT_LOADER: reserved(
-    "Error::FlatLoader",
-    "the flat image loader failed",
-    "see the ARM64_* code that is thrown instead",
-  ),
-  UNALIGNED_ADDRESS: code(
-    "Error::UnalignedAddress",
-    "an address is not a multiple of the page size",
-    "use a page-aligned guest physical address",
-  ),
-  IMPORTER: code("Error::Importer", "the importer refused a page range or a register", "see the cause"),
+  ELF_LOADER: {
+    seed: "Error::ElfLoader",
+    meaning: "the ELF loader failed",
+    cure: "see the ELF_* code that is thrown instead",
+    reserved: true,
+  },
+  FLAT_LOADER: {
+    seed: "Error::FlatLoader",
+    meaning: "the flat image loader failed",
+    cure: "see the ARM64_* code that is thrown instead",
+    reserved: true,
+  },
+  UNALIGNED_ADDRESS: {
+    seed: "Error::UnalignedAddress",
+    meaning: "an address is not a multiple of the page size",
+    cure: "use a page-aligned guest physical address",
+  },
+  IMPORTER: {
+    seed: "Error::Importer",
+    meaning: "the importer refused a page range or a register",
+    cure: "see the cause",
+  },
 
   // linux.rs, FlatLoaderError
-  ARM64_BIG_ENDIAN_ELF_ON_LITTLE: reserved(
-    "FlatLoaderError::BigEndianElfOnLittle",
-    "unsupported ELF byte order",
-    "build the kernel little-endian",
-  ),
-  ARM64_BAD_IMAGE_MAGIC: code(
-    "FlatLoaderError::BadImageMagic",
-    "the file is not an arm64 Image",
-    "give arch/arm64/boot/Image, uncompressed",
-  ),
-  ARM64_BIG_ENDIAN_KERNEL_IMAGE: code(
-    "FlatLoaderError::BigEndianKernelImage",
-    "the arm64 Image is big-endian",
-    "build the kernel with CONFIG_CPU_LITTLE_ENDIAN",
-  ),
-  ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED: code(
-    "FlatLoaderError::FourKibPageImageIsRequired",
-    "the arm64 Image does not state 4 KiB pages",
-    "build the kernel with CONFIG_ARM64_4K_PAGES",
-  ),
-  ARM64_LOW_MEMORY_KERNEL: code(
-    "FlatLoaderError::LowMemoryKernel",
-    "the arm64 Image must lie at the start of RAM",
-    "use a kernel of Linux 4.6 or later, which may be placed anywhere",
-  ),
-  ARM64_READ_KERNEL_IMAGE: code(
-    "FlatLoaderError::ReadKernelImage",
-    "the arm64 Image could not be read whole",
-    "check that the file is complete",
-  ),
-  ARM64_SEEK_KERNEL_START: reserved(
-    "FlatLoaderError::SeekKernelStart",
-    "the arm64 Image could not be positioned at its start",
-    "check that the source can be read at any offset",
-  ),
-  ARM64_SEEK_KERNEL_IMAGE: reserved(
-    "FlatLoaderError::SeekKernelImage",
-    "the arm64 Image could not be positioned",
-    "check that the source can be read at any offset",
-  ),
+  ARM64_BIG_ENDIAN_ELF_ON_LITTLE: {
+    seed: "FlatLoaderError::BigEndianElfOnLittle",
+    meaning: "unsupported ELF byte order",
+    cure: "build the kernel little-endian",
+    reserved: true,
+  },
+  ARM64_BAD_IMAGE_MAGIC: {
+    seed: "FlatLoaderError::BadImageMagic",
+    meaning: "the file is not an arm64 Image",
+    cure: "give arch/arm64/boot/Image, uncompressed",
+  },
+  ARM64_BIG_ENDIAN_KERNEL_IMAGE: {
+    seed: "FlatLoaderError::BigEndianKernelImage",
+    meaning: "the arm64 Image is big-endian",
+    cure: "build the kernel with CONFIG_CPU_LITTLE_ENDIAN",
+  },
+  ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED: {
+    seed: "FlatLoaderError::FourKibPageImageIsRequired",
+    meaning: "the arm64 Image does not state 4 KiB pages",
+    cure: "build the kernel with CONFIG_ARM64_4K_PAGES",
+  },
+  ARM64_LOW_MEMORY_KERNEL: {
+    seed: "FlatLoaderError::LowMemoryKernel",
+    meaning: "the arm64 Image must lie at the start of RAM",
+    cure: "use a kernel of Linux 4.6 or later, which may be placed anywhere",
+  },
+  ARM64_READ_KERNEL_IMAGE: {
+    seed: "FlatLoaderError::ReadKernelImage",
+    meaning: "the arm64 Image could not be read whole",
+    cure: "check that the file is complete",
+  },
+  ARM64_SEEK_KERNEL_START: {
+    seed: "FlatLoaderError::SeekKernelStart",
+    meaning: "the arm64 Image could not be positioned at its start",
+    cure: "check that the source can be read at any offset",
+    reserved: true,
+  },
+  ARM64_SEEK_KERNEL_IMAGE: {
+    seed: "FlatLoaderError::SeekKernelImage",
+    meaning: "the arm64 Image could not be positioned",
+    cure: "check that the source can be read at any offset",
+    reserved: true,
+  },
 
-  ARM64_START_UNALIGNED: code(
-    "",
-    "the start address of an arm64 kernel is not a multiple of 2 MiB",
-    "use a 2 MiB aligned kernelMinimumStartAddress",
-  ),
-  ARM64_BAD_IMAGE_SIZE: code(
-    "",
-    "the arm64 Image's text_offset or image_size can't be true",
-    "check that the file is an unmodified Image",
-  ),
+  ARM64_START_UNALIGNED: {
+    seed: "",
+    meaning: "the start address of an arm64 kernel is not a multiple of 2 MiB",
+    cure: "use a 2 MiB aligned kernelMinimumStartAddress",
+  },
+  ARM64_BAD_IMAGE_SIZE: {
+    seed: "",
+    meaning: "the arm64 Image's text_offset or image_size can't be true",
+    cure: "check that the file is an unmodified Image",
+  },
 
-  ARM64_INITRD_OUT_OF_REACH: code(
-    "",
-    "the initrd and the kernel do not lie in one 1 GiB-aligned window of 32 GiB",
-    "place the initrd nearer to the kernel",
-  ),
+  ARM64_INITRD_OUT_OF_REACH: {
+    seed: "",
+    meaning: "the initrd and the kernel do not lie in one 1 GiB-aligned window of 32 GiB",
+    cure: "place the initrd nearer to the kernel",
+  },
 
   // elf.rs, Error
-  ELF_READ_FILE_HEADER: code(
-    "elf::Error::ReadFileHeader",
-    "the file is too short for an ELF header",
-    "give an uncompressed ELF kernel (vmlinux)",
-  ),
-  ELF_INVALID_FILE_HEADER: code(
-    "elf::Error::InvalidFileHeader",
-    "the file is not a 64-bit ELF",
-    "give an uncompressed 64-bit ELF kernel (vmlinux)",
-  ),
-  ELF_TARGET_MACHINE_MISMATCH: code(
-    "elf::Error::TargetMachineMismatch",
-    "the ELF is for another machine",
-    "give a kernel of the guest's architecture",
-  ),
-  ELF_BIG_ENDIAN_ELF_ON_LITTLE: code(
-    "elf::Error::BigEndianElfOnLittle",
-    "the ELF is big-endian",
-    "give a little-endian kernel",
-  ),
-  ELF_INVALID_ENTRY_ADDRESS: code(
-    "elf::Error::InvalidEntryAddress",
-    "the entry address lies below the start address or overflows",
-    "lower kernelMinimumStartAddress or the load offset, or give a kernel linked higher",
-  ),
-  ELF_INVALID_PROGRAM_HEADER: code(
-    "elf::Error::InvalidProgramHeader",
-    "the ELF program headers can't be read",
-    "check that the file is complete",
-  ),
-  ELF_LOAD_OFFSET_OVERFLOW: code(
-    "elf::Error::LoadOffsetOverflow",
-    "a segment's address plus the load offset passes 2^64",
-    "use a smaller load offset",
-  ),
-  ELF_INVALID_PROGRAM_HEADER_MEMORY_OFFSET: code(
-    "elf::Error::InvalidProgramHeaderMemoryOffset",
-    "a segment lies below the start address",
-    "lower kernelMinimumStartAddress, or give a kernel linked higher",
-  ),
-  ELF_RELOC_BIAS_OVERFLOW: code(
-    "elf::Error::RelocBiasOverflow",
-    "a segment's address falls below 0 when it is relocated",
-    "use a smaller start address or load offset",
-  ),
-  ELF_READ_KERNEL_IMAGE: reserved(
-    "elf::Error::ReadKernelImage",
-    "the kernel could not be read",
-    "check that the file is complete",
-  ),
-  ELF_IMPORT_FILE_REGION: reserved(
-    "elf::Error::ImportFileRegion",
-    "a segment could not be imported",
-    "see the REGION_* code that is thrown instead",
-  ),
-  ELF_SEEK_KERNEL_IMAGE: reserved(
-    "elf::Error::SeekKernelImage",
-    "the kernel could not be positioned",
-    "check that the source can be read at any offset",
-  ),
-  ELF_NO_LOADABLE_SEGMENT: code(
-    "",
-    "the ELF has no PT_LOAD segment",
-    "give a linked kernel (vmlinux), not an object file or a debug file",
-  ),
+  ELF_READ_FILE_HEADER: {
+    seed: "elf::Error::ReadFileHeader",
+    meaning: "the file is too short for an ELF header",
+    cure: "give an uncompressed ELF kernel (vmlinux)",
+  },
+  ELF_INVALID_FILE_HEADER: {
+    seed: "elf::Error::InvalidFileHeader",
+    meaning: "the file is not a 64-bit ELF",
+    cure: "give an uncompressed 64-bit ELF kernel (vmlinux)",
+  },
+  ELF_TARGET_MACHINE_MISMATCH: {
+    seed: "elf::Error::TargetMachineMismatch",
+    meaning: "the ELF is for another machine",
+    cure: "give a kernel of the guest's architecture",
+  },
+  ELF_BIG_ENDIAN_ELF_ON_LITTLE: {
+    seed: "elf::Error::BigEndianElfOnLittle",
+    meaning: "the ELF is big-endian",
+    cure: "give a little-endian kernel",
+  },
+  ELF_INVALID_ENTRY_ADDRESS: {
+    seed: "elf::Error::InvalidEntryAddress",
+    meaning: "the entry address lies below the start address or overflows",
+    cure: "lower kernelMinimumStartAddress or the load offset, or give a kernel linked higher",
+  },
+  ELF_INVALID_PROGRAM_HEADER: {
+    seed: "elf::Error::InvalidProgramHeader",
+    meaning: "the ELF program headers can't be read",
+    cure: "check that the file is complete",
+  },
+  ELF_LOAD_OFFSET_OVERFLOW: {
+    seed: "elf::Error::LoadOffsetOverflow",
+    meaning: "a segment's address plus the load offset passes 2^64",
+    cure: "use a smaller load offset",
+  },
+  ELF_INVALID_PROGRAM_HEADER_MEMORY_OFFSET: {
+    seed: "elf::Error::InvalidProgramHeaderMemoryOffset",
+    meaning: "a segment lies below the start address",
+    cure: "lower kernelMinimumStartAddress, or give a kernel linked higher",
+  },
+  ELF_RELOC_BIAS_OVERFLOW: {
+    seed: "elf::Error::RelocBiasOverflow",
+    meaning: "a segment's address falls below 0 when it is relocated",
+    cure: "use a smaller start address or load offset",
+  },
+  ELF_READ_KERNEL_IMAGE: {
+    seed: "elf::Error::ReadKernelImage",
+    meaning: "the kernel could not be read",
+    cure: "check that the file is complete",
+    reserved: true,
+  },
+  ELF_IMPORT_FILE_REGION: {
+    seed: "elf::Error::ImportFileRegion",
+    meaning: "a segment could not be imported",
+    cure: "see the REGION_* code that is thrown instead",
+    reserved: true,
+  },
+  ELF_SEEK_KERNEL_IMAGE: {
+    seed: "elf::Error::SeekKernelImage",
+    meaning: "the kernel could not be positioned",
+    cure: "check that the source can be read at any offset",
+    reserved: true,
+  },
+  ELF_NO_LOADABLE_SEGMENT: {
+    seed: "",
+    meaning: "the ELF has no PT_LOAD segment",
+    cure: "give a linked kernel (vmlinux), not an object file or a debug file",
+  },
 
   // common.rs, ImportFileRegionError
-  REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH: code(
-    "ImportFileRegionError::FileLengthExceedsMemoryLength",
-    "a region has more bytes in the file than in memory",
-    "check the program header: p_filesz must not exceed p_memsz",
-  ),
-  REGION_SEEK: reserved(
-    "ImportFileRegionError::Seek",
-    "a file offset can't be reached",
-    "check that the file is complete",
-  ),
-  REGION_READ: code(
-    "ImportFileRegionError::Read",
-    "a region's bytes can't be read from the file",
-    "check that the file is complete",
-  ),
-  REGION_IMPORT_PAGES: code(
-    "ImportFileRegionError::ImportPages",
-    "the importer refused the pages of a region",
-    "see the cause",
-  ),
-  REGION_OVERFLOW: code(
-    "ImportFileRegionError::Overflow",
-    "a region's address plus its length passes 2^64",
-    "place the region lower",
-  ),
-  CHUNK_SIZE_TOO_SMALL: code("", "a chunk buffer is smaller than one page", "use at least 4096 bytes"),
+  REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH: {
+    seed: "ImportFileRegionError::FileLengthExceedsMemoryLength",
+    meaning: "a region has more bytes in the file than in memory",
+    cure: "check the program header: p_filesz must not exceed p_memsz",
+  },
+  REGION_SEEK: {
+    seed: "ImportFileRegionError::Seek",
+    meaning: "a file offset can't be reached",
+    cure: "check that the file is complete",
+    reserved: true,
+  },
+  REGION_READ: {
+    seed: "ImportFileRegionError::Read",
+    meaning: "a region's bytes can't be read from the file",
+    cure: "check that the file is complete",
+  },
+  REGION_IMPORT_PAGES: {
+    seed: "ImportFileRegionError::ImportPages",
+    meaning: "the importer refused the pages of a region",
+    cure: "see the cause",
+  },
+  REGION_OVERFLOW: {
+    seed: "ImportFileRegionError::Overflow",
+    meaning: "a region's address plus its length passes 2^64",
+    cure: "place the region lower",
+  },
+  CHUNK_SIZE_TOO_SMALL: {
+    seed: "",
+    meaning: "a chunk buffer is smaller than one page",
+    cure: "use at least 4096 bytes",
+  },
 
   // vm_topology, memory::Error
-  LAYOUT_BAD_SIZE: code(
-    "MemoryLayout::BadSize",
-    "the RAM size is zero or not a multiple of the page size",
-    "use a positive multiple of 4096 bytes",
-  ),
-  LAYOUT_BAD_NUMA_SIZE: reserved(
-    "MemoryLayout::BadNumaSize",
-    "the size of a NUMA node is invalid",
-    "use positive multiples of 4096 bytes",
-  ),
-  LAYOUT_EMPTY_NUMA_SIZES: reserved(
-    "MemoryLayout::EmptyNumaSizes",
-    "the list of NUMA sizes is empty",
-    "give at least one NUMA node",
-  ),
-  LAYOUT_BAD_MMIO_GAPS: reserved(
-    "MemoryLayout::BadMmioGaps",
-    "the MMIO gaps are empty, unsorted or overlap",
-    "give non-empty gaps in ascending order, without overlaps",
-  ),
-  LAYOUT_BAD_MEMORY_RANGES: code(
-    "MemoryLayout::BadMemoryRanges",
-    "the RAM ranges or gaps are missing, empty, unsorted or overlapping, or RAM lies over a gap",
-    "give non-empty ranges and gaps in ascending order, without overlaps",
-  ),
-  LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM: code(
-    "MemoryLayout::Vtl2RangeBeforeEndOfRam",
-    "the VTL2 range starts below the end of RAM",
-    "place the VTL2 range behind all RAM",
-  ),
-  LAYOUT_RAM_DOES_NOT_FIT: code("", "the RAM does not fit below 2^64 - 4096", "use less RAM or smaller gaps"),
+  LAYOUT_BAD_SIZE: {
+    seed: "MemoryLayout::BadSize",
+    meaning: "the RAM size is zero or not a multiple of the page size",
+    cure: "use a positive multiple of 4096 bytes",
+  },
+  LAYOUT_BAD_NUMA_SIZE: {
+    seed: "MemoryLayout::BadNumaSize",
+    meaning: "the size of a NUMA node is invalid",
+    cure: "use positive multiples of 4096 bytes",
+    reserved: true,
+  },
+  LAYOUT_EMPTY_NUMA_SIZES: {
+    seed: "MemoryLayout::EmptyNumaSizes",
+    meaning: "the list of NUMA sizes is empty",
+    cure: "give at least one NUMA node",
+    reserved: true,
+  },
+  LAYOUT_BAD_MMIO_GAPS: {
+    seed: "MemoryLayout::BadMmioGaps",
+    meaning: "the MMIO gaps are empty, unsorted or overlap",
+    cure: "give non-empty gaps in ascending order, without overlaps",
+    reserved: true,
+  },
+  LAYOUT_BAD_MEMORY_RANGES: {
+    seed: "MemoryLayout::BadMemoryRanges",
+    meaning: "the RAM ranges or gaps are missing, empty, unsorted or overlapping, or RAM lies over a gap",
+    cure: "give non-empty ranges and gaps in ascending order, without overlaps",
+  },
+  LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM: {
+    seed: "MemoryLayout::Vtl2RangeBeforeEndOfRam",
+    meaning: "the VTL2 range starts below the end of RAM",
+    cure: "place the VTL2 range behind all RAM",
+  },
+  LAYOUT_RAM_DOES_NOT_FIT: {
+    seed: "",
+    meaning: "the RAM does not fit below 2^64 - 4096",
+    cure: "use less RAM or smaller gaps",
+  },
 
   // page_table
-  PAGE_TABLE_BAD_BUFFER_SIZE: code(
-    "page_table::Error::BadBufferSize",
-    "the page table buffer is not a multiple of the table size",
-    "use a buffer of whole 4096-byte tables",
-  ),
-  PAGE_TABLE_UNSORTED: code(
-    "page_table::Error::UnsortedMappings",
-    "the ranges to map are not sorted",
-    "sort the ranges by start address",
-  ),
-  PAGE_TABLE_OVERLAPPING: code(
-    "page_table::Error::OverlappingMappings",
-    "the ranges to map overlap",
-    "give ranges without overlaps",
-  ),
-  PAGE_TABLE_INVALID_RANGE: code(
-    "page_table::Error::InvalidRange",
-    "a range to map is reversed, unaligned or beyond 2^48",
-    "give page-aligned ranges with end >= start, below 2^48",
-  ),
-  PAGE_TABLE_NOT_ENOUGH_MEMORY: code(
-    "page_table::Error::NotEnoughMemory",
-    "the page tables need more memory than they are given",
-    "raise the limit of tables, or map less",
-  ),
-  PAGE_TABLE_ATTEMPTED_OVERWRITE: code(
-    "page_table::Error::AttemptedEntryOverwrite",
-    "a page table entry is set already",
-    "choose another entry, or give ranges without overlaps",
-  ),
-  PAGE_TABLE_INVALID_ADDRESS: code(
-    "",
-    "an address can't stand in a page table entry",
-    "use an address with the required alignment below 2^52",
-  ),
+  PAGE_TABLE_BAD_BUFFER_SIZE: {
+    seed: "page_table::Error::BadBufferSize",
+    meaning: "the page table buffer is not a multiple of the table size",
+    cure: "use a buffer of whole 4096-byte tables",
+  },
+  PAGE_TABLE_UNSORTED: {
+    seed: "page_table::Error::UnsortedMappings",
+    meaning: "the ranges to map are not sorted",
+    cure: "sort the ranges by start address",
+  },
+  PAGE_TABLE_OVERLAPPING: {
+    seed: "page_table::Error::OverlappingMappings",
+    meaning: "the ranges to map overlap",
+    cure: "give ranges without overlaps",
+  },
+  PAGE_TABLE_INVALID_RANGE: {
+    seed: "page_table::Error::InvalidRange",
+    meaning: "a range to map is reversed, unaligned or beyond 2^48",
+    cure: "give page-aligned ranges with end >= start, below 2^48",
+  },
+  PAGE_TABLE_NOT_ENOUGH_MEMORY: {
+    seed: "page_table::Error::NotEnoughMemory",
+    meaning: "the page tables need more memory than they are given",
+    cure: "raise the limit of tables, or map less",
+  },
+  PAGE_TABLE_ATTEMPTED_OVERWRITE: {
+    seed: "page_table::Error::AttemptedEntryOverwrite",
+    meaning: "a page table entry is set already",
+    cure: "choose another entry, or give ranges without overlaps",
+  },
+  PAGE_TABLE_INVALID_ADDRESS: {
+    seed: "",
+    meaning: "an address can't stand in a page table entry",
+    cure: "use an address with the required alignment below 2^52",
+  },
 
-  GDT_INVALID_ADDRESS: code("", "the GDT lies at or above 2^52", "place the GDT below 2^52"),
+  GDT_INVALID_ADDRESS: {
+    seed: "",
+    meaning: "the GDT lies at or above 2^52",
+    cure: "place the GDT below 2^52",
+  },
 
-  X86_ENTRY_NOT_MAPPED: code(
-    "",
-    "the kernel's entry lies outside the kernel, or the kernel beyond the 4 GiB that are mapped",
-    "give a kernel that is linked below 4 GiB, with its entry in a loaded segment",
-  ),
-  MTRR_BAD_LOW_GAP: code(
-    "",
-    "the low MMIO gap is empty or starts at 0 although there is RAM above 128 MiB",
-    "give the gap below 4 GiB that the layout was made with",
-  ),
+  X86_ENTRY_NOT_MAPPED: {
+    seed: "",
+    meaning: "the kernel's entry lies outside the kernel, or the kernel beyond the 4 GiB that are mapped",
+    cure: "give a kernel that is linked below 4 GiB, with its entry in a loaded segment",
+  },
+  MTRR_BAD_LOW_GAP: {
+    seed: "",
+    meaning: "the low MMIO gap is empty or starts at 0 although there is RAM above 128 MiB",
+    cure: "give the gap below 4 GiB that the layout was made with",
+  },
 
   // zero page
-  ZERO_PAGE_COMMAND_LINE_TOO_HIGH: code(
-    "",
-    "the command line's address does not fit cmd_line_ptr (32 bits)",
-    "place the command line below 4 GiB",
-  ),
-  ZERO_PAGE_INITRD_TOO_HIGH: code(
-    "",
-    "the initrd's address or size does not fit ramdisk_image or ramdisk_size (32 bits)",
-    "place the initrd below 4 GiB",
-  ),
-  ZERO_PAGE_BAD_RAM: code(
-    "",
-    "the first RAM range does not cover [0, 1 MiB)",
-    "give a memory layout whose RAM starts at 0 and has at least 1 MiB",
-  ),
-  ZERO_PAGE_BAD_ACPI: code(
-    "",
-    "the ACPI range does not start at 0xe0000 or passes the end of the first RAM range",
-    "use acpiBase 0xe0000 and a length within RAM",
-  ),
-  ZERO_PAGE_TOO_MANY_E820_ENTRIES: code(
-    "",
-    "the memory layout needs more than 128 e820 entries",
-    "use at most 126 RAM ranges",
-  ),
-  COMMAND_LINE_NUL: code("", "the command line holds a NUL byte", "remove the NUL; it ends the command line"),
-  ACPI_RSDP_TOO_LONG: code("", "the RSDP is longer than its page", "give at most 4096 bytes"),
+  ZERO_PAGE_COMMAND_LINE_TOO_HIGH: {
+    seed: "",
+    meaning: "the command line's address does not fit cmd_line_ptr (32 bits)",
+    cure: "place the command line below 4 GiB",
+  },
+  ZERO_PAGE_INITRD_TOO_HIGH: {
+    seed: "",
+    meaning: "the initrd's address or size does not fit ramdisk_image or ramdisk_size (32 bits)",
+    cure: "place the initrd below 4 GiB",
+  },
+  ZERO_PAGE_BAD_RAM: {
+    seed: "",
+    meaning: "the first RAM range does not cover [0, 1 MiB)",
+    cure: "give a memory layout whose RAM starts at 0 and has at least 1 MiB",
+  },
+  ZERO_PAGE_BAD_ACPI: {
+    seed: "",
+    meaning: "the ACPI range does not start at 0xe0000 or passes the end of the first RAM range",
+    cure: "use acpiBase 0xe0000 and a length within RAM",
+  },
+  ZERO_PAGE_TOO_MANY_E820_ENTRIES: {
+    seed: "",
+    meaning: "the memory layout needs more than 128 e820 entries",
+    cure: "use at most 126 RAM ranges",
+  },
+  COMMAND_LINE_NUL: {
+    seed: "",
+    meaning: "the command line holds a NUL byte",
+    cure: "remove the NUL; it ends the command line",
+  },
+  ACPI_RSDP_TOO_LONG: {
+    seed: "",
+    meaning: "the RSDP is longer than its page",
+    cure: "give at most 4096 bytes",
+  },
 
   // addresses and ranges
-  ADDRESS_OUT_OF_RANGE: code(
-    "",
-    "a number is negative or passes 2^64 - 1",
-    "use an integer from 0 to 2^64 - 1",
-  ),
-  ADDRESS_OVERFLOW: code("", "an address computation passes 2^64", "use lower addresses or smaller sizes"),
-  MEMORY_RANGE_INVALID: code(
-    "",
-    "a memory range is reversed or not page-aligned",
-    "use page-aligned bounds with start <= end",
-  ),
+  ADDRESS_OUT_OF_RANGE: {
+    seed: "",
+    meaning: "a number is negative or passes 2^64 - 1",
+    cure: "use an integer from 0 to 2^64 - 1",
+  },
+  ADDRESS_OVERFLOW: {
+    seed: "",
+    meaning: "an address computation passes 2^64",
+    cure: "use lower addresses or smaller sizes",
+  },
+  MEMORY_RANGE_INVALID: {
+    seed: "",
+    meaning: "a memory range is reversed or not page-aligned",
+    cure: "use page-aligned bounds with start <= end",
+  },
 
   // guest memory and its importer
-  GUEST_MEMORY_TOO_LARGE: code(
-    "",
-    "the host can't allocate guest memory of that size",
-    "use less RAM, or attach a buffer of your own",
-  ),
-  GUEST_MEMORY_BAD_BANKS: code(
-    "",
-    "a memory bank is unaligned, overlaps another, or lies outside its buffer",
-    "give page-aligned banks within the buffer, without overlaps",
-  ),
-  GUEST_MEMORY_DETACHED: code(
-    "",
-    "the buffer of the guest memory was detached, grown or shrunk",
-    "attach the new buffer and load again",
-  ),
-  GUEST_MEMORY_NOT_RAM: code(
-    "",
-    "a range does not lie in RAM",
-    "give the guest more RAM, or place the range elsewhere",
-  ),
-  GUEST_MEMORY_SPLIT_VIEW: code(
-    "",
-    "a range crosses from one host buffer to the next and has no single view",
-    "use read and write, or view each part",
-  ),
-  IMPORT_OVERLAP: code(
-    "",
-    "a page range overlaps one that was imported before",
-    "place one of the two elsewhere",
-  ),
-  IMPORT_DATA_TOO_LONG: code("", "the data is longer than its page range", "give more pages or less data"),
-  IMPORT_EMPTY: code("", "an imported page range is empty", "leave the import out, or give it data"),
-  IMPORT_REGISTER_TWICE: code("", "a register was imported twice", "use a fresh importer for each load"),
+  GUEST_MEMORY_TOO_LARGE: {
+    seed: "",
+    meaning: "the host can't allocate guest memory of that size",
+    cure: "use less RAM, or attach a buffer of your own",
+  },
+  GUEST_MEMORY_BAD_BANKS: {
+    seed: "",
+    meaning: "a memory bank is unaligned, overlaps another, or lies outside its buffer",
+    cure: "give page-aligned banks within the buffer, without overlaps",
+  },
+  GUEST_MEMORY_DETACHED: {
+    seed: "",
+    meaning: "the buffer of the guest memory was detached, grown or shrunk",
+    cure: "attach the new buffer and load again",
+  },
+  GUEST_MEMORY_NOT_RAM: {
+    seed: "",
+    meaning: "a range does not lie in RAM",
+    cure: "give the guest more RAM, or place the range elsewhere",
+  },
+  GUEST_MEMORY_SPLIT_VIEW: {
+    seed: "",
+    meaning: "a range crosses from one host buffer to the next and has no single view",
+    cure: "use read and write, or view each part",
+  },
+  IMPORT_OVERLAP: {
+    seed: "",
+    meaning: "a page range overlaps one that was imported before",
+    cure: "place one of the two elsewhere",
+  },
+  IMPORT_DATA_TOO_LONG: {
+    seed: "",
+    meaning: "the data is longer than its page range",
+    cure: "give more pages or less data",
+  },
+  IMPORT_EMPTY: {
+    seed: "",
+    meaning: "an imported page range is empty",
+    cure: "leave the import out, or give it data",
+  },
+  IMPORT_REGISTER_TWICE: {
+    seed: "",
+    meaning: "a register was imported twice",
+    cure: "use a fresh importer for each load",
+  },
 
   // sources
-  SOURCE_NOT_FOUND: code(
-    "",
-    "the file does not exist or can't be opened",
-    "check the path and its permissions",
-  ),
-  SOURCE_READ: code("", "reading from a source failed", "check that the file is complete and readable"),
-  SOURCE_SHORT: code(
-    "",
-    "a source ends before the bytes that are asked for",
-    "check that the file is complete",
-  ),
-  SOURCE_NOT_SYNCHRONOUS: code(
-    "",
-    "the source can't be read synchronously",
-    "use the asynchronous function, or read the bytes first",
-  ),
-  SOURCE_TOO_LARGE: code("", "a source is larger than can be handled", "use a smaller file"),
-  SOURCE_EMPTY: code("", "the file is empty", "check the path; a kernel or initrd has at least one byte"),
+  SOURCE_NOT_FOUND: {
+    seed: "",
+    meaning: "the file does not exist or can't be opened",
+    cure: "check the path and its permissions",
+  },
+  SOURCE_READ: {
+    seed: "",
+    meaning: "reading from a source failed",
+    cure: "check that the file is complete and readable",
+  },
+  SOURCE_SHORT: {
+    seed: "",
+    meaning: "a source ends before the bytes that are asked for",
+    cure: "check that the file is complete",
+  },
+  SOURCE_NOT_SYNCHRONOUS: {
+    seed: "",
+    meaning: "the source can't be read synchronously",
+    cure: "use the asynchronous function, or read the bytes first",
+  },
+  SOURCE_TOO_LARGE: {
+    seed: "",
+    meaning: "a source is larger than can be handled",
+    cure: "use a smaller file",
+  },
+  SOURCE_EMPTY: {
+    seed: "",
+    meaning: "the file is empty",
+    cure: "check the path; a kernel or initrd has at least one byte",
+  },
 
   // device trees
-  DEVICE_TREE_MALFORMED: code(
-    "",
-    "the device tree's header, blocks or structure are malformed",
-    "give a complete flattened device tree (.dtb), as dtc or QEMU's dumpdtb writes it",
-  ),
-  DEVICE_TREE_UNSUPPORTED_VERSION: code(
-    "",
-    "the device tree's format version is not one that readers of version 17 can use",
-    "compile the device tree again with a current dtc",
-  ),
-  DEVICE_TREE_CHOSEN: code(
-    "",
-    "what is to be written into the device tree's /chosen node does not fit there",
-    "give an initrd range with start <= end, and less data",
-  ),
-  DEVICE_TREE_TOO_LARGE: code(
-    "",
-    "the device tree is larger than the boot protocol allows",
-    "give a device tree of at most 2 MiB",
-  ),
-  DEVICE_TREE_MISSING: code(
-    "",
-    "there is no device tree for what only a device tree can say",
-    "give the machine's device tree",
-  ),
-  DEVICE_TREE_MEMORY: code(
-    "",
-    "the size of the memory disagrees with /memory of the device tree",
-    "give the size that the device tree has, or a tree for this machine",
-  ),
+  DEVICE_TREE_MALFORMED: {
+    seed: "",
+    meaning: "the device tree's header, blocks or structure are malformed",
+    cure: "give a complete flattened device tree (.dtb), as dtc or QEMU's dumpdtb writes it",
+  },
+  DEVICE_TREE_UNSUPPORTED_VERSION: {
+    seed: "",
+    meaning: "the device tree's format version is not one that readers of version 17 can use",
+    cure: "compile the device tree again with a current dtc",
+  },
+  DEVICE_TREE_CHOSEN: {
+    seed: "",
+    meaning: "what is to be written into the device tree's /chosen node does not fit there",
+    cure: "give an initrd range with start <= end, and less data",
+  },
+  DEVICE_TREE_TOO_LARGE: {
+    seed: "",
+    meaning: "the device tree is larger than the boot protocol allows",
+    cure: "give a device tree of at most 2 MiB",
+  },
+  DEVICE_TREE_MISSING: {
+    seed: "",
+    meaning: "there is no device tree for what only a device tree can say",
+    cure: "give the machine's device tree",
+  },
+  DEVICE_TREE_MEMORY: {
+    seed: "",
+    meaning: "the size of the memory disagrees with /memory of the device tree",
+    cure: "give the size that the device tree has, or a tree for this machine",
+  },
 
-  OPTION_NOT_FOR_ARCHITECTURE: code(
-    "",
-    "an option was given that the kernel's architecture does not have",
-    "leave the option out",
-  ),
+  OPTION_NOT_FOR_ARCHITECTURE: {
+    seed: "",
+    meaning: "an option was given that the kernel's architecture does not have",
+    cure: "leave the option out",
+  },
 
   // plans
-  PLAN_INVALID: code("", "a plan's step is malformed", "make plans with directboot's functions"),
-  ABORTED: code("", "the load was aborted", "load again when it is wanted"),
+  PLAN_INVALID: {
+    seed: "",
+    meaning: "a plan's step is malformed",
+    cure: "make plans with directboot's functions",
+  },
+  ABORTED: { seed: "", meaning: "the load was aborted", cure: "load again when it is wanted" },
 
   // the command
-  OUTPUT_FAILED: code(
-    "",
-    "the output can't be written",
-    "check the path, its permissions and the free space",
-  ),
-  TOOL_MISSING: code("", "a program that is needed is not installed", "install the package that is named"),
-  TOOL_FAILED: code("", "a program failed", "see its output"),
+  OUTPUT_FAILED: {
+    seed: "",
+    meaning: "the output can't be written",
+    cure: "check the path, its permissions and the free space",
+  },
+  TOOL_MISSING: {
+    seed: "",
+    meaning: "a program that is needed is not installed",
+    cure: "install the package that is named",
+  },
+  TOOL_FAILED: { seed: "", meaning: "a program failed", cure: "see its output" },
 } as const satisfies Record<string, CodeEntry>;
 
 /** The code of a {@link DirectBootError}: a string literal for each cause. */
 export type DirectBootErrorCode = keyof typeof ERROR_CODES;
+
+/**
+ * `Error`, whose type lets a subclass have `name` as an accessor: code that sets it on the prototype would keep this
+ * file and its table in bundles that throw none of it.
+ */
+const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error, "name"> = Error;
 
 /**
  * The only class of errors that directboot throws, besides `TypeError` for arguments of a wrong type.
@@ -440,7 +510,7 @@ export type DirectBootErrorCode = keyof typeof ERROR_CODES;
  * `code` says which cause it was; `message` names the value, the limit and the cure; `cause` is the error
  * underneath, where there is one (a file system error, or what a foreign importer threw).
  */
-export class DirectBootError extends Error {
+export class DirectBootError extends PlatformError {
   readonly code: DirectBootErrorCode;
 
   /**
@@ -453,12 +523,8 @@ export class DirectBootError extends Error {
     this.code = code;
   }
 
-  static {
-    // On the prototype, as with the platform's own errors: not an own, enumerable property.
-    Object.defineProperty(DirectBootError.prototype, "name", {
-      value: "DirectBootError",
-      configurable: true,
-      writable: true,
-    });
+  /** "DirectBootError": on the prototype, as with the platform's own errors. */
+  get name(): string {
+    return "DirectBootError";
   }
 }

@@ -7,7 +7,8 @@
  *
  * The three blocks may come in any order and with space between them; they must lie within totalsize and apart.
  */
-import { ADDRESS_LIMIT, type AddressLike, describeType, hex, toAddress, toLength } from "../base/address.js";
+import { ADDRESS_LIMIT, type AddressLike, hex, toAddress, toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
 /** The first word of a tree, big-endian like all of it (section 5.2). */

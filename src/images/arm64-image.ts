@@ -48,12 +48,8 @@ export interface Aarch64ImageHeader {
   readonly res5: number;
 }
 
-const PAGE_SIZES = [
-  Aarch64ImagePageSize.UNSPECIFIED,
-  Aarch64ImagePageSize.PAGE4_K,
-  Aarch64ImagePageSize.PAGE16_K,
-  Aarch64ImagePageSize.PAGE64_K,
-] as const;
+// By their encoding, which is the number itself: this says so to the type checker.
+const PAGE_SIZES: readonly Aarch64ImagePageSize[] = [0, 1, 2, 3];
 
 /** Decodes the flags. */
 export function decodeAarch64ImageFlags(flags: bigint): Aarch64ImageFlags {

@@ -28,19 +28,17 @@ interface Signature {
   readonly bytes: readonly number[];
 }
 
-const ascii = (text: string): number[] => [...text].map((character) => character.charCodeAt(0));
-
 // In order: what stands further inside is more telling than an "MZ" or a code0 that many formats share.
 const SIGNATURES: readonly Signature[] = [
   // gABI, "ELF identification": magic, then EI_CLASS 2 (64-bit) or 1 (32-bit)
   { format: "elf64", offset: 0, bytes: [0x7f, 0x45, 0x4c, 0x46, 2] },
   { format: "elf32", offset: 0, bytes: [0x7f, 0x45, 0x4c, 0x46, 1] },
   // Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header": magic "HdrS" at 0x202
-  { format: "bzImage", offset: 0x202, bytes: ascii("HdrS") },
+  { format: "bzImage", offset: 0x202, bytes: [0x48, 0x64, 0x72, 0x53] },
   // Documentation/arch/arm64/booting.rst, "Call the kernel image": magic "ARM\x64" at 56
   { format: "arm64-image", offset: 56, bytes: [0x41, 0x52, 0x4d, 0x64] },
   // drivers/firmware/efi/libstub/zboot-header.S: "zimg" at 4
-  { format: "zboot", offset: 4, bytes: ascii("zimg") },
+  { format: "zboot", offset: 4, bytes: [0x7a, 0x69, 0x6d, 0x67] },
   // RFC 1952, 2.3.1
   { format: "gzip", offset: 0, bytes: [0x1f, 0x8b] },
   // The .xz File Format, 2.1.1.1
@@ -50,7 +48,7 @@ const SIGNATURES: readonly Signature[] = [
   // lz4_Frame_format.md: "Legacy frame" and "General Structure of LZ4 Frame format"
   { format: "lz4-legacy", offset: 0, bytes: [0x02, 0x21, 0x4c, 0x18] },
   { format: "lz4", offset: 0, bytes: [0x04, 0x22, 0x4d, 0x18] },
-  { format: "bzip2", offset: 0, bytes: ascii("BZh") },
+  { format: "bzip2", offset: 0, bytes: [0x42, 0x5a, 0x68] },
   // lzop's magic
   { format: "lzo", offset: 0, bytes: [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a] },
   // lzma-file-format.txt: properties 0x5d (lc 3, lp 0, pb 2), dictionary size of whole KiB

@@ -1,4 +1,5 @@
-import { describeType, toLength } from "../base/address.js";
+import { toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 
 // The reflected polynomial of IEEE 802.3: bit 31 is x^0, bit 0 is x^31.
 const POLYNOMIAL = 0xedb88320;

@@ -1,7 +1,7 @@
 /**
  * The one place that chooses between the WASM kernels and their JavaScript twins.
  */
-import { describeType } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import type { BufferKernels, KernelImplementation } from "./buffer-kernels.js";
 import { ParallelCrc32 } from "./parallel.js";
 import { crc32Twin, twinKernels } from "./twins.js";

@@ -31,7 +31,7 @@ const GONE = 3;
 const IDLE_MILLISECONDS = 2000;
 
 // Runs in the worker: nothing of this file is there but what stands in the text.
-const WORKER_SOURCE = `
+const workerSource = (): string => `
 const start = ({ module, memory, lane }) => {
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   const words = new Int32Array(memory.buffer, lane + ${CONTROL}, 5);
@@ -49,8 +49,8 @@ const start = ({ module, memory, lane }) => {
   }
 };
 `;
-const NODE_SOURCE = `${WORKER_SOURCE}; start(require("node:worker_threads").workerData);`;
-const WEB_SOURCE = `${WORKER_SOURCE}; onmessage = ({ data }) => start(data);`;
+const nodeSource = (): string => `${workerSource()}; start(require("node:worker_threads").workerData);`;
+const webSource = (): string => `${workerSource()}; onmessage = ({ data }) => start(data);`;
 
 /** What a worker is started with. */
 interface WorkerStart {
@@ -68,14 +68,14 @@ function startWorker(start: WorkerStart, onError: (cause: unknown) => void): Kee
   const found: unknown = globalThis.process?.getBuiltinModule?.("node:worker_threads");
   if (found !== undefined) {
     const { Worker: NodeWorker } = found as typeof NodeWorkerThreads;
-    const worker = new NodeWorker(NODE_SOURCE, { eval: true, workerData: start });
+    const worker = new NodeWorker(nodeSource(), { eval: true, workerData: start });
     worker.on("error", onError);
     return (isWorking) => {
       if (isWorking) worker.ref();
       else worker.unref();
     };
   }
-  const url = URL.createObjectURL(new Blob([WEB_SOURCE], { type: "text/javascript" }));
+  const url = URL.createObjectURL(new Blob([webSource()], { type: "text/javascript" }));
   const worker = new Worker(url);
   worker.onerror = onError;
   worker.postMessage(start);

@@ -1,15 +1,14 @@
 /** The RAM that a caller means. */
-import { describeType, toAddress } from "../base/address.js";
+import { toAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import type { MemoryInput } from "./options.js";
 
-const GIB = 1n << 30n;
-
-/** x86: QEMU's microvm and pc split RAM here; 3-4 GiB is for devices. */
-export const LOW_MMIO_GAP = new MemoryRange(3n * GIB, 4n * GIB);
+/** x86, [3 GiB, 4 GiB): QEMU's microvm and pc split RAM here; 3-4 GiB is for devices. */
+export const LOW_MMIO_GAP = /* @__PURE__ */ new MemoryRange(0xc000_0000n, 0x1_0000_0000n);
 
 /** arm64, without a device tree: where QEMU's virt has its RAM. */
 const ARM64_RAM_START = 0x4000_0000n;

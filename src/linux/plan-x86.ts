@@ -25,7 +25,8 @@
  *                │ initrd                       │ linux-initrd
  *                └──────────────────────────────┘
  */
-import { describeType, hex, hexRange } from "../base/address.js";
+import { hex, hexRange } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";

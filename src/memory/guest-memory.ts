@@ -11,7 +11,6 @@
 import {
   ADDRESS_LIMIT,
   type AddressLike,
-  describeType,
   HV_PAGE_SIZE,
   hex,
   hexRange,
@@ -19,6 +18,7 @@ import {
   toAddress,
   toLength,
 } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";

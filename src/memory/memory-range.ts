@@ -15,7 +15,9 @@ import { DirectBootError } from "../base/errors.js";
  */
 export class MemoryRange {
   /** The range 0-0. */
-  static readonly EMPTY: MemoryRange = new MemoryRange(0n, 0n);
+  static get EMPTY(): MemoryRange {
+    return new MemoryRange(0n, 0n);
+  }
 
   readonly start: bigint;
   /** One past the last byte. */

@@ -1,7 +1,7 @@
 /**
  * Random access to bytes. A source knows no format.
  */
-import { describeType } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
 /** Where an image's bytes come from. Offsets and lengths are bytes. */

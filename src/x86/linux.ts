@@ -2,7 +2,8 @@
  * Linux on x86-64 by the 64-bit boot protocol, as the seeds load it (linux.rs): `load_kernel_and_initrd_x64`,
  * `load_config`, `load_x86`.
  */
-import { type AddressLike, checkAddressAlignment, describeType, toAddress } from "../base/address.js";
+import { type AddressLike, checkAddressAlignment, toAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../loading/initrd.js";

@@ -37,6 +37,14 @@ function attributes({ type, long, defaultSize }: SegmentAttributes): number {
 }
 
 /** Code, execute/read, accessed; 64-bit: 0xa09b. */
-export const X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES = attributes({ type: 0xb, long: true, defaultSize: false });
+export const X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
+  type: 0xb,
+  long: true,
+  defaultSize: false,
+});
 /** Data, read/write, accessed; 32-bit default size: 0xc093. */
-export const X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES = attributes({ type: 0x3, long: false, defaultSize: true });
+export const X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
+  type: 0x3,
+  long: false,
+  defaultSize: true,
+});

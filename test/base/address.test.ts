@@ -7,7 +7,6 @@ import {
   alignUpToLargePageSize,
   alignUpToPageSize,
   checkAddressAlignment,
-  describeType,
   HV_PAGE_SIZE,
   hex,
   hexRange,
@@ -15,6 +14,7 @@ import {
   toAddress,
   toLength,
 } from "../../src/base/address.js";
+import { describeType } from "../../src/base/describe.js";
 import { refusal } from "../support/refusal.js";
 
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });

@@ -1,0 +1,11 @@
+/** Words for values of any type. Imports nothing: an importer of `crc32` alone needs no more of base/. */
+
+/** What `value` is, for the message of a TypeError. */
+export function describeType(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return `${value}`;
+  if (typeof value === "string") return `the string ${JSON.stringify(value.slice(0, 60))}`;
+  if (typeof value !== "object") return typeof value;
+  const name: unknown = value.constructor?.name;
+  return typeof name === "string" && name !== "" ? name : "an object";
+}

@@ -35,12 +35,21 @@ function checkCrc(value: number, name: string): void {
 export function crc32Combine(a: number, b: number, lengthOfB: number): number {
   checkCrc(a, "a");
   checkCrc(b, "b");
-  // a times x^(8 * length): by squaring x^8.
+  return combineShifted(a, b, shiftOf(toLength(lengthOfB, "lengthOfB")));
+}
+
+/** x^(8 * byteLength) mod p(x), by squaring x^8: what {@link combineShifted} takes for pieces of that length. */
+export function shiftOf(byteLength: number): number {
   let shift = X_TO_0;
   let power = X_TO_8;
-  for (let rest = toLength(lengthOfB, "lengthOfB"); rest > 0; rest = Math.floor(rest / 2)) {
+  for (let rest = byteLength; rest > 0; rest = Math.floor(rest / 2)) {
     if (rest % 2 === 1) shift = multiply(power, shift);
     power = multiply(power, power);
   }
+  return shift;
+}
+
+/** {@link crc32Combine} for a second piece whose length is known by its {@link shiftOf}. */
+export function combineShifted(a: number, b: number, shift: number): number {
   return (multiply(shift, a) ^ b) >>> 0;
 }

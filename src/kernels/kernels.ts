@@ -77,11 +77,18 @@ export function kernelsOverMemory(memory: WebAssembly.Memory, scratch: number | 
  * Two worker threads for CRCs over a shared memory, or undefined where there is no WASM for it.
  *
  * @param offset of the lanes in `memory`, as {@link ParallelCrc32} takes it
+ * @param here the kernels over `memory` on this thread
  */
-export function parallelOverMemory(memory: WebAssembly.Memory, offset: number): ParallelCrc32 | undefined {
+export function parallelOverMemory(
+  memory: WebAssembly.Memory,
+  offset: number,
+  here: BufferKernels,
+): ParallelCrc32 | undefined {
   if (choose() !== "wasm" || wasm === undefined) return undefined;
   try {
-    return new ParallelCrc32(wasm.sharedModule, memory, offset);
+    return new ParallelCrc32(wasm.sharedModule, memory, offset, (start, length) =>
+      here.crc32(start, length, 0),
+    );
   } catch {
     return undefined;
   }

@@ -555,7 +555,7 @@ export class GuestMemory {
     if (length < LEAST_FOR_PARALLEL || this.#lanes === undefined || part === undefined || others.length > 0) {
       return this.crc32(start, length, seed);
     }
-    this.#parallel ??= parallelOverMemory(this.#lanes.memory, this.#lanes.offset);
+    this.#parallel ??= parallelOverMemory(this.#lanes.memory, this.#lanes.offset, part.storage.kernels);
     if (this.#parallel === undefined) return this.crc32(start, length, seed);
     try {
       return await this.#parallel.crc32(part.offset, length, seed);

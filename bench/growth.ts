@@ -8,7 +8,7 @@ import { GIB, Image, KIB, MIB } from "./image.js";
 import { plot, type Series, type Tick } from "./plot.js";
 import { formatTime } from "./report.js";
 import { crc32Contenders, crc32Data } from "./suites/crc32.js";
-import { bounce, readFileAndSet } from "./suites/load.js";
+import { bounce, freshRam, readFileAndSet } from "./suites/load.js";
 
 /** This file lies in build/bench/. */
 const BENCH = new URL("../../bench/", import.meta.url);
@@ -70,8 +70,10 @@ async function growthOfLoad(quick: boolean): Promise<void> {
         byteLength: bytes,
         contenders: {
           ours: () => loadLinuxSync({ kernel: path, memory: ram }),
-          ...(bytes < MOST_READ_FILE_BYTES ? { "readFileSync + set": () => readFileAndSet(path, ram) } : {}),
-          bounce: () => bounce(path, bytes, ram),
+          ...(bytes < MOST_READ_FILE_BYTES
+            ? { "readFileSync + set": () => readFileAndSet(path, freshRam(ram)) }
+            : {}),
+          bounce: () => bounce(path, bytes, freshRam(ram)),
         },
       };
       // Small ones are over soon, and more easily disturbed.

@@ -1,10 +1,10 @@
 /** npm run bench: see bench/README.md. */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { better, judge, meets, type Verdict } from "./gates.js";
+import { better, isMissed, judge, meets, type Verdict } from "./gates.js";
 import { drawGrowth } from "./growth.js";
 import type { Row, Suite } from "./harness.js";
-import { asMarkdown, asText, machine, verdictLine } from "./report.js";
+import { asMarkdown, asText, machine, processorName, verdictLine } from "./report.js";
 import { coldStartSuite } from "./suites/cold-start.js";
 import { copySuite } from "./suites/copy.js";
 import { crc32Suite } from "./suites/crc32.js";
@@ -28,14 +28,14 @@ function usageError(what: string, names: readonly string[]): never {
 
 /** The suite's gates: those that it misses are measured again, and the better figure of each counts. */
 async function hold(suite: Suite, rows: readonly Row[]): Promise<Verdict[]> {
-  const verdicts = judge(suite.name, rows);
-  const missed = verdicts.filter(
-    ({ gate, measured }) => measured !== undefined && !meets(gate, gate.gate, measured),
-  );
+  const verdicts = judge(suite.name, rows, { processor: processorName() });
+  const missed = verdicts.filter((verdict) => verdict.measured !== undefined && isMissed(verdict));
   if (missed.length === 0) return verdicts;
   process.stdout.write(`\n${suite.name}: ${missed.length} missed, measuring once more:\n`);
   for (const verdict of missed) process.stdout.write(`  ${verdictLine(verdict)}\n`);
-  const again = judge(suite.name, await suite.measure({ quick: false }));
+  const again = judge(suite.name, await suite.measure({ quick: false }), {
+    processor: processorName(),
+  });
   return verdicts.map((verdict, i) => better(verdict, again[i] ?? verdict));
 }
 
@@ -83,10 +83,11 @@ async function main(): Promise<number> {
 
   process.stdout.write("\ngates: medians; of a suite that was measured twice the better one\n");
   for (const verdict of verdicts) process.stdout.write(`  ${verdictLine(verdict)}\n`);
-  const missed = verdicts.filter((verdict) => !meets(verdict.gate, verdict.gate.gate, verdict.measured));
+  const missed = verdicts.filter(isMissed);
+  const held = verdicts.filter(({ gate: one, measured }) => meets(one, one.gate, measured));
   const reached = verdicts.filter((verdict) => meets(verdict.gate, verdict.gate.target, verdict.measured));
   process.stdout.write(
-    `${verdicts.length - missed.length} of ${verdicts.length} gates held, ${reached.length} targets reached\n`,
+    `${held.length} of ${verdicts.length} gates held, ${missed.length} missed, ${verdicts.length - held.length - missed.length} not judged on this processor; ${reached.length} targets reached\n`,
   );
   for (const { gate: one } of missed)
     process.stdout.write(`missed: ${one.suite}: ${one.what} (${one.source})\n`);

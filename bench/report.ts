@@ -1,13 +1,18 @@
 /** Results as text and as Markdown. */
 import { cpus, release, totalmem } from "node:os";
-import { meets, type Verdict } from "./gates.js";
+import { isMissed, meets, type Verdict } from "./gates.js";
 import type { Row, Suite } from "./harness.js";
 import { GIB, MIB } from "./image.js";
+
+/** The processor's name. */
+export function processorName(): string {
+  return cpus()[0]?.model.trim() ?? "unknown CPU";
+}
 
 /** What a result is worth nothing without. */
 export function machine(): string {
   const all = cpus();
-  const model = all[0]?.model.trim() ?? "unknown CPU";
+  const model = processorName();
   const { node, v8 } = process.versions;
   const ram = Math.round(totalmem() / GIB);
   return `${all.length} × ${model}, ${ram} GiB RAM, ${process.platform} ${release()}, Node ${node} (V8 ${v8})`;
@@ -83,12 +88,13 @@ function limit({ gate }: Verdict, value: number): string {
 export function verdictLine(verdict: Verdict): string {
   const { gate, measured } = verdict;
   const isMet = meets(gate, gate.gate, measured);
-  const word = measured === undefined ? "NONE" : isMet ? "ok" : "MISS";
+  const word = measured === undefined ? "NONE" : isMet ? "ok" : isMissed(verdict) ? "MISS" : "n/a";
   const value =
     measured === undefined
       ? "not measured"
       : `${measured.toFixed(2)}${gate.unit === "×" ? "" : ` ${gate.unit}`}`;
+  const excuse = isMet || verdict.excuse === undefined ? "" : `  not judged here: ${verdict.excuse}`;
   const short = isMet && !meets(gate, gate.target, measured) ? "  short of the target" : "";
   const limits = `target ${limit(verdict, gate.target)}, gate ${limit(verdict, gate.gate)}`;
-  return `${word.padEnd(4)}  ${gate.suite}: ${gate.what}: ${value} (${limits})${short}`;
+  return `${word.padEnd(4)}  ${gate.suite}: ${gate.what}: ${value} (${limits})${short}${excuse}`;
 }

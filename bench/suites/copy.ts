@@ -5,7 +5,8 @@ import { KIB, MIB, noise } from "../image.js";
 
 const SIZES: readonly [string, number][] = [
   ["64 KiB", 64 * KIB],
-  ["1 MiB", MIB],
+  ["4 MiB", 4 * MIB],
+  ["64 MiB", 64 * MIB],
 ];
 
 export function copySuite(): Suite {
@@ -15,12 +16,12 @@ export function copySuite(): Suite {
     ours: ["directboot, copy and CRC in one pass", "directboot, copy", "directboot, zero"],
     notes: [],
     async measure({ quick }) {
-      // Source from 0, target from 2 MiB, scratch behind.
-      const target = 2 * MIB;
-      const scratch = 4 * MIB;
+      // Source from 0, target from 64 MiB, scratch behind.
+      const target = 64 * MIB;
+      const scratch = 2 * target;
       const memory = new WebAssembly.Memory({ initial: (scratch + SCRATCH_BYTES) / 65536 });
       const bytes = new Uint8Array(memory.buffer);
-      bytes.set(noise(2 * MIB));
+      bytes.set(noise(target));
       const kernels = kernelsOverMemory(memory, scratch);
       const cases = SIZES.flatMap(([size, length]): Case[] => {
         const both = (): number => {

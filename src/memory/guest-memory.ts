@@ -565,22 +565,39 @@ export class GuestMemory {
     }
   }
 
-  /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM, PAGE_TABLE_INVALID_ADDRESS. */
-  writeIdentityMap(address: AddressLike, map: IdentityMap): void {
-    checkIdentityMap(map);
-    const { start, length } = this.#checked(address, identityMapBytes(map));
+  /**
+   * Hands a range to `write` that makes its bytes in place: kernels, the offset of the range in their buffer, and
+   * whether it is known to be all zero. Where the range lies in several buffers, they are made elsewhere and copied.
+   *
+   * @throws DirectBootError GUEST_MEMORY_NOT_RAM
+   */
+  generate(
+    address: AddressLike,
+    byteLength: number,
+    write: (kernels: BufferKernels, offset: number, isZero: boolean) => void,
+  ): void {
+    const { start, length } = this.#checked(address, byteLength);
+    const end = start + BigInt(length);
+    const isZero =
+      this.#fresh && [this.#written, this.#handedOut].every((set) => set.within(start, end).length === 0);
     let whole = false;
     this.#each(start, length, (part) => {
       whole = part.length === length;
-      if (whole) part.storage.kernels.identityMap(part.offset, map);
+      if (whole) write(part.storage.kernels, part.offset, isZero);
     });
     if (whole) {
-      this.#written.add(start, start + BigInt(length));
+      this.#written.add(start, end);
       return;
     }
     this.write(
       start,
-      generate(length, (kernels) => kernels.identityMap(0, map)),
+      generate(length, (kernels, isFresh) => write(kernels, 0, isFresh)),
     );
+  }
+
+  /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM, PAGE_TABLE_INVALID_ADDRESS. */
+  writeIdentityMap(address: AddressLike, map: IdentityMap): void {
+    checkIdentityMap(map);
+    this.generate(address, identityMapBytes(map), (kernels, offset) => kernels.identityMap(offset, map));
   }
 }

@@ -13,6 +13,7 @@ import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
 import { generate } from "../kernels/kernels.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
 
 /** How much is mapped. */
 export type IdentityMapSize = "4GiB" | "8GiB";
@@ -330,7 +331,7 @@ export class PageTableBuilder {
       return generate(this.byteLength, (kernels, isZero) => {
         // The first touch of a page is what costs: fresh memory is not zeroed again.
         if (!isZero) kernels.zero(0, this.byteLength);
-        this.#write(kernels);
+        this.#write(kernels, 0);
       });
     } catch (cause) {
       // RangeError: the allocation, as all else was checked before.
@@ -367,8 +368,20 @@ export class PageTableBuilder {
     return part;
   }
 
-  /** Writes the entries to memory that is zero. */
-  #write(kernels: BufferKernels): void {
+  /**
+   * Writes the tables to their place in guest memory, where they are made: no other buffer, no copy.
+   *
+   * @throws DirectBootError GUEST_MEMORY_NOT_RAM
+   */
+  buildIn(memory: GuestMemory): void {
+    memory.generate(this.#tableAddress, this.byteLength, (kernels, offset, isZero) => {
+      if (!isZero) kernels.zero(offset, this.byteLength);
+      this.#write(kernels, offset);
+    });
+  }
+
+  /** Writes the entries to memory that is zero, the tables beginning at `base`. */
+  #write(kernels: BufferKernels, base: number): void {
     const links = new EntryRuns(kernels, this.#encryption);
     const leaves = new EntryRuns(kernels, this.#encryption);
     let count = 1;
@@ -376,7 +389,7 @@ export class PageTableBuilder {
       table: (parent, entry) => {
         const address = this.#tableAddress + count * TABLE_BYTES;
         links.add(
-          parent * TABLE_BYTES + entry * ENTRY_BYTES,
+          base + parent * TABLE_BYTES + entry * ENTRY_BYTES,
           1,
           address,
           TABLE_BYTES,
@@ -386,7 +399,7 @@ export class PageTableBuilder {
       },
       leaves: (table, entry, leafCount, address, level, writable) => {
         const bits = PRESENT_ACCESSED | DIRTY | (writable ? WRITABLE : 0) | (level === 0 ? 0 : LARGE_PAGE);
-        leaves.add(table * TABLE_BYTES + entry * ENTRY_BYTES, leafCount, address, span(level), bits);
+        leaves.add(base + table * TABLE_BYTES + entry * ENTRY_BYTES, leafCount, address, span(level), bits);
       },
     });
     links.flush();

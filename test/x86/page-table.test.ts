@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { DirectBootError } from "../../src/base/errors.js";
+import { GuestMemory } from "../../src/memory/guest-memory.js";
 import {
   buildPageTables64,
   type LargestPage,
@@ -266,6 +267,40 @@ describe("PageTableBuilder", () => {
     assert.equal(part.buffer, target.buffer);
     assert.equal(Buffer.compare(part, builder.build()), 0);
     assert.ok(target.subarray(builder.byteLength).every((byte) => byte === 0xaa));
+  });
+
+  it("buildIn makes the tables in guest memory, whatever was there, in one buffer or across two, and nothing beside", () => {
+    const split = 2 * 65536;
+    const banks = [
+      { guestPhysicalAddress: 0, byteOffset: 0, byteLength: split },
+      { guestPhysicalAddress: split, byteOffset: split + 65536, byteLength: split },
+    ];
+    for (const memory of [
+      GuestMemory.create(2 * split),
+      GuestMemory.attach(new ArrayBuffer(2 * split + 65536), banks),
+    ]) {
+      for (const pageTableGpa of [0x4000, split - 8192, split + 0x4000]) {
+        const builder = new PageTableBuilder({
+          pageTableGpa,
+          ranges: [{ start: 0x1000, end: 4n * GIB }],
+          largestPage: "2MiB",
+        });
+        const expected = Buffer.from(builder.build());
+        for (const byte of [0, 0xaa]) {
+          if (byte !== 0) memory.view(pageTableGpa - 4096, 4096).fill(byte);
+          memory.write(pageTableGpa, new Uint8Array(builder.byteLength).fill(byte));
+          builder.buildIn(memory);
+          assert.equal(Buffer.compare(memory.read(pageTableGpa, builder.byteLength), expected), 0);
+          assert.ok(memory.read(pageTableGpa - 4096, 4096).every((found) => found === byte));
+        }
+        memory.reset();
+        builder.buildIn(memory);
+        assert.equal(Buffer.compare(memory.read(pageTableGpa, builder.byteLength), expected), 0);
+        memory.reset();
+      }
+    }
+    const outside = new PageTableBuilder({ pageTableGpa: 4 * split, ranges: [] });
+    assert.throws(() => outside.buildIn(GuestMemory.create(split)), refusal("GUEST_MEMORY_NOT_RAM"));
   });
 
   it("refuses tables off a page, past 2^52, and addresses that reach the confidential bit", () => {

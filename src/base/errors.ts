@@ -473,6 +473,63 @@ export const ERROR_CODES = {
     cure: "leave the option out",
   },
 
+  // x86: what the kernel is told, beyond the seeds
+  E820_INVALID_ENTRY: {
+    seed: "",
+    meaning: "an e820 entry is reversed, has no valid type, or is a reservation of the type RAM",
+    cure: "give start <= end and a type of the ACPI specification, other than RAM (1) in a reservation",
+  },
+  E820_OVERLAP: {
+    seed: "",
+    meaning: "two e820 reservations of different types overlap",
+    cure: "give each byte one type",
+  },
+  BOOT_PARAMS_BAD_SETUP_HEADER: {
+    seed: "",
+    meaning: "the setup header is cut off, or is none",
+    cure: "give the bytes of a bzImage from 0x1f1 to the end of its setup header",
+  },
+  BOOT_PARAMS_NOT_SUPPORTED: {
+    seed: "",
+    meaning: "the kernel's setup header has no field or flag for what the kernel must be told",
+    cure: "place everything below 4 GiB and use no setup_data, or give a newer kernel",
+  },
+  BOOT_PARAMS_BAD_ADDRESS: {
+    seed: "",
+    meaning: "an address does not fit its field of boot_params, or means nothing to Linux",
+    cure: "use an address above 0, and code32_start below 4 GiB",
+  },
+  BOOT_PARAMS_BAD_E820: {
+    seed: "",
+    meaning: "the e820 map is empty, or is longer than boot_params and there is no setup_data",
+    cure: "give the guest RAM; put the entries past 128 into a SETUP_E820_EXT node",
+  },
+  BOOT_PARAMS_COMMAND_LINE_TOO_LONG: {
+    seed: "",
+    meaning: "the command line is longer than the kernel takes",
+    cure: "shorten the command line",
+  },
+  SETUP_DATA_INVALID: {
+    seed: "",
+    meaning: "a list of setup_data lies at 0 or unaligned, or a node does not fit its fields",
+    cure: "place the list at a multiple of 8 above 0; give types of 32 bits, and less than 2 GiB in all",
+  },
+  PROTECTED_MODE_ADDRESS_TOO_HIGH: {
+    seed: "",
+    meaning: "what the 32-bit or the PVH entry needs does not lie below 4 GiB",
+    cure: "place it below 4 GiB; give a kernel that is linked below 4 GiB",
+  },
+  PVH_BAD_ADDRESS: {
+    seed: "",
+    meaning: "an address of the PVH start info is 0, unaligned, or not below 4 GiB",
+    cure: "use addresses above 0 and below 4 GiB; a multiple of 8 for the start info",
+  },
+  PVH_BAD_MEMORY_MAP: {
+    seed: "",
+    meaning: "the PVH memory map is empty or longer than Linux takes",
+    cure: "give 1 to 128 entries",
+  },
+
   // plans
   PLAN_INVALID: {
     seed: "",

@@ -1,70 +1,31 @@
 /**
- * The zero page, `struct boot_params`, as the seeds build it (linux.rs, `build_zero_page`). Offsets: the kernel's
- * arch/x86/include/uapi/asm/bootparam.h and Documentation/arch/x86/zero-page.rst.
+ * The zero page, `struct boot_params`, as the seeds build it (linux.rs, `build_zero_page`). The complete one,
+ * for kernels and guests that the seeds do not know, is in boot-params.ts.
  */
 import { type AddressLike, addAddresses, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
+import {
+  BOOT_FLAG,
+  BOOT_PARAMS_BYTES,
+  BOOT_PARAMS_OFFSETS,
+  ELF_KERNEL_ALIGNMENT,
+  HEADER_MAGIC,
+  TYPE_OF_LOADER_UNKNOWN,
+} from "./boot-params.js";
+import { E820_ACPI, E820_MAX_ENTRIES, E820_RAM, encodeE820Entries } from "./e820.js";
 
-/** sizeof(struct boot_params) */
-export const BOOT_PARAMS_BYTES = 4096;
+export { BOOT_PARAMS_BYTES, BOOT_PARAMS_OFFSETS } from "./boot-params.js";
+export {
+  E820_ACPI,
+  E820_ENTRY_BYTES,
+  E820_MAX_ENTRIES,
+  E820_NVS,
+  E820_RAM,
+  E820_RESERVED,
+  E820_UNUSABLE,
+} from "./e820.js";
 
-/** Offsets of fields in `struct boot_params`. */
-export const BOOT_PARAMS_OFFSETS = {
-  acpi_rsdp_addr: 0x070,
-  ext_ramdisk_image: 0x0c0,
-  ext_ramdisk_size: 0x0c4,
-  ext_cmd_line_ptr: 0x0c8,
-  e820_entries: 0x1e8,
-  sentinel: 0x1ef,
-  setup_sects: 0x1f1,
-  root_flags: 0x1f2,
-  syssize: 0x1f4,
-  boot_flag: 0x1fe,
-  header: 0x202,
-  version: 0x206,
-  type_of_loader: 0x210,
-  loadflags: 0x211,
-  code32_start: 0x214,
-  ramdisk_image: 0x218,
-  ramdisk_size: 0x21c,
-  cmd_line_ptr: 0x228,
-  initrd_addr_max: 0x22c,
-  kernel_alignment: 0x230,
-  relocatable_kernel: 0x234,
-  min_alignment: 0x235,
-  xloadflags: 0x236,
-  cmdline_size: 0x238,
-  hardware_subarch: 0x23c,
-  hardware_subarch_data: 0x240,
-  payload_offset: 0x248,
-  payload_length: 0x24c,
-  setup_data: 0x250,
-  pref_address: 0x258,
-  init_size: 0x260,
-  handover_offset: 0x264,
-  kernel_info_offset: 0x268,
-  edd_mbr_sig_buffer: 0x290,
-  e820_table: 0x2d0,
-  eddbuf: 0xd00,
-} as const;
-
-/** E820 types (asm/bootparam.h of older kernels, asm/e820/types.h). */
-export const E820_RAM = 1;
-export const E820_RESERVED = 2;
-export const E820_ACPI = 3;
-export const E820_NVS = 4;
-export const E820_UNUSABLE = 5;
-
-/** E820_MAX_ENTRIES_ZEROPAGE */
-export const E820_MAX_ENTRIES = 128;
-/** sizeof(struct boot_e820_entry), packed: addr u64, size u64, type u32 */
-export const E820_ENTRY_BYTES = 20;
-
-const TYPE_OF_LOADER_UNKNOWN = 0xff; // boot.rst: no assigned id
-const BOOT_FLAG = 0xaa55;
-const HEADER_MAGIC = 0x5372_6448; // "HdrS"
-const KERNEL_ALIGNMENT = 0x10_0000;
 const ACPI_BASE = 0xe_0000n;
 const ONE_MIB = 0x10_0000n;
 const U32_LIMIT = 1n << 32n;
@@ -183,20 +144,15 @@ export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
   view.setUint32(at.cmdline_size, text.byteLength, true);
   view.setUint32(at.ramdisk_image, initrdBase, true);
   view.setUint32(at.ramdisk_size, initrdSize, true);
-  view.setUint32(at.kernel_alignment, KERNEL_ALIGNMENT, true);
+  view.setUint32(at.kernel_alignment, ELF_KERNEL_ALIGNMENT, true);
 
-  let count = 0;
-  const e820 = (start: bigint, end: bigint, type: number): void => {
-    const entry = at.e820_table + count * E820_ENTRY_BYTES;
-    view.setBigUint64(entry, start, true);
-    view.setBigUint64(entry + 8, end - start, true);
-    view.setUint32(entry + 16, type, true);
-    count++;
-  };
-  e820(0n, ACPI_BASE, E820_RAM);
-  e820(ACPI_BASE, acpiEnd, E820_ACPI);
-  e820(acpiEnd, first.range.end, E820_RAM);
-  for (const { range } of others) e820(range.start, range.end, E820_RAM);
-  view.setUint8(at.e820_entries, count);
+  const table = encodeE820Entries([
+    { start: 0n, end: ACPI_BASE, type: E820_RAM },
+    { start: ACPI_BASE, end: acpiEnd, type: E820_ACPI },
+    { start: acpiEnd, end: first.range.end, type: E820_RAM },
+    ...others.map(({ range }) => ({ start: range.start, end: range.end, type: E820_RAM })),
+  ]);
+  page.set(table, at.e820_table);
+  view.setUint8(at.e820_entries, entryCount);
   return page;
 }

@@ -1,96 +1,13 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { MemoryRange } from "../../src/memory/memory-range.js";
-import {
-  BOOT_PARAMS_BYTES,
-  BOOT_PARAMS_OFFSETS,
-  buildZeroPage,
-  E820_ENTRY_BYTES,
-  E820_MAX_ENTRIES,
-  type ZeroPageOptions,
-} from "../../src/x86/zero-page.js";
+import { buildZeroPage, type ZeroPageOptions } from "../../src/x86/zero-page.js";
 import { outcome, refusal } from "../support/refusal.js";
-import { tempFolder } from "../support/temp-folder.js";
-import { runTool } from "../support/tool.js";
 
 const MIB = 1n << 20n;
 const GIB = 1n << 30n;
-const folder = tempFolder();
-
-// The fields of boot_params that are within its struct setup_header.
-const HEADER_FIELDS: ReadonlySet<string> = new Set([
-  "setup_sects",
-  "root_flags",
-  "syssize",
-  "boot_flag",
-  "header",
-  "version",
-  "type_of_loader",
-  "loadflags",
-  "code32_start",
-  "ramdisk_image",
-  "ramdisk_size",
-  "cmd_line_ptr",
-  "initrd_addr_max",
-  "kernel_alignment",
-  "relocatable_kernel",
-  "min_alignment",
-  "xloadflags",
-  "cmdline_size",
-  "hardware_subarch",
-  "hardware_subarch_data",
-  "payload_offset",
-  "payload_length",
-  "setup_data",
-  "pref_address",
-  "init_size",
-  "handover_offset",
-  "kernel_info_offset",
-]);
-
-// SPEC §7: how wide the fields are, so that a field written too wide would overlap the next.
-const SIZES: Readonly<Record<keyof typeof BOOT_PARAMS_OFFSETS, number>> = {
-  acpi_rsdp_addr: 8,
-  ext_ramdisk_image: 4,
-  ext_ramdisk_size: 4,
-  ext_cmd_line_ptr: 4,
-  e820_entries: 1,
-  sentinel: 1,
-  setup_sects: 1,
-  root_flags: 2,
-  syssize: 4,
-  boot_flag: 2,
-  header: 4,
-  version: 2,
-  type_of_loader: 1,
-  loadflags: 1,
-  code32_start: 4,
-  ramdisk_image: 4,
-  ramdisk_size: 4,
-  cmd_line_ptr: 4,
-  initrd_addr_max: 4,
-  kernel_alignment: 4,
-  relocatable_kernel: 1,
-  min_alignment: 1,
-  xloadflags: 2,
-  cmdline_size: 4,
-  hardware_subarch: 4,
-  hardware_subarch_data: 8,
-  payload_offset: 4,
-  payload_length: 4,
-  setup_data: 8,
-  pref_address: 8,
-  init_size: 4,
-  handover_offset: 4,
-  kernel_info_offset: 4,
-  edd_mbr_sig_buffer: 64,
-  e820_table: 2560,
-  eddbuf: 492,
-};
 
 function options(changes: Partial<ZeroPageOptions> = {}): ZeroPageOptions {
   return {
@@ -122,46 +39,6 @@ function e820(page: Uint8Array): Entry[] {
     };
   });
 }
-
-describe("the offsets of boot_params", () => {
-  it("and the sizes of its fields are those of the kernel's own header", () => {
-    const names = Object.keys(BOOT_PARAMS_OFFSETS) as (keyof typeof BOOT_PARAMS_OFFSETS)[];
-    const print = names.map((name) => {
-      const path = HEADER_FIELDS.has(name) ? `hdr.${name}` : name;
-      return `  printf("${name} %zu %zu\\n", offsetof(struct boot_params, ${path}), sizeof(((struct boot_params *)0)->${path}));`;
-    });
-    const source = join(folder, "offsets.c");
-    const program = join(folder, "offsets");
-    writeFileSync(
-      source,
-      `#include <stddef.h>
-#include <stdio.h>
-#include <asm/bootparam.h>
-int main(void) {
-${print.join("\n")}
-  printf("boot_params 0 %zu\\n", sizeof(struct boot_params));
-  printf("boot_e820_entry %zu %zu\\n", offsetof(struct boot_e820_entry, type), sizeof(struct boot_e820_entry));
-  printf("E820_MAX_ENTRIES_ZEROPAGE 0 %d\\n", E820_MAX_ENTRIES_ZEROPAGE);
-  return 0;
-}
-`,
-    );
-    // -m64 makes it the x86-64 header's layout or an error.
-    runTool("gcc libc6-dev linux-libc-dev", "cc", ["-m64", "-Wall", "-Werror", "-o", program, source]);
-    const found = new Map<string, readonly [number, number]>();
-    for (const line of runTool("gcc", program, []).trim().split("\n")) {
-      const [name = "", offset, size] = line.split(" ");
-      found.set(name, [Number(offset), Number(size)]);
-    }
-    for (const name of names) {
-      assert.deepEqual(found.get(name), [BOOT_PARAMS_OFFSETS[name], SIZES[name]], name);
-    }
-    assert.deepEqual(found.get("boot_params"), [0, BOOT_PARAMS_BYTES]);
-    assert.deepEqual(found.get("boot_e820_entry"), [16, E820_ENTRY_BYTES]);
-    assert.deepEqual(found.get("E820_MAX_ENTRIES_ZEROPAGE"), [0, E820_MAX_ENTRIES]);
-    assert.equal(found.size, names.length + 3);
-  });
-});
 
 describe("buildZeroPage", () => {
   it("sets the fields that the seeds name, and leaves all others zero", () => {

@@ -1,0 +1,197 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { type E820Entry, encodeE820Entries } from "../../src/x86/e820.js";
+import {
+  buildSetupData,
+  SETUP_CC_BLOB,
+  SETUP_DATA_HEADER_BYTES,
+  SETUP_DTB,
+  SETUP_E820_EXT,
+  SETUP_RNG_SEED,
+  type SetupDataNode,
+  splitE820,
+} from "../../src/x86/setup-data.js";
+import { refusal } from "../support/refusal.js";
+import { noise } from "../support/sources.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { runTool } from "../support/tool.js";
+
+const folder = tempFolder();
+
+/** Compiles and runs a program over the kernel's own header. */
+function runC(name: string, body: string, args: readonly string[] = []): string {
+  const source = join(folder, `${name}.c`);
+  const program = join(folder, name);
+  writeFileSync(
+    source,
+    `#include <stddef.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <asm/bootparam.h>\n${body}`,
+  );
+  runTool("gcc libc6-dev linux-libc-dev", "cc", ["-m64", "-Wall", "-Werror", "-o", program, source]);
+  return runTool("gcc", program, args).trim();
+}
+
+/** Follows `next` from `address`, as Linux does, over a list that lies at `base`. */
+function walk(
+  list: Uint8Array,
+  base: bigint,
+  address = base,
+): { at: bigint; type: number; data: Uint8Array }[] {
+  const view = new DataView(list.buffer, list.byteOffset, list.byteLength);
+  const nodes: { at: bigint; type: number; data: Uint8Array }[] = [];
+  for (let at = address; at !== 0n; at = view.getBigUint64(Number(at - base), true)) {
+    const offset = Number(at - base);
+    const byteLength = view.getUint32(offset + 12, true);
+    nodes.push({
+      at,
+      type: view.getUint32(offset + 8, true),
+      data: list.slice(offset + 16, offset + 16 + byteLength),
+    });
+    assert.ok(nodes.length <= 1000, "the list has no end");
+  }
+  return nodes;
+}
+
+describe("the constants of setup_data", () => {
+  it("are those of the kernel's own header", () => {
+    const found = runC(
+      "constants",
+      `int main(void) {
+  printf("%d %d %d %d %zu %zu %zu %zu", SETUP_E820_EXT, SETUP_DTB, SETUP_CC_BLOB, SETUP_RNG_SEED,
+         sizeof(struct setup_data), offsetof(struct setup_data, type), offsetof(struct setup_data, len),
+         offsetof(struct setup_data, data));
+  return 0;
+}
+`,
+    );
+    const ours = [SETUP_E820_EXT, SETUP_DTB, SETUP_CC_BLOB, SETUP_RNG_SEED, SETUP_DATA_HEADER_BYTES, 8, 12];
+    assert.equal(found, [...ours, SETUP_DATA_HEADER_BYTES].join(" "));
+  });
+});
+
+describe("buildSetupData", () => {
+  it("is the bytes of the header's struct, node after node, the last with next 0", () => {
+    const list = buildSetupData(0x1_0000_9000n, [
+      { type: SETUP_RNG_SEED, data: Uint8Array.of(1, 2, 3) },
+      { type: SETUP_CC_BLOB, data: Uint8Array.of(4, 5, 6, 7) },
+    ]);
+    const first = [0x18, 0x90, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3, 0, 0, 0, 0, 0];
+    const last = [0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 4, 0, 0, 0, 4, 5, 6, 7, 0, 0, 0, 0];
+    assert.deepEqual([...list], [...first, ...last]);
+  });
+
+  it("is a list that a C program walks by the kernel's own struct", () => {
+    const base = 0x9000n;
+    const nodes: SetupDataNode[] = [
+      { type: SETUP_DTB, data: noise(101) },
+      { type: SETUP_RNG_SEED, data: noise(32) },
+      { type: SETUP_E820_EXT, data: noise(40) },
+    ];
+    const file = join(folder, "list.bin");
+    writeFileSync(file, buildSetupData(base, nodes));
+    const found = runC(
+      "walk",
+      `static _Alignas(8) unsigned char memory[65536];
+int main(int argc, char **argv) {
+  FILE *file = fopen(argv[1], "rb");
+  unsigned long base = strtoul(argv[2], NULL, 0), at = base;
+  if (argc != 3 || file == NULL || fread(memory + base, 1, sizeof memory - base, file) == 0) return 1;
+  while (at != 0) {
+    struct setup_data *node = (struct setup_data *)(memory + at);
+    unsigned sum = 0;
+    for (unsigned i = 0; i < node->len; i++) sum = sum * 31 + node->data[i];
+    printf("%u %u %u\\n", node->type, node->len, sum);
+    at = node->next;
+  }
+  return 0;
+}
+`,
+      [file, `${base}`],
+    );
+    const expected = nodes.map(({ type, data }) => {
+      const sum = data.reduce((so_far, byte) => (Math.imul(so_far, 31) + byte) >>> 0, 0);
+      return `${type} ${data.byteLength} ${sum}`;
+    });
+    assert.equal(found, expected.join("\n"));
+  });
+
+  it("is walked back to the nodes that were given, each and its data at a multiple of 8", () => {
+    const node = fc.record({
+      type: fc.integer({ min: 0, max: 0xffff_ffff }),
+      data: fc.uint8Array({ maxLength: 70 }),
+    });
+    const anAddress = fc.bigInt({ min: 1n, max: 1n << 60n }).map((n) => n * 8n);
+    fc.assert(
+      fc.property(anAddress, fc.array(node, { minLength: 1, maxLength: 20 }), (address, nodes) => {
+        const list = buildSetupData(address, nodes);
+        const found = walk(list, address);
+        assert.deepEqual(
+          found.map(({ type, data }) => ({ type, data })),
+          nodes.map(({ type, data }) => ({ type, data: Uint8Array.from(data) })),
+        );
+        assert.ok(found.every(({ at }) => at % 8n === 0n));
+        const last = found.at(-1);
+        assert.ok(last !== undefined);
+        const end = last.at - address + 16n + BigInt(last.data.byteLength);
+        assert.equal(BigInt(list.byteLength), ((end + 7n) / 8n) * 8n);
+      }),
+    );
+  });
+
+  it("is empty without nodes", () => assert.equal(buildSetupData(0x9000, []).byteLength, 0));
+
+  it("takes a node without data", () => {
+    assert.deepEqual(walk(buildSetupData(8, [{ type: 0, data: new Uint8Array(0) }]), 8n), [
+      { at: 8n, type: 0, data: new Uint8Array(0) },
+    ]);
+  });
+
+  it("refuses an address that is 0, unaligned, or whose list passes 2^64", () => {
+    const nodes = [{ type: 1, data: new Uint8Array(1) }];
+    assert.throws(() => buildSetupData(0, nodes), refusal("SETUP_DATA_INVALID", "0x0"));
+    assert.throws(() => buildSetupData(0x9004, nodes), refusal("SETUP_DATA_INVALID", "0x9004"));
+    const top = (1n << 64n) - 16n;
+    assert.throws(() => buildSetupData(top, nodes), refusal("ADDRESS_OVERFLOW", "setup_data"));
+    assert.throws(() => buildSetupData(-8, nodes), refusal("ADDRESS_OUT_OF_RANGE"));
+    assert.throws(() => buildSetupData(0.5, nodes), TypeError);
+  });
+
+  it("refuses nodes that do not fit", () => {
+    const data = new Uint8Array(1);
+    for (const type of [-1, 0.5, 2 ** 32, Number.NaN]) {
+      assert.throws(() => buildSetupData(8, [{ type, data }]), refusal("SETUP_DATA_INVALID", "node 0"));
+    }
+    assert.throws(() => buildSetupData(8, [{ type: "1" as unknown as number, data }]), TypeError);
+    assert.throws(() => buildSetupData(8, [{ type: 1, data: [1] as unknown as Uint8Array }]), TypeError);
+    // One array many times: more than any array holds, without the memory for it.
+    const big = { type: 1, data: new Uint8Array(1 << 24) };
+    const act = (): unknown => buildSetupData(8, new Array<SetupDataNode>(2000).fill(big));
+    assert.throws(act, refusal("SETUP_DATA_INVALID", "2147483647"));
+  });
+});
+
+describe("splitE820", () => {
+  const entries = (count: number): E820Entry[] =>
+    Array.from({ length: count }, (_, i) => ({
+      start: BigInt(i) * 0x2000n,
+      end: BigInt(i) * 0x2000n + 0x1000n,
+      type: 1,
+    }));
+
+  it("leaves 128 entries and fewer in the table", () => {
+    for (const count of [0, 1, 128]) {
+      assert.deepEqual(splitE820(entries(count)), { table: entries(count), extended: [] });
+    }
+  });
+
+  it("gives the rest of a longer map to a node, in order", () => {
+    const { table, extended } = splitE820(entries(300));
+    assert.equal(table.length, 128);
+    assert.deepEqual([...table, ...extended], entries(300));
+    const list = buildSetupData(0x9000, [{ type: SETUP_E820_EXT, data: encodeE820Entries(extended) }]);
+    const [node] = walk(list, 0x9000n);
+    assert.equal(node?.data.byteLength, 172 * 20);
+  });
+});

@@ -16,18 +16,32 @@ import { X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTE
 /** Bytes that the default GDT takes in guest memory: one page. */
 export const DEFAULT_GDT_SIZE = 4096n;
 
-const ENTRY_BYTES = 8; // Intel SDM, volume 3A, figure 3-8
+/** Bytes in a descriptor: Intel SDM, volume 3A, figure 3-8. */
+export const GDT_ENTRY_BYTES = 8;
 const ENTRY_COUNT = 4;
 const CODE_INDEX = 1;
 const DATA_INDEX = 2;
 
+/** The descriptor that loads a segment register so: Intel SDM, volume 3A, figure 3-8. */
+export function segmentDescriptor({ base, limit, attributes }: Omit<SegmentRegister, "selector">): bigint {
+  const granularity = 1 << 15; // the limit counts pages
+  const scaled = BigInt((attributes & granularity) !== 0 ? limit >>> 12 : limit);
+  return (
+    (scaled & 0xffffn) |
+    ((base & 0xff_ffffn) << 16n) |
+    (BigInt(attributes) << 40n) |
+    (((scaled >> 16n) & 0xfn) << 48n) |
+    (((base >> 24n) & 0xffn) << 56n)
+  );
+}
+
 /** Four entries: null, 64-bit code, data, null. Limit bits 16-19 stay zero, as the seeds leave them. */
 function defaultGdt(): Uint8Array {
-  const bytes = new Uint8Array(ENTRY_BYTES * ENTRY_COUNT);
+  const bytes = new Uint8Array(GDT_ENTRY_BYTES * ENTRY_COUNT);
   const view = new DataView(bytes.buffer);
   const entry = (index: number, attributes: number): void => {
-    view.setUint16(index * ENTRY_BYTES, 0xffff, true); // limit 0-15
-    view.setUint16(index * ENTRY_BYTES + 5, attributes, true); // attributes, low and high byte
+    view.setUint16(index * GDT_ENTRY_BYTES, 0xffff, true); // limit 0-15
+    view.setUint16(index * GDT_ENTRY_BYTES + 5, attributes, true); // attributes, low and high byte
   };
   entry(CODE_INDEX, X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES);
   entry(DATA_INDEX, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES);
@@ -50,7 +64,7 @@ export function planDefaultGdt(builder: PlanBuilder<X86Register>, gdtPageBase: b
   const flat = (index: number, attributes: number): SegmentRegister => ({
     base: 0n,
     limit: 0xffff_ffff,
-    selector: index * ENTRY_BYTES,
+    selector: index * GDT_ENTRY_BYTES,
     attributes,
   });
   const data = flat(DATA_INDEX, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES);

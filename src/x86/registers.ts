@@ -1,4 +1,4 @@
-/** x86-64 register values of the 64-bit entry (SPEC §6; names as in OpenVMM's x86defs). */
+/** x86 register values of the 64-bit entry (names as in OpenVMM's x86defs), the 32-bit entry and PVH. */
 
 // Intel SDM, volume 3A, section 2.5 "Control Registers"
 export const X64_CR0_PE = 1n << 0n;
@@ -48,3 +48,16 @@ export const X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
   long: false,
   defaultSize: true,
 });
+/** Code, execute/read, accessed; 32-bit: 0xc09b. */
+export const X86_CODE32_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
+  type: 0xb,
+  long: false,
+  defaultSize: true,
+});
+/** 32-bit TSS, available, present (system types: SDM 3A, table 3-2): what LTR takes from a GDT. */
+export const X86_TSS32_AVAILABLE_ATTRIBUTES = 0x89;
+/** 32-bit TSS, busy, present: what TR holds after LTR. */
+export const X86_TSS32_BUSY_ATTRIBUTES = 0x8b;
+
+/** RFLAGS after reset: bit 1 is always set; interrupts (9), trap (8) and virtual 8086 (17) are off (SDM 1, 3.4.3). */
+export const X86_RFLAGS_DEFAULT = 0x2n;

@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { X86Register } from "../../src/importers/importer.js";
+import { PlanBuilder } from "../../src/plan/plan.js";
+import type { E820Entry } from "../../src/x86/e820.js";
+import { buildHvmStartInfo, HVM_START_INFO_OFFSETS, planPvhRegisters } from "../../src/x86/pvh.js";
+import { refusal } from "../support/refusal.js";
+
+const MEMORY: readonly E820Entry[] = [
+  { start: 0n, end: 0xa_0000n, type: 1 },
+  { start: 0x10_0000n, end: 0x1_8000_0000n, type: 1 },
+];
+
+/** Little-endian bytes of the fields of a struct. */
+function fields(...list: readonly (readonly [8 | 4, bigint])[]): number[] {
+  return list.flatMap(([width, value]) =>
+    Array.from({ length: width }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn)),
+  );
+}
+
+/** Reads a start info at `base` as start_info.h describes it, through its own pointers. */
+function read(bytes: Uint8Array, base: bigint) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const list = <T>(pointerAt: number, countAt: number, each: number, one: (at: number) => T): T[] => {
+    const at = Number(view.getBigUint64(pointerAt, true) - base);
+    return Array.from({ length: view.getUint32(countAt, true) }, (_, i) => one(at + i * each));
+  };
+  return {
+    magic: view.getUint32(0, true),
+    version: view.getUint32(4, true),
+    commandLine: view.getBigUint64(24, true),
+    rsdp: view.getBigUint64(32, true),
+    modules: list(16, 12, 32, (at) => ({
+      address: view.getBigUint64(at, true),
+      byteLength: view.getBigUint64(at + 8, true),
+      commandLine: view.getBigUint64(at + 16, true),
+      reserved: view.getBigUint64(at + 24, true),
+    })),
+    memoryMap: list(40, 48, 24, (at): E820Entry => {
+      assert.equal(view.getUint32(at + 20, true), 0);
+      const start = view.getBigUint64(at, true);
+      return { start, end: start + view.getBigUint64(at + 8, true), type: view.getUint32(at + 16, true) };
+    }),
+  };
+}
+
+describe("buildHvmStartInfo", () => {
+  it("is start info, module list and memory map, as start_info.h lays them out", () => {
+    const bytes = buildHvmStartInfo(0x6000, {
+      commandLineAddress: 0x3000,
+      initrd: { address: 0x400_0000, byteLength: 0x12_3456 },
+      acpiRsdpAddress: 0xe_0000,
+      memoryMap: MEMORY,
+    });
+    const startInfo = fields(
+      [4, 0x336e_c578n], // magic
+      [4, 1n], // version
+      [4, 0n], // flags
+      [4, 1n], // nr_modules
+      [8, 0x6038n], // modlist_paddr
+      [8, 0x3000n], // cmdline_paddr
+      [8, 0xe_0000n], // rsdp_paddr
+      [8, 0x6058n], // memmap_paddr
+      [4, 2n], // memmap_entries
+      [4, 0n], // reserved
+    );
+    const modules = fields([8, 0x400_0000n], [8, 0x12_3456n], [8, 0n], [8, 0n]);
+    const map = fields(
+      ...([
+        [8, 0n],
+        [8, 0xa_0000n],
+        [4, 1n],
+        [4, 0n],
+        [8, 0x10_0000n],
+        [8, 0x1_7ff0_0000n],
+        [4, 1n],
+        [4, 0n],
+      ] as const),
+    );
+    assert.deepEqual([startInfo.length, modules.length, map.length], [56, 32, 48]);
+    assert.deepEqual([...bytes], [...startInfo, ...modules, ...map]);
+    // "xEn3", with bit 7 of the "E"
+    assert.deepEqual([...bytes.subarray(0, 4)], [0x78, 0x45 | 0x80, 0x6e, 0x33]);
+  });
+
+  it("has fields one after the other, each as wide as its type", () => {
+    const widths = [4, 4, 4, 4, 8, 8, 8, 8, 4, 4];
+    const offsets = Object.values(HVM_START_INFO_OFFSETS);
+    let end = 0;
+    offsets.forEach((offset, i) => {
+      assert.equal(offset, end);
+      end += widths[i] ?? 0;
+    });
+    assert.equal(end, 56);
+  });
+
+  it("says of what is not given that it is not there", () => {
+    const bytes = buildHvmStartInfo(0x6000, { memoryMap: MEMORY });
+    assert.equal(bytes.byteLength, 56 + 48);
+    const found = read(bytes, 0x6000n);
+    assert.deepEqual([found.commandLine, found.rsdp, found.modules], [0n, 0n, []]);
+    assert.deepEqual([...bytes.subarray(16, 24)], new Array<number>(8).fill(0)); // modlist_paddr
+  });
+
+  it("is read back as it was given", () => {
+    const below4Gib = fc.integer({ min: 1, max: 0xffff_ffff });
+    const aType = fc.constantFrom(1, 2, 3, 4, 5, 0xf000_0001);
+    const bound = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
+    const anEntry = fc
+      .tuple(bound, bound, aType)
+      .map(([a, b, type]): E820Entry => ({ start: a < b ? a : b, end: a < b ? b : a, type }));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 0x1fff_fe00 }),
+        fc.array(anEntry, { minLength: 1, maxLength: 128 }),
+        fc.option(below4Gib),
+        fc.option(below4Gib),
+        bound,
+        (eighth, memoryMap, commandLine, initrd, rsdp) => {
+          const address = BigInt(eighth) * 8n;
+          const bytes = buildHvmStartInfo(address, {
+            memoryMap,
+            commandLineAddress: commandLine ?? undefined,
+            initrd: initrd === null ? undefined : { address: initrd, byteLength: 0x1_0000_0000 - initrd },
+            acpiRsdpAddress: rsdp,
+          });
+          const found = read(bytes, address);
+          assert.deepEqual(found, {
+            magic: 0x336e_c578,
+            version: 1,
+            commandLine: BigInt(commandLine ?? 0),
+            rsdp,
+            modules:
+              initrd === null
+                ? []
+                : [
+                    {
+                      address: BigInt(initrd),
+                      byteLength: BigInt(0x1_0000_0000 - initrd),
+                      commandLine: 0n,
+                      reserved: 0n,
+                    },
+                  ],
+            memoryMap,
+          });
+          assert.ok(bytes.byteLength <= 3160);
+        },
+      ),
+    );
+  });
+
+  it("lies above 0, aligned and below 4 GiB, and so do command line and initrd", () => {
+    const act = (address: number | bigint, more: object) => (): unknown =>
+      buildHvmStartInfo(address, { memoryMap: MEMORY, ...more });
+    act(0x1_0000_0000n - 104n, {})();
+    act(8, { initrd: { address: 0xffff_ffff, byteLength: 1 }, commandLineAddress: 0xffff_ffff })();
+    const rows: readonly (readonly [() => unknown, string])[] = [
+      [act(0, {}), "start info is 0x0"],
+      [act(0x1_0000_0000n - 96n, {}), "start info is 0xffffffa0"],
+      [act(0x6004, {}), "0x6004, not a multiple of 8"],
+      [act(8, { commandLineAddress: 0 }), "command line is 0x0"],
+      [act(8, { commandLineAddress: 1n << 32n }), "command line is 0x100000000"],
+      [act(8, { initrd: { address: 0, byteLength: 1 } }), "initrd is 0x0"],
+      [act(8, { initrd: { address: 0xffff_ffff, byteLength: 2 } }), "initrd is 0xffffffff with 0x2 bytes"],
+    ];
+    for (const [refused, detail] of rows) assert.throws(refused, refusal("PVH_BAD_ADDRESS", detail));
+    assert.throws(act(8, { acpiRsdpAddress: 1n << 64n }), refusal("ADDRESS_OUT_OF_RANGE"));
+    assert.throws(act(8, { commandLineAddress: "0x3000" }), TypeError);
+  });
+
+  it("has 1 to 128 entries in its map, as many as Linux has room for", () => {
+    const many = (count: number) => (): unknown =>
+      buildHvmStartInfo(0x6000, {
+        memoryMap: Array.from({ length: count }, (_, i) => ({
+          start: BigInt(i),
+          end: BigInt(i + 1),
+          type: 2,
+        })),
+      });
+    many(128)();
+    assert.throws(many(129), refusal("PVH_BAD_MEMORY_MAP", "129"));
+    assert.throws(many(0), refusal("PVH_BAD_MEMORY_MAP", "0 entries"));
+    const reversed = (): unknown => buildHvmStartInfo(8, { memoryMap: [{ start: 2n, end: 1n, type: 1 }] });
+    assert.throws(reversed, refusal("E820_INVALID_ENTRY"));
+  });
+});
+
+describe("planPvhRegisters", () => {
+  it("sets what pvh.pandoc names, and the memory types of the 64-bit entry", () => {
+    const builder = new PlanBuilder<X86Register>();
+    planPvhRegisters(builder, { entry: 0x100_0850, startInfo: 0x6000 });
+    const found = builder.steps.map((step) => {
+      assert.ok(step.kind === "register");
+      return [step.register.name, step.register.value];
+    });
+    assert.deepEqual(Object.fromEntries(found), {
+      cr0: 1n,
+      cr4: 0n,
+      rip: 0x100_0850n,
+      rbx: 0x6000n,
+      rflags: 2n,
+      pat: 0x0007_0406_0007_0406n,
+      mtrrDefType: 0xc00n,
+      mtrrFix64k00000: 0x0606_0606_0606_0606n,
+      mtrrFix16k80000: 0x0606_0606_0606_0606n,
+    });
+  });
+
+  it("refuses an entry or a start info that 32 bits do not reach", () => {
+    const act = (entry: bigint, startInfo: bigint) => (): void =>
+      planPvhRegisters(new PlanBuilder<X86Register>(), { entry, startInfo });
+    assert.throws(act(1n << 32n, 0x6000n), refusal("PROTECTED_MODE_ADDRESS_TOO_HIGH", "the entry"));
+    assert.throws(act(0n, 0n), refusal("PVH_BAD_ADDRESS", "start info is 0x0"));
+    assert.throws(act(0n, 0xffff_fff0n), refusal("PVH_BAD_ADDRESS", "0xfffffff0"));
+  });
+});

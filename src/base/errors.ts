@@ -530,6 +530,78 @@ export const ERROR_CODES = {
     cure: "give 1 to 128 entries",
   },
 
+  // bzImage, zboot and ELF notes
+  BZIMAGE_TRUNCATED: {
+    seed: "",
+    meaning: "the bzImage ends before its setup header or its kernel does",
+    cure: "check that the file is complete",
+  },
+  BZIMAGE_BAD_BOOT_FLAG: {
+    seed: "",
+    meaning: "the file is not a bzImage: it lacks the boot sector's mark 0xaa55",
+    cure: "give arch/x86/boot/bzImage (vmlinuz)",
+  },
+  BZIMAGE_BAD_MAGIC: {
+    seed: "",
+    meaning: "the boot sector has no setup header of Linux",
+    cure: "give arch/x86/boot/bzImage (vmlinuz) of Linux 1.3.73 or later",
+  },
+  BZIMAGE_BAD_VERSION: {
+    seed: "",
+    meaning: "the setup header's protocol version is below 2.00",
+    cure: "give a bzImage of Linux 1.3.73 or later",
+  },
+  BZIMAGE_BAD_HEADER_LENGTH: {
+    seed: "",
+    meaning: "the setup header's length does not fit its protocol version",
+    cure: "check that the file is not damaged",
+  },
+  BZIMAGE_NOT_LOADED_HIGH: {
+    seed: "",
+    meaning: "the kernel is a zImage, which only the real-mode protocol can start",
+    cure: "build a bzImage",
+  },
+  BZIMAGE_UNKNOWN_LENGTH: {
+    seed: "",
+    meaning: "the kernel's size is in neither its header nor its source",
+    cure: "give its bytes, or a source that knows its length",
+  },
+  BZIMAGE_NO_KERNEL: {
+    seed: "",
+    meaning: "the bzImage has no protected-mode code",
+    cure: "check that the file is not damaged",
+  },
+  BZIMAGE_BAD_PAYLOAD: {
+    seed: "",
+    meaning: "the bzImage's payload does not lie within its protected-mode code",
+    cure: "check that the file is not damaged",
+  },
+  ZBOOT_TRUNCATED: {
+    seed: "",
+    meaning: "the zboot image ends before its header or its payload does",
+    cure: "check that the file is complete",
+  },
+  ZBOOT_BAD_MAGIC: {
+    seed: "",
+    meaning: "the file is not an EFI zboot image",
+    cure: "give arch/arm64/boot/vmlinuz.efi",
+  },
+  ZBOOT_BAD_COMPRESSION_NAME: {
+    seed: "",
+    meaning: "the zboot header does not name the compression of its payload",
+    cure: "check that the file is not damaged",
+  },
+  ZBOOT_BAD_PAYLOAD: {
+    seed: "",
+    meaning: "the zboot payload is empty or lies within the header",
+    cure: "check that the file is not damaged",
+  },
+  ELF_BAD_NOTE: {
+    seed: "",
+    meaning: "the ELF notes, where the PVH entry point would be, can't be read",
+    cure: "start the kernel by its own entry point, or give one whose notes are whole",
+  },
+
   // plans
   PLAN_INVALID: {
     seed: "",

@@ -1,6 +1,6 @@
 /**
- * ELF64, little-endian: what a kernel is before it is made a bzImage. Field names and offsets follow the System V
- * gABI, "ELF Header" and "Program Header" (`Elf64_Ehdr`, `Elf64_Phdr` in <elf.h>).
+ * ELF, little-endian: what a kernel is before it is made a bzImage. Field names and offsets follow the System V gABI,
+ * "ELF Header" and "Program Header" (`Elf64_Ehdr`, `Elf64_Phdr`, `Elf32_Ehdr`, `Elf32_Phdr` in <elf.h>).
  */
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
@@ -8,6 +8,8 @@ import { type Reading, readBytes } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
 import { DETECT_BYTES, describeFormat, detectFormat } from "./detect.js";
 
+/** e_machine of i386 (gABI: EM_386). */
+export const EM_386 = 3;
 /** e_machine of x86-64 (gABI: EM_X86_64). */
 export const EM_X86_64 = 62;
 /** e_machine of arm64 (gABI: EM_AARCH64). */
@@ -17,16 +19,11 @@ export const PT_LOAD = 1;
 /** p_type of a note segment. */
 export const PT_NOTE = 4;
 
-const FILE_HEADER_BYTES = 64; // sizeof(Elf64_Ehdr)
-const PROGRAM_HEADER_BYTES = 56; // sizeof(Elf64_Phdr)
-const SECTION_HEADER_BYTES = 64; // sizeof(Elf64_Shdr)
-const ELFCLASS64 = 2;
 const ELFDATA2LSB = 1;
 const ELFDATA2MSB = 2;
 const EV_CURRENT = 1;
 // gABI: e_phnum with this value means that the count stands in section 0's sh_info.
 const PN_XNUM = 0xffff;
-const SH_INFO_OFFSET = 44;
 
 /** A program header; addresses and sizes in bytes. */
 export interface ElfProgramHeader {
@@ -61,11 +58,81 @@ export interface ElfImage {
   readonly programHeaders: readonly ElfProgramHeader[];
 }
 
+/** Where the fields of one class of ELF stand. Sizes and offsets in bytes. */
+interface ElfLayout {
+  /** EI_CLASS */
+  readonly elfClass: number;
+  /** What to do about a file that is none of this class, where the code's own cure does not fit. */
+  readonly cure: string | undefined;
+  /** sizeof(ElfNN_Ehdr), sizeof(ElfNN_Phdr), sizeof(ElfNN_Shdr) */
+  readonly fileHeaderBytes: number;
+  readonly programHeaderBytes: number;
+  readonly sectionHeaderBytes: number;
+  /** Offsets in ElfNN_Ehdr; e_phnum and e_shentsize follow e_phentsize. */
+  readonly entry: number;
+  readonly programHeaderOffset: number;
+  readonly sectionHeaderOffset: number;
+  readonly programHeaderEntryBytes: number;
+  /** Offset of sh_info in ElfNN_Shdr */
+  readonly sectionInfo: number;
+  /** An address, an offset or a size of this class. */
+  word(view: DataView, at: number): bigint;
+  programHeader(table: DataView, at: number): ElfProgramHeader;
+}
+
+const ELF64: ElfLayout = {
+  elfClass: 2, // ELFCLASS64
+  cure: undefined,
+  fileHeaderBytes: 64,
+  programHeaderBytes: 56,
+  sectionHeaderBytes: 64,
+  entry: 24,
+  programHeaderOffset: 32,
+  sectionHeaderOffset: 40,
+  programHeaderEntryBytes: 54,
+  sectionInfo: 44,
+  word: (view, at) => view.getBigUint64(at, true),
+  programHeader: (table, at) => ({
+    type: table.getUint32(at, true),
+    flags: table.getUint32(at + 4, true),
+    offset: table.getBigUint64(at + 8, true),
+    virtualAddress: table.getBigUint64(at + 16, true),
+    physicalAddress: table.getBigUint64(at + 24, true),
+    fileSize: table.getBigUint64(at + 32, true),
+    memorySize: table.getBigUint64(at + 40, true),
+    alignment: table.getBigUint64(at + 48, true),
+  }),
+};
+
+const ELF32: ElfLayout = {
+  elfClass: 1, // ELFCLASS32
+  cure: "give an uncompressed 32-bit ELF kernel (vmlinux)",
+  fileHeaderBytes: 52,
+  programHeaderBytes: 32,
+  sectionHeaderBytes: 40,
+  entry: 24,
+  programHeaderOffset: 28,
+  sectionHeaderOffset: 32,
+  programHeaderEntryBytes: 42,
+  sectionInfo: 28,
+  word: (view, at) => BigInt(view.getUint32(at, true)),
+  programHeader: (table, at) => ({
+    type: table.getUint32(at, true),
+    flags: table.getUint32(at + 24, true),
+    offset: BigInt(table.getUint32(at + 4, true)),
+    virtualAddress: BigInt(table.getUint32(at + 8, true)),
+    physicalAddress: BigInt(table.getUint32(at + 12, true)),
+    fileSize: BigInt(table.getUint32(at + 16, true)),
+    memorySize: BigInt(table.getUint32(at + 20, true)),
+    alignment: BigInt(table.getUint32(at + 28, true)),
+  }),
+};
+
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** What the first bytes of a file that is no ELF64 look like, for the message. */
+/** What the first bytes of a file that is no such ELF look like, for the message. */
 function* describeSource(source: Source): Reading<string> {
   const head = yield* readBytes(source, 0, Math.min(source.byteLength, DETECT_BYTES));
   const format = detectFormat(head);
@@ -80,40 +147,44 @@ function isWithin(source: Source, offset: bigint, length: bigint): boolean {
   return offset + length <= BigInt(source.byteLength);
 }
 
-function* countProgramHeaders(source: Source, header: DataView): Reading<number> {
-  const count = header.getUint16(56, true);
+function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Reading<number> {
+  const count = header.getUint16(layout.programHeaderEntryBytes + 2, true);
   if (count !== PN_XNUM) return count;
-  const sectionHeaderOffset = header.getBigUint64(40, true);
-  const sectionHeaderBytes = header.getUint16(58, true);
+  const sectionHeaderOffset = layout.word(header, layout.sectionHeaderOffset);
+  const sectionHeaderBytes = header.getUint16(layout.programHeaderEntryBytes + 4, true);
   const invalid = (why: string): DirectBootError =>
     new DirectBootError(
       "ELF_INVALID_PROGRAM_HEADER",
       `${source.name}: e_phnum is ${hex(PN_XNUM)}, but ${why}`,
     );
   if (sectionHeaderOffset === 0n) throw invalid("there is no section 0 to hold the count (e_shoff is 0)");
-  if (sectionHeaderBytes !== SECTION_HEADER_BYTES) {
-    throw invalid(`e_shentsize is ${sectionHeaderBytes}, not ${SECTION_HEADER_BYTES}`);
+  if (sectionHeaderBytes !== layout.sectionHeaderBytes) {
+    throw invalid(`e_shentsize is ${sectionHeaderBytes}, not ${layout.sectionHeaderBytes}`);
   }
-  if (!isWithin(source, sectionHeaderOffset, BigInt(SECTION_HEADER_BYTES))) {
+  if (!isWithin(source, sectionHeaderOffset, BigInt(layout.sectionHeaderBytes))) {
     throw invalid(`section 0 at ${hex(sectionHeaderOffset)} lies past the end, ${source.byteLength} bytes`);
   }
-  const section = yield* readBytes(source, Number(sectionHeaderOffset), SECTION_HEADER_BYTES);
-  return viewOf(section).getUint32(SH_INFO_OFFSET, true);
+  const section = yield* readBytes(source, Number(sectionHeaderOffset), layout.sectionHeaderBytes);
+  return viewOf(section).getUint32(layout.sectionInfo, true);
 }
 
-function* readProgramHeaders(source: Source, header: DataView): Reading<ElfProgramHeader[]> {
-  const offset = header.getBigUint64(32, true);
+function* readProgramHeaders(
+  source: Source,
+  header: DataView,
+  layout: ElfLayout,
+): Reading<ElfProgramHeader[]> {
+  const offset = layout.word(header, layout.programHeaderOffset);
   if (offset === 0n) return [];
-  const count = yield* countProgramHeaders(source, header);
+  const count = yield* countProgramHeaders(source, header, layout);
   if (count === 0) return [];
-  const entryBytes = header.getUint16(54, true);
-  if (entryBytes !== PROGRAM_HEADER_BYTES) {
+  const entryBytes = header.getUint16(layout.programHeaderEntryBytes, true);
+  if (entryBytes !== layout.programHeaderBytes) {
     throw new DirectBootError(
       "ELF_INVALID_PROGRAM_HEADER",
-      `${source.name}: e_phentsize is ${entryBytes}, it must be ${PROGRAM_HEADER_BYTES}`,
+      `${source.name}: e_phentsize is ${entryBytes}, it must be ${layout.programHeaderBytes}`,
     );
   }
-  const tableBytes = count * PROGRAM_HEADER_BYTES;
+  const tableBytes = count * layout.programHeaderBytes;
   if (!isWithin(source, offset, BigInt(tableBytes))) {
     throw new DirectBootError(
       "ELF_INVALID_PROGRAM_HEADER",
@@ -121,46 +192,34 @@ function* readProgramHeaders(source: Source, header: DataView): Reading<ElfProgr
     );
   }
   const table = viewOf(yield* readBytes(source, Number(offset), tableBytes));
-  return Array.from({ length: count }, (_, index): ElfProgramHeader => {
-    const at = index * PROGRAM_HEADER_BYTES;
-    return {
-      type: table.getUint32(at, true),
-      flags: table.getUint32(at + 4, true),
-      offset: table.getBigUint64(at + 8, true),
-      virtualAddress: table.getBigUint64(at + 16, true),
-      physicalAddress: table.getBigUint64(at + 24, true),
-      fileSize: table.getBigUint64(at + 32, true),
-      memorySize: table.getBigUint64(at + 40, true),
-      alignment: table.getBigUint64(at + 48, true),
-    };
-  });
+  return Array.from({ length: count }, (_, index) =>
+    layout.programHeader(table, index * layout.programHeaderBytes),
+  );
 }
 
-/**
- * Reads the headers of an ELF64 file. `e_type` and `e_version` are not checked, as upstream.
- *
- * @param machine the e_machine that is wanted, or undefined for any
- * @throws DirectBootError in this order: ELF_READ_FILE_HEADER, ELF_INVALID_FILE_HEADER,
- *   ELF_BIG_ENDIAN_ELF_ON_LITTLE, ELF_TARGET_MACHINE_MISMATCH, ELF_INVALID_PROGRAM_HEADER
- */
-export function* readElf(source: Source, machine: number | undefined): Reading<ElfImage> {
-  if (source.byteLength < FILE_HEADER_BYTES) {
+function curedBy({ cure }: ElfLayout): { cure?: string } {
+  return cure === undefined ? {} : { cure };
+}
+
+function* readHeaders(source: Source, machine: number | undefined, layout: ElfLayout): Reading<ElfImage> {
+  if (source.byteLength < layout.fileHeaderBytes) {
     throw new DirectBootError(
       "ELF_READ_FILE_HEADER",
-      `${source.name} is ${yield* describeSource(source)} of ${source.byteLength} bytes, an ELF header has ${FILE_HEADER_BYTES}`,
+      `${source.name} is ${yield* describeSource(source)} of ${source.byteLength} bytes, an ELF header has ${layout.fileHeaderBytes}`,
+      curedBy(layout),
     );
   }
   // A copy: the bytes of a request are valid until the next only.
-  const bytes = (yield* readBytes(source, 0, FILE_HEADER_BYTES)).slice();
+  const bytes = (yield* readBytes(source, 0, layout.fileHeaderBytes)).slice();
   const header = viewOf(bytes);
   const [magic0, magic1, magic2, magic3, elfClass, encoding, version] = bytes;
   const isElf = magic0 === 0x7f && magic1 === 0x45 && magic2 === 0x4c && magic3 === 0x46;
   const isKnown = encoding === ELFDATA2LSB || encoding === ELFDATA2MSB;
-  if (!isElf || elfClass !== ELFCLASS64 || !isKnown || version !== EV_CURRENT) {
+  if (!isElf || elfClass !== layout.elfClass || !isKnown || version !== EV_CURRENT) {
     const what = isElf
-      ? `an ELF of class ${elfClass}, encoding ${encoding}, version ${version}; class ${ELFCLASS64}, encoding ${ELFDATA2LSB}, version ${EV_CURRENT} is wanted`
+      ? `an ELF of class ${elfClass}, encoding ${encoding}, version ${version}; class ${layout.elfClass}, encoding ${ELFDATA2LSB}, version ${EV_CURRENT} is wanted`
       : yield* describeSource(source);
-    throw new DirectBootError("ELF_INVALID_FILE_HEADER", `${source.name} is ${what}`);
+    throw new DirectBootError("ELF_INVALID_FILE_HEADER", `${source.name} is ${what}`, curedBy(layout));
   }
   if (encoding === ELFDATA2MSB) {
     throw new DirectBootError(
@@ -178,8 +237,29 @@ export function* readElf(source: Source, machine: number | undefined): Reading<E
   return {
     type: header.getUint16(16, true),
     machine: found,
-    entry: header.getBigUint64(24, true),
-    programHeaderOffset: header.getBigUint64(32, true),
-    programHeaders: yield* readProgramHeaders(source, header),
+    entry: layout.word(header, layout.entry),
+    programHeaderOffset: layout.word(header, layout.programHeaderOffset),
+    programHeaders: yield* readProgramHeaders(source, header, layout),
   };
+}
+
+/**
+ * Reads the headers of an ELF64 file. `e_type` and `e_version` are not checked, as upstream.
+ *
+ * @param machine the e_machine that is wanted, or undefined for any
+ * @throws DirectBootError in this order: ELF_READ_FILE_HEADER, ELF_INVALID_FILE_HEADER,
+ *   ELF_BIG_ENDIAN_ELF_ON_LITTLE, ELF_TARGET_MACHINE_MISMATCH, ELF_INVALID_PROGRAM_HEADER
+ */
+export function readElf(source: Source, machine: number | undefined): Reading<ElfImage> {
+  return readHeaders(source, machine, ELF64);
+}
+
+/**
+ * Reads the headers of an ELF32 file, as {@link readElf} does those of an ELF64 file. Addresses and sizes are below 4 GiB.
+ *
+ * @param machine the e_machine that is wanted, for example {@link EM_386}, or undefined for any
+ * @throws DirectBootError the same codes in the same order
+ */
+export function readElf32(source: Source, machine: number | undefined): Reading<ElfImage> {
+  return readHeaders(source, machine, ELF32);
 }

@@ -1,0 +1,289 @@
+/**
+ * The x86 bzImage: real-mode code whose setup header describes the protected-mode code behind it. Offsets, versions and
+ * defaults: Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header" and "Details of Header Fields"; names as in
+ * `struct setup_header` (arch/x86/include/uapi/asm/bootparam.h).
+ *
+ *     0x000  boot sector          0x1f1  setup header, up to 0x202 + the byte at 0x201 (at most 0x281)
+ *     0x200  setup code           (setup_sects + 1) * 512: protected-mode code, syssize * 16 bytes
+ *                                     payload_offset from there: the compressed vmlinux, payload_length bytes
+ */
+import { hex, PAGE_BYTES } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import { type Reading, readBytes } from "../sources/reader.js";
+import type { Source } from "../sources/source.js";
+import { describeFormat, detectFormat } from "./detect.js";
+
+/** Offset of the setup header, in the file and in `struct boot_params`. */
+export const SETUP_HEADER_OFFSET = 0x1f1;
+/** One past the last byte that the setup header may have in `struct boot_params` (its `_pad7` ends there). */
+export const SETUP_HEADER_LIMIT = 0x290;
+/** boot.rst, "a sector" */
+const SECTOR_BYTES = 512;
+/** Unit of syssize. */
+const PARAGRAPH_BYTES = 16;
+const BOOT_FLAG = 0xaa55;
+/** Up to and with the version, without which nothing can be told. */
+const LEAST_BYTES = 0x208;
+const HEADER_MAGIC = 0x5372_6448; // "HdrS"
+/** boot.rst: if setup_sects is 0, the real value is 4. */
+const DEFAULT_SETUP_SECTORS = 4;
+/** The jump at 0x200 is relative to 0x202, and its byte is signed. */
+const JUMP_ORIGIN = 0x202;
+const LONGEST_JUMP = 0x7f;
+
+/** loadflags: the protected-mode code is loaded at 0x100000, not at 0x10000. */
+export const LOADED_HIGH = 0x01;
+/** loadflags: KASLR is on (from the decompressor to the kernel). */
+export const KASLR_FLAG = 0x02;
+/** loadflags: no early messages (set by the loader). */
+export const QUIET_FLAG = 0x20;
+/** loadflags: obsolete. */
+export const KEEP_SEGMENTS = 0x40;
+/** loadflags: heap_end_ptr is valid (set by the loader). */
+export const CAN_USE_HEAP = 0x80;
+
+/** xloadflags: there is a 64-bit entry point at 0x200 of the protected-mode code. */
+export const XLF_KERNEL_64 = 0x01;
+/** xloadflags: kernel, boot_params, command line and initrd may lie above 4 GiB. */
+export const XLF_CAN_BE_LOADED_ABOVE_4G = 0x02;
+/** xloadflags: the 32-bit EFI handover entry exists. */
+export const XLF_EFI_HANDOVER_32 = 0x04;
+/** xloadflags: the 64-bit EFI handover entry exists. */
+export const XLF_EFI_HANDOVER_64 = 0x08;
+/** xloadflags: kexec boot with EFI runtime support. */
+export const XLF_EFI_KEXEC = 0x10;
+/** xloadflags: the decompressor can deal with 5-level paging. */
+export const XLF_5LEVEL = 0x20;
+/** xloadflags: the kernel can use 5-level paging. */
+export const XLF_5LEVEL_ENABLED = 0x40;
+
+// What is so for kernels whose protocol lacks the field.
+const OLD_INITRD_ADDR_MAX = 0x37ff_ffff; // boot.rst, initrd_addr_max: before 2.03
+const OLD_CMDLINE_SIZE = 255; // boot.rst, cmdline_size: before 2.06
+const OLD_LOAD_ADDRESS = 0x10_0000; // boot.rst, "Loading The Rest of The Kernel": where every bzImage may be loaded
+/** Times the protected-mode code: what GRUB assumes that an old kernel needs to unpack (loader/i386/linux.c). */
+const OLD_UNPACK_FACTOR = 3;
+
+/** The first version of the protocol that has a header up to this offset. */
+const HEADER_ENDS: readonly (readonly [version: number, end: number])[] = [
+  [0x200, 0x224], // bootsect_kludge
+  [0x201, 0x226], // heap_end_ptr
+  [0x202, 0x22c], // cmd_line_ptr
+  [0x203, 0x230], // initrd_addr_max
+  [0x205, 0x235], // relocatable_kernel
+  [0x206, 0x23c], // cmdline_size
+  [0x207, 0x248], // hardware_subarch_data
+  [0x208, 0x250], // payload_length
+  [0x209, 0x258], // setup_data
+  [0x20a, 0x264], // init_size
+  [0x20b, 0x268], // handover_offset
+  [0x20f, 0x26c], // kernel_info_offset
+];
+
+/** Bytes of a file. */
+export interface FileRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * An x86 bzImage: what its setup header says, in bytes unless said otherwise. A field that is newer than `version` has
+ * the value that a loader must assume, which its comment gives.
+ */
+export interface BzImage {
+  /** Sectors of 512 bytes of setup code: setup_sects, 4 if that is 0. The boot sector before them is not counted. */
+  readonly setupSectors: number;
+  /** The file's bytes from 0x1f1 to the end of the setup header: what is copied into boot_params. A copy. */
+  readonly header: Uint8Array;
+  /** The boot protocol: 0x20f is 2.15. */
+  readonly version: number;
+  /** Paragraphs of 16 bytes of protected-mode code. Before 2.04 the low 16 bits of it, which do not tell the size. */
+  readonly syssize: number;
+  /** Bits: {@link LOADED_HIGH} (always set here) and others. */
+  readonly loadflags: number;
+  /** The address that the kernel wants to be entered at: its load address, 0x100000. */
+  readonly code32Start: number;
+  /** Highest address that the initrd's last byte may have. Before 2.03: 0x37ffffff. */
+  readonly initrdAddrMax: number;
+  /** Alignment that a relocatable kernel prefers. Before 2.05: 0x100000, where such a kernel must lie. */
+  readonly kernelAlignment: number;
+  /** May be loaded at any multiple of `kernelAlignment`. Before 2.05: false. */
+  readonly relocatableKernel: boolean;
+  /** The least alignment that will do, as a power of two; 0 if none is given. Before 2.10: 0. */
+  readonly minAlignment: number;
+  /** Bits: {@link XLF_KERNEL_64} and others. Before 2.12: 0. */
+  readonly xloadflags: number;
+  /** Bytes that the command line may have, without its NUL. Before 2.06: 255. */
+  readonly cmdlineSize: number;
+  /** 0 for a PC. Before 2.07: 0. */
+  readonly hardwareSubarch: number;
+  /** From the start of the protected-mode code; 0 if there is none. Before 2.08: 0. */
+  readonly payloadOffset: number;
+  readonly payloadLength: number;
+  /** Where the compressed kernel lies in the file; undefined if the header does not say (before 2.08, or 0). */
+  readonly payload: FileRange | undefined;
+  /** Address of the first setup_data; a file has 0. Before 2.09: 0. */
+  readonly setupData: bigint;
+  /** The load address that the kernel prefers; 0 if it has no preference. Before 2.10: 0x100000. */
+  readonly prefAddress: bigint;
+  /**
+   * Bytes of memory that the kernel needs from its start on until it knows its memory map. Before 2.10: 3 times the
+   * protected-mode code, in whole pages, as GRUB has it (boot.rst gives none).
+   */
+  readonly initSize: number;
+  /** EFI handover entry, from the start of the protected-mode code. Before 2.11: 0. */
+  readonly handoverOffset: number;
+  /** kernel_info, from the start of the protected-mode code; 0 if there is none. Before 2.15: 0. */
+  readonly kernelInfoOffset: number;
+  /** Where the protected-mode code starts in the file: (setupSectors + 1) * 512. */
+  readonly protectedModeOffset: number;
+  /**
+   * Bytes of protected-mode code: syssize * 16. What follows in the file (a signature) is no part of it. Before 2.04:
+   * all that follows, since syssize is too narrow to tell.
+   */
+  readonly protectedModeLength: number;
+}
+
+/** "2.15" for 0x20f. */
+export function formatProtocolVersion(version: number): string {
+  return `${version >> 8}.${String(version & 0xff).padStart(2, "0")}`;
+}
+
+/** Where the setup header ends: one past its last byte, in the file. Throws BZIMAGE_BAD_HEADER_LENGTH. */
+function headerEnd(source: Source, jump: number, version: number): number {
+  const end = JUMP_ORIGIN + jump;
+  const least = HEADER_ENDS.reduce((found, [since, at]) => (version >= since ? at : found), 0);
+  if (jump > LONGEST_JUMP || end < least) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_HEADER_LENGTH",
+      `${source.name}: the byte at 0x201 is ${hex(jump)}, the header of protocol ${formatProtocolVersion(version)} needs ${hex(least - JUMP_ORIGIN)} to ${hex(LONGEST_JUMP)}`,
+    );
+  }
+  return end;
+}
+
+/** Bytes of protected-mode code. Throws BZIMAGE_NO_KERNEL, BZIMAGE_UNKNOWN_LENGTH, BZIMAGE_TRUNCATED. */
+function protectedModeBytes(source: Source, version: number, syssize: number, offset: number): number {
+  if (version < 0x204) {
+    if (source.byteLength === Number.MAX_SAFE_INTEGER) {
+      throw new DirectBootError(
+        "BZIMAGE_UNKNOWN_LENGTH",
+        `${source.name} has protocol ${formatProtocolVersion(version)}, whose header does not tell the kernel's size, and comes from a stream of unknown length`,
+      );
+    }
+    if (source.byteLength > offset) return source.byteLength - offset;
+  }
+  const length = syssize * PARAGRAPH_BYTES;
+  if (length === 0) {
+    throw new DirectBootError("BZIMAGE_NO_KERNEL", `${source.name}: syssize is 0`);
+  }
+  if (source.byteLength < offset + length) {
+    throw new DirectBootError(
+      "BZIMAGE_TRUNCATED",
+      `${source.name} has ${source.byteLength} bytes, its header tells of ${offset + length}`,
+    );
+  }
+  return length;
+}
+
+/**
+ * Reads the setup header of a bzImage of protocol 2.00 or later, with one request. Of the file behind the header only
+ * the length is looked at; a source that ends before all the same fails when the kernel is read.
+ *
+ * @throws DirectBootError in this order: BZIMAGE_TRUNCATED below 0x208 bytes, BZIMAGE_BAD_BOOT_FLAG,
+ *   BZIMAGE_BAD_MAGIC, BZIMAGE_BAD_VERSION, BZIMAGE_BAD_HEADER_LENGTH, BZIMAGE_TRUNCATED, BZIMAGE_NOT_LOADED_HIGH,
+ *   BZIMAGE_UNKNOWN_LENGTH, BZIMAGE_NO_KERNEL, BZIMAGE_TRUNCATED, BZIMAGE_BAD_PAYLOAD
+ */
+export function* readBzImage(source: Source): Reading<BzImage> {
+  const { name, byteLength } = source;
+  const head = yield* readBytes(source, 0, Math.min(byteLength, SETUP_HEADER_LIMIT));
+  if (head.byteLength < LEAST_BYTES) {
+    throw new DirectBootError(
+      "BZIMAGE_TRUNCATED",
+      `${name} is ${describeFormat(detectFormat(head))} of ${byteLength} bytes, the version of a bzImage ends at ${LEAST_BYTES}`,
+    );
+  }
+  // Fields that the file does not have are read as 0, as the loader leaves them in boot_params.
+  const whole = new Uint8Array(SETUP_HEADER_LIMIT);
+  whole.set(head);
+  const view = new DataView(whole.buffer);
+  const u16 = (at: number): number => view.getUint16(at, true);
+  const u32 = (at: number): number => view.getUint32(at, true);
+
+  if (u16(0x1fe) !== BOOT_FLAG) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_BOOT_FLAG",
+      `${name} is ${describeFormat(detectFormat(head))}: boot_flag at 0x1fe is ${hex(u16(0x1fe))}, ${hex(BOOT_FLAG)} is wanted`,
+    );
+  }
+  if (u32(0x202) !== HEADER_MAGIC) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_MAGIC",
+      `${name}: the magic at 0x202 is ${hex(u32(0x202))}, ${hex(HEADER_MAGIC)} ("HdrS") is wanted`,
+    );
+  }
+  const version = u16(0x206);
+  if (version < 0x200) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_VERSION",
+      `${name} has boot protocol ${formatProtocolVersion(version)}, 2.00 is the first`,
+    );
+  }
+  const end = headerEnd(source, view.getUint8(0x201), version);
+  if (byteLength < end) {
+    throw new DirectBootError(
+      "BZIMAGE_TRUNCATED",
+      `${name} has ${byteLength} bytes, its setup header ends at ${end}`,
+    );
+  }
+  const loadflags = view.getUint8(0x211);
+  if ((loadflags & LOADED_HIGH) === 0) {
+    throw new DirectBootError(
+      "BZIMAGE_NOT_LOADED_HIGH",
+      `${name} is a zImage: loadflags is ${hex(loadflags)}, without LOADED_HIGH`,
+    );
+  }
+
+  const has = (since: number): boolean => version >= since;
+  const setupSectors = view.getUint8(0x1f1) || DEFAULT_SETUP_SECTORS;
+  const protectedModeOffset = (setupSectors + 1) * SECTOR_BYTES;
+  const syssize = has(0x204) ? u32(0x1f4) : u16(0x1f4);
+  const protectedModeLength = protectedModeBytes(source, version, syssize, protectedModeOffset);
+  const payloadOffset = has(0x208) ? u32(0x248) : 0;
+  const payloadLength = has(0x208) ? u32(0x24c) : 0;
+  if (payloadOffset !== 0 && payloadOffset + payloadLength > protectedModeLength) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_PAYLOAD",
+      `${name}: the payload of ${payloadLength} bytes at ${payloadOffset} passes the end of the protected-mode code, ${protectedModeLength} bytes`,
+    );
+  }
+  const pages = Math.ceil(protectedModeLength / PAGE_BYTES);
+  return {
+    setupSectors,
+    header: whole.slice(SETUP_HEADER_OFFSET, end),
+    version,
+    syssize,
+    loadflags,
+    code32Start: u32(0x214),
+    initrdAddrMax: has(0x203) ? u32(0x22c) : OLD_INITRD_ADDR_MAX,
+    kernelAlignment: has(0x205) ? u32(0x230) : OLD_LOAD_ADDRESS,
+    relocatableKernel: has(0x205) && view.getUint8(0x234) !== 0,
+    minAlignment: has(0x20a) ? view.getUint8(0x235) : 0,
+    xloadflags: has(0x20c) ? u16(0x236) : 0,
+    cmdlineSize: has(0x206) ? u32(0x238) : OLD_CMDLINE_SIZE,
+    hardwareSubarch: has(0x207) ? u32(0x23c) : 0,
+    payloadOffset,
+    payloadLength,
+    payload:
+      payloadOffset === 0 || payloadLength === 0
+        ? undefined
+        : { offset: protectedModeOffset + payloadOffset, length: payloadLength },
+    setupData: has(0x209) ? view.getBigUint64(0x250, true) : 0n,
+    prefAddress: has(0x20a) ? view.getBigUint64(0x258, true) : BigInt(OLD_LOAD_ADDRESS),
+    initSize: has(0x20a) ? u32(0x260) : pages * PAGE_BYTES * OLD_UNPACK_FACTOR,
+    handoverOffset: has(0x20b) ? u32(0x264) : 0,
+    kernelInfoOffset: has(0x20f) ? u32(0x268) : 0,
+    protectedModeOffset,
+    protectedModeLength,
+  };
+}

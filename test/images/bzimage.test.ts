@@ -1,0 +1,299 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { DirectBootErrorCode } from "../../src/base/errors.js";
+import * as bzimage from "../../src/images/bzimage.js";
+import { type BzImage, formatProtocolVersion, readBzImage } from "../../src/images/bzimage.js";
+import { BytesSource } from "../../src/sources/bytes.js";
+import { runAsync, runSync } from "../../src/sources/reader.js";
+import type { SyncSource } from "../../src/sources/source.js";
+import { type BzImageShape, makeBzImage } from "../support/bzimage-maker.js";
+import { macros, setupHeaderMembers } from "../support/c-structs.js";
+import { outcome, refusal } from "../support/refusal.js";
+import { asyncOnly, BreakingSource, noise } from "../support/sources.js";
+import { tempFolder } from "../support/temp-folder.js";
+
+const folder = tempFolder();
+
+function read(bytes: Uint8Array): BzImage {
+  return runSync(readBzImage(new BytesSource(bytes, "vmlinuz")));
+}
+
+/** A source as a stream is one: its length is not known, and reading past its end fails. */
+function stream(bytes: Uint8Array): SyncSource {
+  const source = new BytesSource(bytes, "stream");
+  return {
+    name: "stream",
+    byteLength: Number.MAX_SAFE_INTEGER,
+    readSync: (target, offset) => source.readSync(target, offset),
+    read: (target, offset) => source.read(target, offset),
+  };
+}
+
+describe("readBzImage", () => {
+  it("reads each field from where the kernel's own struct setup_header has it", () => {
+    // Values that no two fields share, and that the checks of other fields let pass.
+    const values: Readonly<Record<string, bigint>> = {
+      setup_sects: 7n,
+      syssize: 0x123n,
+      boot_flag: 0xaa55n,
+      jump: 0x6aebn,
+      header: 0x5372_6448n,
+      version: 0x20fn,
+      loadflags: 0x81n,
+      payload_offset: 0x321n,
+      payload_length: 0x333n,
+    };
+    const members = setupHeaderMembers(folder);
+    const value = (name: string, index: number, size: number): bigint =>
+      values[name] ?? (0x1112_1314_1516_1718n * BigInt(index + 1)) & ((1n << BigInt(8 * size)) - 1n);
+    const fields = members.map(({ name, offset, size }, index) => {
+      assert.ok(size === 1 || size === 2 || size === 4 || size === 8, name);
+      return [offset, size, value(name, index, size)] as const;
+    });
+    const bytes = makeBzImage({ setupSects: 7, code: new Uint8Array(0x1230), fields });
+    const image = read(bytes);
+    const field = (name: string): bigint => {
+      const index = members.findIndex((member) => member.name === name);
+      return value(name, index, members[index]?.size ?? 0);
+    };
+    const number = (name: string): number => Number(field(name));
+    assert.deepEqual(image, {
+      setupSectors: 7,
+      header: bytes.slice(0x1f1, 0x26c),
+      version: 0x20f,
+      syssize: 0x123,
+      loadflags: 0x81,
+      code32Start: number("code32_start"),
+      initrdAddrMax: number("initrd_addr_max"),
+      kernelAlignment: number("kernel_alignment"),
+      relocatableKernel: true,
+      minAlignment: number("min_alignment"),
+      xloadflags: number("xloadflags"),
+      cmdlineSize: number("cmdline_size"),
+      hardwareSubarch: number("hardware_subarch"),
+      payloadOffset: 0x321,
+      payloadLength: 0x333,
+      payload: { offset: 8 * 512 + 0x321, length: 0x333 },
+      setupData: field("setup_data"),
+      prefAddress: field("pref_address"),
+      initSize: number("init_size"),
+      handoverOffset: number("handover_offset"),
+      kernelInfoOffset: number("kernel_info_offset"),
+      protectedModeOffset: 8 * 512,
+      protectedModeLength: 0x1230,
+    });
+  });
+
+  it("names the bits of loadflags and xloadflags as the kernel's header does", () => {
+    const pattern = /^(LOADED_HIGH|KASLR_FLAG|QUIET_FLAG|KEEP_SEGMENTS|CAN_USE_HEAP|XLF_\w+)$/;
+    const found = macros("asm/bootparam.h", folder, pattern);
+    assert.ok(found.size >= 12, `${[...found.keys()]}`);
+    const exported = new Map(Object.entries(bzimage));
+    for (const [name, value] of found) {
+      // Set by the decompressor for the kernel: of no concern to a loader.
+      if (name !== "XLF_MEM_ENCRYPTION") assert.equal(exported.get(name), value, name);
+    }
+  });
+
+  it("asks for the head of the file once, asynchronously as synchronously", async () => {
+    const bytes = makeBzImage({ setupSects: 0 });
+    const source = new BreakingSource(bytes, Number.POSITIVE_INFINITY, undefined);
+    const image = runSync(readBzImage(source));
+    assert.equal(source.reads, 1);
+    assert.deepEqual(await runAsync(readBzImage(asyncOnly(bytes))), image);
+  });
+
+  it("takes 4 for setup_sects 0", () => {
+    const image = read(makeBzImage({ setupSects: 0 }));
+    assert.deepEqual([image.setupSectors, image.protectedModeOffset], [4, 5 * 512]);
+  });
+
+  it("gives a copy of the header that ends where the jump says", () => {
+    const bytes = makeBzImage({ jump: 0x7f });
+    const { header } = read(bytes);
+    assert.deepEqual(header, bytes.slice(0x1f1, 0x281));
+    bytes.fill(0);
+    assert.equal(header[0x206 - 0x1f1], 0x0f);
+  });
+
+  it("ignores what follows the protected-mode code", () => {
+    const image = read(makeBzImage({ trailer: noise(1000) }));
+    assert.equal(image.protectedModeLength, 4096);
+  });
+
+  it("takes what boot.rst tells loaders to assume for the fields that an older protocol lacks", () => {
+    const fields = [
+      [0x23c, 4, 2],
+      [0x250, 8, 0x1234],
+      [0x264, 4, 0x99],
+      [0x268, 4, 0x98],
+    ] as const;
+    const at = (version: number): BzImage =>
+      read(makeBzImage({ version, payloadOffset: 16, payloadLength: 32, fields }));
+    const rows: readonly (readonly [number, keyof BzImage, unknown, unknown])[] = [
+      // since, field, before, from then on
+      [0x203, "initrdAddrMax", 0x37ff_ffff, 0x7fff_ffff],
+      [0x205, "kernelAlignment", 0x10_0000, 0x20_0000],
+      [0x205, "relocatableKernel", false, true],
+      [0x206, "cmdlineSize", 255, 2047],
+      [0x207, "hardwareSubarch", 0, 2],
+      [0x208, "payloadOffset", 0, 16],
+      [0x208, "payloadLength", 0, 32],
+      [0x208, "payload", undefined, { offset: 1024 + 16, length: 32 }],
+      [0x209, "setupData", 0n, 0x1234n],
+      [0x20a, "minAlignment", 0, 21],
+      [0x20a, "prefAddress", 0x10_0000n, 0x100_0000n],
+      [0x20a, "initSize", 3 * 4096, 0x2_0000],
+      [0x20b, "handoverOffset", 0, 0x99],
+      [0x20c, "xloadflags", 0, 0x7f],
+      [0x20f, "kernelInfoOffset", 0, 0x98],
+    ];
+    for (const [since, name, before, after] of rows) {
+      assert.deepEqual(at(since - 1)[name], before, `${name} before ${formatProtocolVersion(since)}`);
+      assert.deepEqual(at(since)[name], after, `${name} in ${formatProtocolVersion(since)}`);
+    }
+  });
+
+  it("takes all of the file for the kernel before 2.04, where syssize is too narrow to tell", () => {
+    const bytes = makeBzImage({ version: 0x203, syssize: 0x5678_0001, trailer: new Uint8Array(100) });
+    const image = read(bytes);
+    assert.deepEqual([image.syssize, image.protectedModeLength], [1, 4096 + 100]);
+    assert.throws(
+      () => runSync(readBzImage(stream(bytes))),
+      refusal("BZIMAGE_UNKNOWN_LENGTH", "stream", "2.03"),
+    );
+  });
+
+  it("reads from a stream whose length is not known", () => {
+    const bytes = makeBzImage({ payloadOffset: 16, payloadLength: 32 });
+    assert.deepEqual(runSync(readBzImage(stream(bytes))), read(bytes));
+    assert.equal(
+      outcome(() => runSync(readBzImage(stream(bytes.subarray(0, 100))))),
+      "SOURCE_SHORT",
+    );
+  });
+
+  it("has no payload if its offset or its length is 0", () => {
+    assert.equal(read(makeBzImage({ payloadLength: 9 })).payload, undefined);
+    assert.equal(read(makeBzImage({ payloadOffset: 9 })).payload, undefined);
+  });
+
+  it("takes a payload up to the end of the protected-mode code, and none beyond", () => {
+    assert.deepEqual(read(makeBzImage({ payloadOffset: 96, payloadLength: 4000 })).payload, {
+      offset: 1024 + 96,
+      length: 4000,
+    });
+    for (const [payloadOffset, payloadLength] of [
+      [96, 4001],
+      [4097, 0],
+      [0xffff_ffff, 0xffff_ffff],
+    ] as const) {
+      const bytes = makeBzImage({ payloadOffset, payloadLength });
+      assert.throws(() => read(bytes), refusal("BZIMAGE_BAD_PAYLOAD", "vmlinuz", `${payloadOffset}`));
+    }
+  });
+
+  it("takes versions that are not known yet", () => {
+    assert.equal(read(makeBzImage({ version: 0x0310 })).version, 0x310);
+  });
+
+  it("takes each protocol's shortest header, and none shorter", () => {
+    const shortest: readonly (readonly [number, number])[] = [
+      [0x200, 0x22],
+      [0x201, 0x24],
+      [0x202, 0x2a],
+      [0x203, 0x2e],
+      [0x204, 0x2e],
+      [0x205, 0x33],
+      [0x206, 0x3a],
+      [0x207, 0x46],
+      [0x208, 0x4e],
+      [0x209, 0x56],
+      [0x20a, 0x62],
+      [0x20b, 0x66],
+      [0x20e, 0x66],
+      [0x20f, 0x6a],
+    ];
+    for (const [version, jump] of shortest) {
+      assert.equal(read(makeBzImage({ version, jump })).header.byteLength, jump + 0x11);
+      assert.throws(
+        () => read(makeBzImage({ version, jump: jump - 1 })),
+        refusal("BZIMAGE_BAD_HEADER_LENGTH", formatProtocolVersion(version)),
+      );
+    }
+  });
+
+  it("tells faults in the documented order, each by a code of its own", () => {
+    const worst: BzImageShape = {
+      bootFlag: 0,
+      magic: 0,
+      version: 0x1ff,
+      jump: 0x80,
+      loadflags: 0,
+      syssize: 0,
+      payloadOffset: 5000,
+      payloadLength: 1,
+    };
+    const rows: readonly (readonly [DirectBootErrorCode | "accepted", BzImageShape])[] = [
+      ["BZIMAGE_TRUNCATED", { ...worst, byteLength: 0x207 }],
+      ["BZIMAGE_BAD_BOOT_FLAG", worst],
+      ["BZIMAGE_BAD_MAGIC", { ...worst, bootFlag: 0xaa55 }],
+      ["BZIMAGE_BAD_VERSION", { loadflags: 0, jump: 0x80, version: 0x1ff, syssize: 0 }],
+      ["BZIMAGE_BAD_HEADER_LENGTH", { loadflags: 0, jump: 0x80, syssize: 0, payloadOffset: 5000 }],
+      ["BZIMAGE_TRUNCATED", { loadflags: 0, syssize: 0, byteLength: 0x26b }],
+      ["BZIMAGE_NOT_LOADED_HIGH", { loadflags: 0x80, syssize: 0, payloadOffset: 5000 }],
+      ["BZIMAGE_NO_KERNEL", { syssize: 0, payloadOffset: 5000, payloadLength: 1 }],
+      ["BZIMAGE_TRUNCATED", { syssize: 257, payloadOffset: 5000, payloadLength: 1 }],
+      ["BZIMAGE_TRUNCATED", { syssize: 0xffff_ffff }],
+      ["BZIMAGE_TRUNCATED", { byteLength: 1024 + 4095 }],
+      ["BZIMAGE_TRUNCATED", { version: 0x200, byteLength: 1000 }],
+      ["BZIMAGE_NO_KERNEL", { version: 0x200, syssize: 0, byteLength: 1024 }],
+      ["BZIMAGE_BAD_PAYLOAD", { payloadOffset: 5000, payloadLength: 1 }],
+      ["accepted", {}],
+    ];
+    for (const [code, shape] of rows) {
+      assert.equal(
+        outcome(() => read(makeBzImage(shape))),
+        code,
+        JSON.stringify(shape),
+      );
+    }
+  });
+
+  it("says what a file is that is none", () => {
+    assert.throws(() => read(new Uint8Array(0)), refusal("BZIMAGE_TRUNCATED", "an empty file of 0 bytes"));
+    const gzip = new Uint8Array(0x300);
+    gzip.set([0x1f, 0x8b]);
+    assert.throws(() => read(gzip), refusal("BZIMAGE_BAD_BOOT_FLAG", "gzip-compressed data"));
+    assert.throws(() => read(makeBzImage({ loadflags: 0 })), refusal("BZIMAGE_NOT_LOADED_HIGH", "zImage"));
+  });
+
+  it("gives a result or a DirectBootError for any mutation of its header", () => {
+    const mutation = fc.record({ at: fc.integer({ min: 0x1f0, max: 0x28f }), byte: fc.nat(0xff) });
+    const small = fc.integer({ min: 0, max: 2000 });
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(fc.array(mutation, { maxLength: 5 }), fc.option(small), (mutations, byteLength) => {
+        const bytes = makeBzImage({
+          code: new Uint8Array(512),
+          payloadOffset: 16,
+          payloadLength: 64,
+          ...(byteLength === null ? {} : { byteLength }),
+        });
+        for (const { at, byte } of mutations) if (at < bytes.byteLength) bytes[at] = byte;
+        let image: BzImage | undefined;
+        const code = outcome(() => {
+          image = read(bytes);
+        });
+        seen.add(code);
+        if (image === undefined) return;
+        const end = image.protectedModeOffset + image.protectedModeLength;
+        assert.ok(end <= bytes.byteLength && image.header.byteLength <= 0x9f);
+        if (image.payload !== undefined) assert.ok(image.payload.offset + image.payload.length <= end);
+      }),
+      { numRuns: 2000 },
+    );
+    assert.ok(seen.size >= 4, [...seen].join());
+  });
+});

@@ -504,11 +504,6 @@ export const ERROR_CODES = {
     meaning: "the e820 map is empty, or is longer than boot_params and there is no setup_data",
     cure: "give the guest RAM; put the entries past 128 into a SETUP_E820_EXT node",
   },
-  BOOT_PARAMS_COMMAND_LINE_TOO_LONG: {
-    seed: "",
-    meaning: "the command line is longer than the kernel takes",
-    cure: "shorten the command line",
-  },
   SETUP_DATA_INVALID: {
     seed: "",
     meaning: "a list of setup_data lies at 0 or unaligned, or a node does not fit its fields",
@@ -600,6 +595,28 @@ export const ERROR_CODES = {
     seed: "",
     meaning: "the ELF notes, where the PVH entry point would be, can't be read",
     cure: "start the kernel by its own entry point, or give one whose notes are whole",
+  },
+
+  // placement
+  PLACEMENT_NO_ROOM: {
+    seed: "",
+    meaning: "what is to be placed finds no room in RAM within its limits",
+    cure: "give the guest more RAM, or choose the address yourself",
+  },
+  X86_ENTRY_NOT_AVAILABLE: {
+    seed: "",
+    meaning: "the kernel does not have the entry that was asked for",
+    cure: "leave the entry out, or give a kernel that has it",
+  },
+  COMMAND_LINE_TOO_LONG: {
+    seed: "",
+    meaning: "the command line is longer than the kernel takes",
+    cure: "shorten the command line",
+  },
+  ELF_SEGMENTS_OVERLAP: {
+    seed: "",
+    meaning: "two segments of the kernel have bytes for the same address",
+    cure: "check that the file is an unmodified kernel",
   },
 
   // plans

@@ -8,13 +8,15 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { EM_AARCH64, EM_X86_64, PT_LOAD, readElf } from "../images/elf.js";
+import { type ElfImage, EM_AARCH64, EM_X86_64, PT_LOAD, readElf } from "../images/elf.js";
+import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { openSource } from "../sources/open.js";
 import { type Reading, runSync } from "../sources/reader.js";
 import type { ByteInput, Source } from "../sources/source.js";
+import { planSegments } from "./segments.js";
 
 /** Architectures of guests. */
 export type Architecture = "x86_64" | "aarch64";
@@ -57,6 +59,12 @@ export interface StaticElfPlacement {
 
 const floorToPage = (address: bigint): bigint => address - (address % HV_PAGE_SIZE);
 
+/** The segments of an ELF as regions of its file, in the file's order, and where they lie. */
+interface StaticElf {
+  readonly regions: readonly FileRegion[];
+  readonly info: ElfLoadInfo;
+}
+
 /**
  * Adds the PT_LOAD segments of `source` to a plan. The order of the checks is upstream's: header, program
  * headers, entry, the addresses of all segments, then each segment's region.
@@ -66,9 +74,43 @@ export function* planStaticElf<R extends VpRegister>(
   source: Source,
   placement: StaticElfPlacement,
 ): Reading<ElfLoadInfo> {
-  const { architecture, startAddress, assumePic, acceptance, tag } = placement;
-  const machine = architecture === "x86_64" ? EM_X86_64 : EM_AARCH64;
-  const elf = yield* readElf(source, machine);
+  const machine = placement.architecture === "x86_64" ? EM_X86_64 : EM_AARCH64;
+  const { regions, info } = staticElf(source, yield* readElf(source, machine), placement);
+  for (const region of regions) builder.fileRegion(region);
+  return info;
+}
+
+/**
+ * Adds the PT_LOAD segments of a kernel to a plan, as {@link planStaticElf} does, but segments that share a page become
+ * one region there: the page's bytes are read while planning.
+ *
+ * @throws DirectBootError also ELF_SEGMENTS_OVERLAP if two of them have bytes for the same address
+ */
+export function* planKernelElf<R extends VpRegister>(
+  builder: PlanBuilder<R>,
+  source: Source,
+  elf: ElfImage,
+  placement: Pick<StaticElfPlacement, "startAddress" | "tag">,
+): Reading<ElfLoadInfo> {
+  const { regions, info } = staticElf(source, elf, {
+    ...placement,
+    loadOffset: 0n,
+    assumePic: false,
+    acceptance: "Exclusive",
+  });
+  // Checked as they are, before anything of them is moved.
+  for (const region of regions) checkFileRegion(region);
+  yield* planSegments(builder, regions);
+  return info;
+}
+
+/** The regions of an ELF whose headers were read. */
+function staticElf(
+  source: Source,
+  elf: ElfImage,
+  placement: Omit<StaticElfPlacement, "architecture">,
+): StaticElf {
+  const { startAddress, assumePic, acceptance, tag } = placement;
   const segments = elf.programHeaders.filter(({ type }) => type === PT_LOAD);
   const [first] = segments;
 
@@ -139,6 +181,7 @@ export function* planStaticElf<R extends VpRegister>(
     if (end > last) last = end;
   }
 
+  const regions: FileRegion[] = [];
   const bias = assumePic ? lowest - startAddress : 0n;
   for (const { physicalAddress, memorySize, fileSize, offset } of segments) {
     const address = physicalAddress + loadOffset - bias;
@@ -150,7 +193,7 @@ export function* planStaticElf<R extends VpRegister>(
     }
     checkStart(address);
     if (memorySize === 0n) continue;
-    builder.fileRegion({
+    regions.push({
       source,
       fileOffset: offset,
       fileLength: fileSize,
@@ -160,7 +203,7 @@ export function* planStaticElf<R extends VpRegister>(
       tag,
     });
   }
-  return new ElfLoadInfo(lowest - bias, last - bias, entry - bias);
+  return { regions, info: new ElfLoadInfo(lowest - bias, last - bias, entry - bias) };
 }
 
 /** Options of {@link loadStaticElf}. */

@@ -81,6 +81,13 @@ export class TaggedRanges {
     this.#sorted.splice(this.#firstBehind(range.start), 0, { range, tag });
   }
 
+  /** The first eight, in words. */
+  toString(): string {
+    const shown = this.#sorted.slice(0, 8).map(({ range, tag }) => `${range} (${tag})`);
+    const more = this.#sorted.length - shown.length;
+    return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  }
+
   delete(range: MemoryRange): void {
     const at = this.#firstBehind(range.start);
     if (this.#sorted[at]?.range.equals(range)) this.#sorted.splice(at, 1);

@@ -221,7 +221,7 @@ function tableEntries({ e820, setupDataAddress }: BootParamsOptions): readonly E
  *
  * @throws DirectBootError BOOT_PARAMS_BAD_SETUP_HEADER, BOOT_PARAMS_NOT_SUPPORTED (the kernel has no field for what it
  *   must be told), BOOT_PARAMS_BAD_ADDRESS (Linux would take it for nothing, or it does not fit),
- *   BOOT_PARAMS_BAD_E820, BOOT_PARAMS_COMMAND_LINE_TOO_LONG, E820_INVALID_ENTRY, ADDRESS_OUT_OF_RANGE,
+ *   BOOT_PARAMS_BAD_E820, COMMAND_LINE_TOO_LONG, E820_INVALID_ENTRY, ADDRESS_OUT_OF_RANGE,
  *   ADDRESS_OVERFLOW
  */
 export function buildBootParams(options: BootParamsOptions): Uint8Array {
@@ -245,7 +245,7 @@ export function buildBootParams(options: BootParamsOptions): Uint8Array {
   const longest = header?.cmdlineSize ?? Number(U32_MAX);
   if (commandLineLength > longest) {
     throw new DirectBootError(
-      "BOOT_PARAMS_COMMAND_LINE_TOO_LONG",
+      "COMMAND_LINE_TOO_LONG",
       `the command line has ${commandLineLength} bytes, the kernel takes ${longest}`,
     );
   }

@@ -169,14 +169,24 @@ export function planConfig(
   });
   builder.bytes(zeroPageAddress, "linux-zeropage", bootParams, 1);
 
+  planLongModeRegisters(builder, pageTableAddress, loadInfo.kernel.entrypoint, zeroPageAddress);
+}
+
+/** Adds the registers of the 64-bit entry that are no segments, in upstream's order. */
+export function planLongModeRegisters(
+  builder: PlanBuilder<X86Register>,
+  pageTableAddress: bigint,
+  entry: bigint,
+  bootParams: bigint,
+): void {
   // The segment registers are set by the default GDT.
   builder.register({ name: "cr0", value: X64_CR0_PG | X64_CR0_PE });
   builder.register({ name: "cr3", value: pageTableAddress });
   builder.register({ name: "cr4", value: X64_CR4_PAE });
   builder.register({ name: "efer", value: X64_EFER_SCE | X64_EFER_LME | X64_EFER_LMA | X64_EFER_NXE });
   builder.register({ name: "pat", value: X86X_MSR_DEFAULT_PAT });
-  builder.register({ name: "rip", value: loadInfo.kernel.entrypoint });
-  builder.register({ name: "rsi", value: zeroPageAddress });
+  builder.register({ name: "rip", value: entry });
+  builder.register({ name: "rsi", value: bootParams });
   // No firmware sets the MTRRs: enable them, default uncached, the lowest 640 KiB write-back.
   builder.register({ name: "mtrrDefType", value: MTRR_DEF_TYPE_ENABLED_UC });
   builder.register({ name: "mtrrFix64k00000", value: MTRR_FIXED_WRITEBACK });

@@ -539,12 +539,12 @@ export const ERROR_CODES = {
   BZIMAGE_BAD_MAGIC: {
     seed: "",
     meaning: "the boot sector has no setup header of Linux",
-    cure: "give arch/x86/boot/bzImage (vmlinuz) of Linux 1.3.73 or later",
+    cure: "give arch/x86/boot/bzImage (vmlinuz), not another boot sector",
   },
   BZIMAGE_BAD_VERSION: {
     seed: "",
-    meaning: "the setup header's protocol version is below 2.00",
-    cure: "give a bzImage of Linux 1.3.73 or later",
+    meaning: "the setup header's protocol version is older than bzImages",
+    cure: "check that the file is not damaged, or give a bzImage",
   },
   BZIMAGE_BAD_HEADER_LENGTH: {
     seed: "",
@@ -573,13 +573,13 @@ export const ERROR_CODES = {
   },
   ZBOOT_TRUNCATED: {
     seed: "",
-    meaning: "the zboot image ends before its header or its payload does",
+    meaning: "the EFI zboot image ends before its header or its payload does",
     cure: "check that the file is complete",
   },
   ZBOOT_BAD_MAGIC: {
     seed: "",
     meaning: "the file is not an EFI zboot image",
-    cure: "give arch/arm64/boot/vmlinuz.efi",
+    cure: "give an EFI zboot image, vmlinuz.efi in arch/arm64/boot",
   },
   ZBOOT_BAD_COMPRESSION_NAME: {
     seed: "",

@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { PT_LOAD, PT_NOTE, readElf, readElf32 } from "../../src/images/elf.js";
+import { findPvhEntry, findPvhNote, type PvhNote } from "../../src/images/elf-notes.js";
+import { BytesSource } from "../../src/sources/bytes.js";
+import { FileSource } from "../../src/sources/file.js";
+import { runAsync, runSync } from "../../src/sources/reader.js";
+import type { Source } from "../../src/sources/source.js";
+import { makeElf, type SegmentShape } from "../support/elf-maker.js";
+import { makeElf32 } from "../support/elf32-maker.js";
+import { outcome, refusal } from "../support/refusal.js";
+import { asyncOnly } from "../support/sources.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { runTool } from "../support/tool.js";
+
+const folder = tempFolder();
+const NOTES_AT = 1024;
+
+interface NoteShape {
+  readonly name?: string;
+  readonly type?: number;
+  readonly value?: readonly number[];
+  /** What the header says, where it lies. */
+  readonly nameBytes?: number;
+  readonly valueBytes?: number;
+}
+
+/** Notes, back to back, padded as glibc pads them. */
+function makeNotes(shapes: readonly NoteShape[], alignment = 4): Uint8Array {
+  const bytes: number[] = [];
+  const pad = (): void => {
+    while (bytes.length % alignment !== 0) bytes.push(0);
+  };
+  const u32 = (value: number): void => {
+    for (let i = 0; i < 4; i++) bytes.push((value >>> (8 * i)) & 0xff);
+  };
+  for (const { name = "Xen\0", type = 18, value = [0x50, 8, 0, 1], nameBytes, valueBytes } of shapes) {
+    u32(nameBytes ?? name.length);
+    u32(valueBytes ?? value.length);
+    u32(type);
+    bytes.push(...Buffer.from(name, "latin1"));
+    pad();
+    bytes.push(...value);
+    pad();
+  }
+  return Uint8Array.from(bytes);
+}
+
+/** A file with one PT_NOTE segment, and what is to be changed of it. */
+function makeFile(notes: Uint8Array, segment: SegmentShape = {}): Uint8Array<ArrayBuffer> {
+  const fill = new Uint8Array(NOTES_AT + notes.byteLength);
+  fill.set(notes, NOTES_AT);
+  const note = { type: PT_NOTE, offset: BigInt(NOTES_AT), filesz: BigInt(notes.byteLength), align: 4n };
+  return makeElf({
+    segments: [
+      { type: PT_LOAD, offset: BigInt(NOTES_AT) },
+      { ...note, ...segment },
+    ],
+    byteLength: fill.byteLength,
+    fill,
+  });
+}
+
+function find(source: Source): PvhNote | undefined {
+  return runSync(findPvhNote(source, runSync(readElf(source, undefined))));
+}
+
+function findIn(notes: Uint8Array, segment: SegmentShape = {}): PvhNote | undefined {
+  return find(new BytesSource(makeFile(notes, segment), "vmlinux"));
+}
+
+describe("findPvhNote", () => {
+  for (const [bits, word, emulation] of [
+    [64, "quad", "elf_x86_64"],
+    [32, "long", "elf_i386"],
+  ] as const) {
+    it(`finds the note that the assembler made, in a linked ELF${bits}, where readelf sees it`, async () => {
+      const [source, object, program] = ["s", "o", "elf"].map((end) => join(folder, `pvh${bits}.${end}`));
+      assert.ok(source !== undefined && object !== undefined && program !== undefined);
+      writeFileSync(
+        source,
+        `.globl _start
+         _start: hlt
+         .section .note.other, "a", @note
+         .long 4, 5, 1
+         .asciz "GNU"
+         .ascii "12345"
+         .balign 4
+         .section .note.pvh, "a", @note
+         .long 4, ${bits / 8}, 18
+         .asciz "Xen"
+         .${word} 0x1000850
+        `,
+      );
+      runTool("binutils", "as", [`--${bits}`, "-o", object, source]);
+      runTool("binutils", "ld", ["-m", emulation, "-o", program, object]);
+      const file = new FileSource(program);
+      const read = bits === 64 ? readElf : readElf32;
+      const elf = runSync(read(file, undefined));
+      const note = runSync(findPvhNote(file, elf));
+      assert.ok(note !== undefined);
+      assert.deepEqual([note.entry, note.size], [0x100_0850n, bits / 8]);
+      assert.equal(await runAsync(findPvhEntry(file, elf)), 0x100_0850n);
+      const value = new Uint8Array(4);
+      file.readSync(value, note.offset);
+      assert.deepEqual([...value], [0x50, 8, 0, 1]);
+      file.close();
+      assert.match(runTool("binutils", "readelf", ["-nW", program]), /Xen .*0x0+12\)[\s\S]*: 50 08 00 01/);
+    });
+  }
+
+  it("takes the first of several, and none of another owner or type", () => {
+    const others = [{ name: "GNU\0" }, { name: "Xenon\0" }, { name: "Xe\0" }, { type: 17 }];
+    const first = { value: [1, 0, 0, 0] };
+    assert.equal(findIn(makeNotes([...others, first, { value: [2, 0, 0, 0] }]))?.entry, 1n);
+    assert.equal(findIn(makeNotes(others)), undefined);
+    assert.equal(findIn(new Uint8Array(0)), undefined);
+  });
+
+  it("takes a value of 8 bytes, also above 4 GiB: whoever starts it checks it", () => {
+    const note = findIn(makeNotes([{ value: [1, 2, 3, 4, 5, 0, 0, 0] }]));
+    assert.deepEqual(note, { entry: 0x5_0403_0201n, offset: NOTES_AT + 16, size: 8 });
+  });
+
+  it("takes an owner without its NUL, as some assemble it", () => {
+    assert.equal(findIn(makeNotes([{ name: "Xen" }]))?.entry, 0x100_0850n);
+  });
+
+  it("pads to 8 in a segment that is aligned to 8, and to 4 in any other", () => {
+    const shapes = [{ name: "GNU\0", value: [1, 2, 3, 4, 5] }, {}];
+    assert.equal(findIn(makeNotes(shapes, 8), { align: 8n })?.entry, 0x100_0850n);
+    for (const align of [0n, 1n, 4n, 16n])
+      assert.equal(findIn(makeNotes(shapes), { align })?.entry, 0x100_0850n);
+  });
+
+  it("takes a rest that is too short for a note for padding", () => {
+    const notes = makeNotes([{ name: "GNU\0" }]);
+    assert.equal(findIn(Uint8Array.from([...notes, ...new Uint8Array(11).fill(0xff)])), undefined);
+  });
+
+  it("looks into no segment but PT_NOTE, and into all of them", () => {
+    const notes = makeNotes([{}]);
+    assert.equal(findIn(notes, { type: 0x6474_e553 }), undefined);
+    const offset = BigInt(NOTES_AT);
+    const filesz = BigInt(notes.byteLength);
+    const fill = new Uint8Array(NOTES_AT + notes.byteLength);
+    fill.set(notes, NOTES_AT);
+    const bytes = makeElf({
+      segments: [
+        { type: PT_NOTE, filesz: 0n, offset: 1n << 60n },
+        { type: PT_NOTE, filesz: 8n, offset },
+        { type: PT_NOTE, filesz, offset },
+      ],
+      byteLength: fill.byteLength,
+      fill,
+    });
+    assert.equal(find(new BytesSource(bytes))?.entry, 0x100_0850n);
+  });
+
+  it("refuses what can't be walked", () => {
+    const refusals: readonly (readonly [Uint8Array, SegmentShape, string])[] = [
+      [makeNotes([{}]), { offset: 1025n }, "pass the end"],
+      [makeNotes([{}]), { filesz: (1n << 64n) - 1n }, "pass the end"],
+      [makeNotes([{ name: "GNU\0", nameBytes: 0xffff_ffff }]), {}, "4294967295 bytes of name"],
+      [makeNotes([{ name: "GNU\0", valueBytes: 5 }]), {}, "5 of value"],
+      [makeNotes([{ valueBytes: 0xffff_ffff }]), {}, "its segment ends at 0x414"],
+      [makeNotes([{ value: [1, 2, 3] }]), {}, "has 3 bytes"],
+      [makeNotes([{ value: [] }]), {}, "has 0 bytes"],
+    ];
+    for (const [notes, segment, said] of refusals) {
+      assert.throws(() => findIn(notes, segment), refusal("ELF_BAD_NOTE", "vmlinux", said));
+    }
+  });
+
+  it("reads no more than 1 MiB of notes, in one segment or in many", () => {
+    const mib = 1 << 20;
+    // Notes without owner, type and value: they could be walked for ever.
+    const file = (segments: number, filesz: number): Uint8Array =>
+      makeElf({
+        segments: Array.from({ length: segments }, () => ({
+          type: PT_NOTE,
+          offset: BigInt(NOTES_AT),
+          filesz: BigInt(filesz),
+        })),
+        byteLength: NOTES_AT + filesz,
+      });
+    assert.equal(find(new BytesSource(file(1, mib))), undefined);
+    assert.equal(find(new BytesSource(file(2, mib / 2))), undefined);
+    for (const bytes of [file(1, mib + 1), file(3, mib / 2)]) {
+      assert.throws(() => find(new BytesSource(bytes)), refusal("ELF_BAD_NOTE", "0x100000"));
+    }
+  });
+
+  it("gives a note within the file or a DirectBootError for any mutation, in both classes", async () => {
+    const notes = makeNotes([{ name: "GNU\0", value: [1, 2, 3] }, {}]);
+    const mutation = fc.record({ at: fc.nat(52 + 2 * 56 + notes.byteLength), byte: fc.nat(0xff) });
+    const seen = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(fc.array(mutation, { maxLength: 4 }), fc.boolean(), async (mutations, is64) => {
+        const segment = { type: PT_NOTE, offset: 200n, filesz: BigInt(notes.byteLength), align: 4n };
+        const fill = new Uint8Array(200 + notes.byteLength);
+        fill.set(notes, 200);
+        const bytes = (is64 ? makeElf : makeElf32)({
+          segments: [segment],
+          fill,
+          byteLength: fill.byteLength,
+        });
+        for (const { at, byte } of mutations) bytes[at < 120 ? at : at - 120 + 200] = byte;
+        const source = new BytesSource(bytes);
+        let note: PvhNote | undefined;
+        const code = outcome(() => {
+          note = runSync(findPvhNote(source, runSync((is64 ? readElf : readElf32)(source, undefined))));
+        });
+        seen.add(code);
+        if (note === undefined) return;
+        assert.ok(note.offset + note.size <= bytes.byteLength);
+        const elf = runSync((is64 ? readElf : readElf32)(source, undefined));
+        assert.equal(await runAsync(findPvhEntry(asyncOnly(bytes), elf)), note.entry);
+      }),
+      { numRuns: 1000 },
+    );
+    assert.ok(seen.has("ELF_BAD_NOTE") && seen.has("accepted"), [...seen].join());
+  });
+});

@@ -83,9 +83,33 @@ export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory
 export { MemoryRange } from "./memory/memory-range.js";
 export { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "./plan/apply.js";
 export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
+export { BlobSource } from "./sources/blob.js";
 export { BytesSource } from "./sources/bytes.js";
+export { concatSources } from "./sources/concat.js";
 export { FileSource } from "./sources/file.js";
-export type { ByteInput, Source, SyncSource } from "./sources/source.js";
+export { type GunzipOptions, gunzipSource, gunzipSourceSync } from "./sources/gzip.js";
+export type {
+  BlobLike,
+  ByteStream,
+  ByteStreamReader,
+  ByteStreamResult,
+  FileHandle,
+  ResponseLike,
+} from "./sources/platform-shapes.js";
+export { responseSource } from "./sources/response.js";
+export {
+  type AsyncByteInput,
+  type ByteInput,
+  type ByteRange,
+  hasKnownLength,
+  type Source,
+  type StreamedSource,
+  type SyncSource,
+  UNKNOWN_LENGTH,
+} from "./sources/source.js";
+export { SpooledSource } from "./sources/spool.js";
+export { type ChunkSupply, type StreamOptions, StreamSource, spoolIfUnknown } from "./sources/stream.js";
+export { zeroExtend } from "./sources/zero-extend.js";
 export { DEFAULT_GDT_SIZE, importDefaultGdt } from "./x86/gdt.js";
 export {
   type AcpiConfig,

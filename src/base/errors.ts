@@ -619,6 +619,38 @@ export const ERROR_CODES = {
     cure: "check that the file is an unmodified kernel",
   },
 
+  // sources that arrive, and compressed ones
+  SOURCE_LENGTH_UNKNOWN: {
+    seed: "",
+    meaning: "the length of a stream is needed before it has ended",
+    cure: "declare the length, or read the stream whole first",
+  },
+  SOURCE_SPOOL_LIMIT: {
+    seed: "",
+    meaning: "more of a stream had to be kept than its spool may hold",
+    cure: "raise spoolLimit, or read the stream whole first",
+  },
+  SOURCE_CONSUMED: {
+    seed: "",
+    meaning: "bytes of a stream are wanted again after they were let go",
+    cure: "use a new stream for each load, or read it whole first",
+  },
+  DECOMPRESS_UNSUPPORTED: {
+    seed: "",
+    meaning: "there is no decompressor for a compressed format here",
+    cure: "decompress the file first, or use a runtime with a decompressor for it",
+  },
+  DECOMPRESS_CORRUPT: {
+    seed: "",
+    meaning: "compressed data is corrupt or ends too early",
+    cure: "check that the file is complete and unmodified",
+  },
+  DECOMPRESS_TOO_LARGE: {
+    seed: "",
+    meaning: "compressed data decompresses to more than the limit",
+    cure: "raise the limit if the file is to be trusted",
+  },
+
   // plans
   PLAN_INVALID: {
     seed: "",

@@ -3,7 +3,7 @@
  * a source that breaks midway can fail later, and then what was imported is taken back.
  */
 import { PAGE_BYTES } from "../base/address.js";
-import { DirectBootError } from "../base/errors.js";
+import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 import { importChunks } from "../importers/chunk-buf.js";
 import { wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
@@ -13,14 +13,17 @@ import { GuestMemory } from "../memory/guest-memory.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
 import {
   abortedError,
+  type ByteRange,
   guardSource,
+  isStreamed,
   isSyncSource,
   needsNoGuard,
   type Source,
+  type StreamedSource,
   toSyncSource,
 } from "../sources/source.js";
 import { OverlapCheck } from "./check.js";
-import { dataLength, type LoadPlan, type PageData, type PagesStep } from "./plan.js";
+import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
 
 /** How far a load is. */
 export interface LoadProgress {
@@ -222,6 +225,75 @@ function* importPagesStep<R extends VpRegister>(
   }
 }
 
+/** A step that reads from a source. */
+interface SourceStep extends PagesStep {
+  readonly data: Extract<PageData, { kind: "source" }>;
+}
+
+/** A source that is read forwards once, and what the plan reads from it, in that order. */
+interface StreamedReads {
+  readonly source: StreamedSource;
+  readonly ranges: readonly ByteRange[];
+}
+
+/**
+ * The steps in the order in which they are carried out: those that read from one stream change places with each other,
+ * so that its bytes are wanted in the order in which they arrive. All others stay where they are.
+ */
+function inStreamOrder<R extends VpRegister>(
+  steps: readonly PlanStep<R>[],
+  sources: readonly Source[],
+): { steps: readonly PlanStep<R>[]; streams: readonly StreamedReads[] } {
+  const reads = new Map<StreamedSource, { at: number; step: SourceStep }[]>();
+  steps.forEach((step, at) => {
+    if (step.kind !== "pages" || step.data.kind !== "source" || step.data.length === 0) return;
+    const source = sources[step.data.source];
+    if (source === undefined || !isStreamed(source)) return;
+    const own = reads.get(source) ?? [];
+    own.push({ at, step: { ...step, data: step.data } });
+    reads.set(source, own);
+  });
+  if (reads.size === 0) return { steps, streams: [] };
+  const ordered = [...steps];
+  const streams: StreamedReads[] = [];
+  for (const [source, own] of reads) {
+    const sorted = own.map(({ step }) => step).sort((a, b) => a.data.offset - b.data.offset);
+    own.forEach(({ at }, index) => {
+      const step = sorted[index];
+      if (step !== undefined) ordered[at] = step;
+    });
+    const ranges = sorted.map(({ data: { offset, length } }) => ({ start: offset, end: offset + length }));
+    streams.push({ source, ranges });
+  }
+  return { steps: ordered, streams };
+}
+
+/** What compressed or streamed data can fail with midway, besides the failures of any source. */
+const STREAM_FAILURES: ReadonlySet<DirectBootErrorCode> = /* @__PURE__ */ new Set<DirectBootErrorCode>([
+  "SOURCE_CONSUMED",
+  "SOURCE_SPOOL_LIMIT",
+  "SOURCE_TOO_LARGE",
+  "DECOMPRESS_CORRUPT",
+  "DECOMPRESS_TOO_LARGE",
+]);
+
+/** What a source failed with midway, as the error of the step; others as they are. */
+function failedMidway(step: PagesStep, cause: unknown, isTakenBack: boolean): unknown {
+  if (cause instanceof DirectBootError && STREAM_FAILURES.has(cause.code)) {
+    const cure = isTakenBack ? "every page that was written is zero again" : undefined;
+    return new DirectBootError(cause.code, `${step.tag}: reading failed midway: ${cause.message}`, {
+      cause,
+      ...(cure === undefined ? {} : { cure }),
+    });
+  }
+  const after = isTakenBack ? "; every page that was written is zero again" : "";
+  const code = refusalCode(step.data) === "REGION_IMPORT_PAGES" ? "REGION_READ" : "SOURCE_READ";
+  // A region that was read in chunks has named its failure already, without what became of the pages.
+  const isNamed = cause instanceof DirectBootError && cause.code === "REGION_READ";
+  const first = isNamed && cause.cause instanceof DirectBootError ? cause.cause : cause;
+  return wrapSourceError(code, step.tag, first, after);
+}
+
 function* carryOut<R extends VpRegister>(
   plan: LoadPlan<R>,
   importer: ImageLoad<R>,
@@ -244,6 +316,8 @@ function* carryOut<R extends VpRegister>(
     }
   };
   const guarded = plan.sources.map((source) => guardSource(source));
+  const { steps, streams } = inStreamOrder(plan.steps, guarded);
+  for (const { source, ranges } of streams) source.checkStreaming(ranges);
   const sources =
     onProgress === undefined
       ? guarded
@@ -258,7 +332,8 @@ function* carryOut<R extends VpRegister>(
   let current: PagesStep | undefined;
   try {
     report();
-    for (const step of plan.steps) {
+    for (const { source, ranges } of streams) source.startStreaming(ranges);
+    for (const step of steps) {
       if (step.kind === "register") {
         refusing(() => importer.importVpRegister(step.register), "IMPORTER", step.register.name);
         continue;
@@ -275,9 +350,10 @@ function* carryOut<R extends VpRegister>(
     transaction?.rollback();
     if (cause instanceof CallbackFailure) throw cause.thrown;
     if (current === undefined) throw cause;
-    const after = transaction === undefined ? "" : "; every page that was written is zero again";
-    const code = refusalCode(current.data) === "REGION_IMPORT_PAGES" ? "REGION_READ" : "SOURCE_READ";
-    throw wrapSourceError(code, current.tag, cause, after);
+    throw failedMidway(current, cause, transaction !== undefined);
+  } finally {
+    // Whatever became of the load: nobody reads on.
+    for (const { source } of streams) source.cancel();
   }
 }
 
@@ -303,6 +379,13 @@ export function applyPlanSync<R extends VpRegister>(
 
 /**
  * Carries `plan` out asynchronously; throws as {@link applyPlanSync}, and ABORTED when `signal` says so.
+ *
+ * What a plan reads from a stream is read in the order of the stream, straight to its place: the steps that read from
+ * it are carried out by their offsets in the file, whatever their order in the plan. The stream is used up and ended
+ * then, also by a load that fails after it began.
+ *
+ * @throws DirectBootError SOURCE_CONSUMED if a stream was used up by an earlier load, SOURCE_SPOOL_LIMIT if the plan
+ *   reads too much of one twice; both before anything is imported
  */
 export async function applyPlan<R extends VpRegister>(
   plan: LoadPlan<R>,

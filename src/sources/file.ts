@@ -3,6 +3,7 @@
  */
 import type * as NodeFs from "node:fs";
 import { DirectBootError } from "../base/errors.js";
+import { type FileHandle, isFileHandle } from "./platform-shapes.js";
 import { abortedError, checkSourceRange, needsNoGuard, type SyncSource } from "./source.js";
 
 // A read of 2 GiB or more throws in Node 20 (libuv takes an int): larger ones are split.
@@ -21,29 +22,38 @@ function causeCode(cause: unknown): string {
   return cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
 }
 
-/** A file as a source. It stays open until `close`. */
+/** A file as a source. It stays open until `close`; a handle of the caller's stays the caller's to close. */
 export class FileSource implements SyncSource {
   readonly name: string;
   readonly byteLength: number;
   readonly #fs: typeof NodeFs;
   #descriptor: number | undefined;
+  /** Held, too, because a handle that is collected closes its file. */
+  readonly #handle: FileHandle | undefined;
 
   /**
-   * Opens `path` for reading.
+   * Opens a path or file: URL for reading, or reads from a file that the caller has opened; reads are at positions and
+   * leave the handle's own as it is.
    *
+   * @param name what messages call a handle; a path names itself
    * @throws TypeError outside Node
    * @throws DirectBootError SOURCE_NOT_FOUND if it can't be opened or is no regular file
    */
-  constructor(path: string | URL) {
+  constructor(file: string | URL | FileHandle, name = "file") {
     const fs = nodeFs();
-    if (fs === undefined) throw new TypeError(`a path is only understood in Node: ${path}`);
+    this.#handle = isFileHandle(file) ? file : undefined;
+    this.name = isFileHandle(file) ? name : typeof file === "string" ? file : file.href;
+    if (fs === undefined) throw new TypeError(`a path is only understood in Node: ${this.name}`);
     this.#fs = fs;
-    this.name = typeof path === "string" ? path : path.href;
     try {
-      // Without O_NONBLOCK a FIFO that nobody writes to would never be opened; files don't heed it.
-      const { O_RDONLY, O_NONBLOCK = 0 } = fs.constants;
-      this.#descriptor = fs.openSync(path, O_RDONLY | O_NONBLOCK);
-      const stat = fs.fstatSync(this.#descriptor);
+      if (isFileHandle(file)) {
+        this.#descriptor = file.fd;
+      } else {
+        // Without O_NONBLOCK a FIFO that nobody writes to would never be opened; files don't heed it.
+        const { O_RDONLY, O_NONBLOCK = 0 } = fs.constants;
+        this.#descriptor = fs.openSync(file, O_RDONLY | O_NONBLOCK);
+      }
+      const stat = fs.fstatSync(this.#open());
       if (!stat.isFile()) {
         throw new DirectBootError("SOURCE_NOT_FOUND", `${this.name} is not a regular file`);
       }
@@ -58,14 +68,19 @@ export class FileSource implements SyncSource {
     }
   }
 
-  /** Closes the file; further reads fail. */
+  /** Closes the file, unless the caller opened it; further reads fail. */
   close(): void {
-    if (this.#descriptor !== undefined) this.#fs.closeSync(this.#descriptor);
+    if (this.#descriptor !== undefined && this.#handle === undefined) this.#fs.closeSync(this.#descriptor);
     this.#descriptor = undefined;
   }
 
   #open(): number {
-    if (this.#descriptor === undefined) throw new DirectBootError("SOURCE_READ", `${this.name} is closed`);
+    // A handle that was closed has -1; its old number may be another file's by now.
+    if (
+      this.#descriptor === undefined ||
+      (this.#handle !== undefined && this.#handle.fd !== this.#descriptor)
+    )
+      throw new DirectBootError("SOURCE_READ", `${this.name} is closed`);
     return this.#descriptor;
   }
 

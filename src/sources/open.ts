@@ -1,25 +1,37 @@
+import { BlobSource } from "./blob.js";
 import { BytesSource } from "./bytes.js";
 import { FileSource } from "./file.js";
-import { type ByteInput, guardSource, isSource, notBytes, type Source } from "./source.js";
+import { isBlob, isByteStream, isFileHandle, isResponse } from "./platform-shapes.js";
+import { responseSource } from "./response.js";
+import { type AsyncByteInput, guardSource, isSource, notBytes, type Source } from "./source.js";
+import { type StreamOptions, StreamSource } from "./stream.js";
 
 /** An input as a source. */
 export interface OpenSource {
   readonly source: Source;
-  /** Closes the file, if opening it took one. */
+  /** Closes the file, if opening it took one; ends the stream, if it was made here. */
   readonly close: () => void;
 }
 
 const nothing = (): void => {};
 
 /**
- * Makes a source of any input. Files opened here are closed by the result's `close`; a source of the
- * caller's stays the caller's.
+ * Makes a source of any input. Files and streams opened here are closed by the result's `close`; a source or FileHandle
+ * of the caller's stays the caller's. What can only be read asynchronously becomes a source without readSync, which the
+ * synchronous functions refuse by name.
  *
- * @throws TypeError if `input` is none of {@link ByteInput}
- * @throws DirectBootError SOURCE_NOT_FOUND if a file can't be opened
+ * @param options how a Response or ReadableStream is read
+ * @throws TypeError if `input` is none of {@link AsyncByteInput}
+ * @throws DirectBootError SOURCE_NOT_FOUND if a file can't be opened; SOURCE_READ for a response without success or
+ *   without a body to read, or a stream that has a reader
  */
-export function openSource(input: ByteInput, name: string): OpenSource {
+export function openSource(
+  input: AsyncByteInput,
+  name: string,
+  options: Pick<StreamOptions, "spoolLimit"> = {},
+): OpenSource {
   const keep = (source: Source): OpenSource => ({ source, close: nothing });
+  const stream = (source: StreamSource): OpenSource => ({ source, close: () => source.cancel() });
   if (input instanceof Uint8Array) return keep(new BytesSource(input, name));
   if (input instanceof ArrayBuffer) return keep(new BytesSource(new Uint8Array(input), name));
   if (typeof input === "string" || input instanceof URL) {
@@ -27,5 +39,9 @@ export function openSource(input: ByteInput, name: string): OpenSource {
     return { source: file, close: () => file.close() };
   }
   if (isSource(input)) return keep(guardSource(input));
+  if (isFileHandle(input)) return keep(new FileSource(input, name));
+  if (isResponse(input)) return stream(responseSource(input, { ...options, name }));
+  if (isBlob(input)) return keep(new BlobSource(input, name));
+  if (isByteStream(input)) return stream(new StreamSource(input, { ...options, name }));
   throw notBytes(input, name);
 }

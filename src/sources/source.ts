@@ -3,12 +3,20 @@
  */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import type { BlobLike, ByteStream, FileHandle, ResponseLike } from "./platform-shapes.js";
+
+/**
+ * `byteLength` of a source whose length only its end will tell: a stream without a declared length. It passes for the
+ * largest length there can be, so every check against it is the check that can be made; what needs the true
+ * length asks {@link knownLength}.
+ */
+export const UNKNOWN_LENGTH = 9_007_199_254_740_991; // Number.MAX_SAFE_INTEGER
 
 /** Where an image's bytes come from. Offsets and lengths are bytes. */
 export interface Source {
   /** What messages call it: a path, a URL, "bytes". */
   readonly name: string;
-  /** Total length in bytes. */
+  /** Total length in bytes; {@link UNKNOWN_LENGTH} if only its end will tell. */
   readonly byteLength: number;
   /**
    * Fills all of `target` with the bytes from `offset` on.
@@ -18,8 +26,11 @@ export interface Source {
   read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void>;
   /** The synchronous form, where the source has one. */
   readSync?(target: Uint8Array, offset: number): void;
-  /** The bytes themselves, without a copy, where they lie in host memory already. Not to be written to. */
-  peek?(offset: number, length: number): Uint8Array;
+  /**
+   * The bytes themselves, without a copy, where they lie in host memory already, and in one piece; else undefined.
+   * Not to be written to.
+   */
+  peek?(offset: number, length: number): Uint8Array | undefined;
 }
 
 /** A source that can be read synchronously. */
@@ -27,8 +38,55 @@ export interface SyncSource extends Source {
   readSync(target: Uint8Array, offset: number): void;
 }
 
-/** What every function takes for a kernel, an initrd or a table of bytes. */
-export type ByteInput = Uint8Array | ArrayBuffer | Source | string | URL;
+/** Bytes `[start, end)` of a source. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * A source that is read forwards once. Until `startStreaming` it keeps all that it has read, so that parsers can go
+ * back; from then on it keeps what is still wanted, and copies the rest of it once, from where it arrives to where
+ * it goes.
+ */
+export interface StreamedSource extends Source {
+  /**
+   * Throws what `startStreaming` would throw, and changes nothing.
+   *
+   * @param ranges in ascending order of their starts; they may overlap
+   * @throws DirectBootError SOURCE_CONSUMED if bytes of them are gone, SOURCE_SPOOL_LIMIT if they overlap so much that
+   *   more than the limit had to be kept
+   */
+  checkStreaming(ranges: readonly ByteRange[]): void;
+  /** Says which bytes will still be read, in this order; others are dropped as they come. */
+  startStreaming(ranges: readonly ByteRange[]): void;
+  /** Ends the stream: its producer is told that nobody reads on. Never throws; further calls do nothing. */
+  cancel(reason?: unknown): void;
+}
+
+/** What every function takes for a kernel, an initrd or a table of bytes; paths and handles in Node. */
+export type ByteInput = Uint8Array | ArrayBuffer | Source | string | URL | FileHandle;
+
+/** What the asynchronous functions take: also Blob, Response and ReadableStream. */
+export type AsyncByteInput = ByteInput | BlobLike | ResponseLike | ByteStream;
+
+/** True unless only the end of `source` will tell its length. */
+export function hasKnownLength(source: Pick<Source, "byteLength">): boolean {
+  return source.byteLength !== UNKNOWN_LENGTH;
+}
+
+/** The length of `source` in bytes. Throws SOURCE_LENGTH_UNKNOWN if only its end will tell. */
+export function knownLength(source: Pick<Source, "name" | "byteLength">): number {
+  if (hasKnownLength(source)) return source.byteLength;
+  throw new DirectBootError("SOURCE_LENGTH_UNKNOWN", `${source.name} does not say how long it is`);
+}
+
+/** True if `source` is read forwards once. */
+export function isStreamed(source: Source): source is StreamedSource {
+  return (
+    "startStreaming" in source && typeof source.startStreaming === "function" && guards.get(source) === source
+  );
+}
 
 /** True if `source` can be read synchronously. */
 export function isSyncSource(source: Source): source is SyncSource {
@@ -134,9 +192,9 @@ export function guardSource(source: Source): Source {
   return guarded;
 }
 
-/** The TypeError for what is no {@link ByteInput}. */
+/** The TypeError for what is no {@link AsyncByteInput}. */
 export function notBytes(value: unknown, name: string): TypeError {
   return new TypeError(
-    `${name} must be a Uint8Array, an ArrayBuffer, a Source or (in Node) a path or file: URL, got ${describeType(value)}`,
+    `${name} must be a Uint8Array, an ArrayBuffer, a Source, (in Node) a path, file: URL or FileHandle, or (asynchronously) a Blob, Response or ReadableStream, got ${describeType(value)}`,
   );
 }

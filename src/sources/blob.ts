@@ -1,0 +1,57 @@
+/** A Blob or File as a source. */
+import { DirectBootError } from "../base/errors.js";
+import type { BlobLike } from "./platform-shapes.js";
+import { abortedError, checkSourceRange, needsNoGuard, type Source } from "./source.js";
+
+// A Blob gives its bytes in buffers of its own: large ranges are read in pieces, so that never much is held twice.
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+/** A Blob or File, read at positions. It can't be read synchronously. */
+export class BlobSource implements Source {
+  /** The File's name, else what the caller calls it. */
+  readonly name: string;
+  readonly byteLength: number;
+  readonly #blob: BlobLike;
+
+  constructor(blob: BlobLike, name = "blob") {
+    this.#blob = blob;
+    this.name = typeof blob.name === "string" && blob.name !== "" ? blob.name : name;
+    this.byteLength = blob.size;
+    if (new.target === BlobSource) needsNoGuard(this);
+  }
+
+  async read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> {
+    checkSourceRange(this, offset, target.byteLength);
+    const { byteLength } = target;
+    for (let done = 0; done < byteLength; ) {
+      if (signal?.aborted) throw abortedError(this.name, signal);
+      const at = offset + done;
+      const length = Math.min(PIECE_BYTES, byteLength - done);
+      let piece: ArrayBuffer;
+      try {
+        piece = await this.#blob.slice(at, at + length).arrayBuffer();
+      } catch (cause) {
+        if (signal?.aborted) throw abortedError(this.name, signal);
+        const said = cause instanceof Error ? cause.message : String(cause);
+        throw new DirectBootError("SOURCE_READ", `${this.name}: reading at byte ${at} failed: ${said}`, {
+          cause,
+        });
+      }
+      if (signal?.aborted) throw abortedError(this.name, signal);
+      if (piece.byteLength !== length) {
+        throw new DirectBootError(
+          "SOURCE_SHORT",
+          `${this.name}: it ended at byte ${at + piece.byteLength}, ${byteLength} bytes from ${offset} were asked for`,
+        );
+      }
+      if (target.byteLength !== byteLength) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_DETACHED",
+          `${this.name}: the buffer went away at byte ${at}`,
+        );
+      }
+      target.set(new Uint8Array(piece), done);
+      done += length;
+    }
+  }
+}

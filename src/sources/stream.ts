@@ -1,0 +1,485 @@
+/** Bytes that arrive once, in order: a ReadableStream, or whatever gives chunks. */
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { type ByteStream, isUint8Array } from "./platform-shapes.js";
+import {
+  abortedError,
+  type ByteRange,
+  checkSourceRange,
+  hasKnownLength,
+  knownLength,
+  needsNoGuard,
+  type Source,
+  type StreamedSource,
+  UNKNOWN_LENGTH,
+} from "./source.js";
+import { Spool, SpooledSource } from "./spool.js";
+
+/** Bytes that a stream keeps at most, unless the caller says otherwise. */
+export const DEFAULT_SPOOL_LIMIT = 67_108_864; // 64 MiB
+
+/** Options of streams. */
+export interface StreamOptions {
+  /** What messages call it. */
+  readonly name?: string | undefined;
+  /** Its length in bytes, where it is known. What the stream has beyond is never read. */
+  readonly byteLength?: number | undefined;
+  /** Bytes that are kept at most for reading them again; 64 MiB by default. */
+  readonly spoolLimit?: number | undefined;
+}
+
+/** Gives the chunks of a stream, one at a time. */
+export interface ChunkSupply {
+  /** The next chunk, which is the receiver's from then on; undefined at the end. */
+  pull(): Promise<unknown>;
+  /** Nobody will pull again. Never throws; may be called at any time, also while a pull is under way. */
+  cancel(reason: unknown): void;
+}
+
+const ignore = (): void => {};
+
+/** The chunks of a ReadableStream. Throws SOURCE_READ if it has a reader already. */
+function supplyOf(stream: ByteStream, name: string): ChunkSupply {
+  if (stream.locked) {
+    throw new DirectBootError("SOURCE_READ", `${name}: the stream is locked by another reader`);
+  }
+  const reader = stream.getReader();
+  return {
+    pull: async () => {
+      const { done, value } = await reader.read();
+      if (done) {
+        reader.releaseLock();
+        return undefined;
+      }
+      // A chunk that is undefined or null is no end.
+      return value ?? null;
+    },
+    cancel: (reason) => {
+      try {
+        reader.cancel(reason).catch(ignore);
+        reader.releaseLock();
+      } catch {
+        // A reader that was released has nothing left to cancel.
+      }
+    },
+  };
+}
+
+/** Waits for `work`, or for the signal: then ABORTED. */
+function orAborted<T>(work: Promise<T>, name: string, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(abortedError(name, signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+    const settled = (): void => signal.removeEventListener("abort", onAbort);
+    work.then(resolve, reject).then(settled, settled);
+    if (signal.aborted) onAbort();
+  });
+}
+
+/** A range that is still wanted, and how far it was read. */
+interface WantedRange {
+  readonly start: number;
+  readonly end: number;
+  next: number;
+}
+
+/**
+ * Most bytes that are kept at once while `ranges` are read one after the other: what was passed already and lies in a
+ * later range.
+ */
+function mostKept(ranges: readonly ByteRange[]): number {
+  const passed: number[] = [];
+  let furthest = 0;
+  for (const { end } of ranges) {
+    furthest = Math.max(furthest, end);
+    passed.push(furthest);
+  }
+  // From the last range on: the union of those behind, the lowest on top, each with the bytes of all below it.
+  const union: { readonly start: number; readonly end: number; readonly below: number }[] = [];
+  let most = 0;
+  for (let index = ranges.length - 1; index >= 0; index--) {
+    const limit = passed[index] ?? 0;
+    let low = 0;
+    let high = union.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((union[middle]?.start ?? 0) >= limit) low = middle + 1;
+      else high = middle;
+    }
+    const top = union.at(-1);
+    const edge = union[low];
+    if (top !== undefined && edge !== undefined) {
+      const whole = top.below + top.end - top.start;
+      most = Math.max(most, whole - edge.below - Math.max(0, edge.end - limit));
+    }
+    const { start } = ranges[index] ?? { start: 0 };
+    let end = ranges[index]?.end ?? 0;
+    for (let above = union.at(-1); above !== undefined && above.start <= end; above = union.at(-1)) {
+      end = Math.max(end, above.end);
+      union.pop();
+    }
+    const next = union.at(-1);
+    union.push({ start, end, below: next === undefined ? 0 : next.below + next.end - next.start });
+  }
+  return most;
+}
+
+/**
+ * A stream as a source. Reads may go forwards and back until {@link startStreaming} is called, within the first
+ * `spoolLimit` bytes; from then on they go forwards. Reads that are asked for at once are done one after the other. A
+ * stream that failed or was aborted stays so: every further read throws the same.
+ *
+ * A chunk that was given is kept without a copy: whoever gives it must not write to it any more.
+ */
+export class StreamSource implements StreamedSource {
+  readonly name: string;
+  readonly #supply: ChunkSupply;
+  readonly #declared: number | undefined;
+  readonly #spoolLimit: number;
+  readonly #spool = new Spool();
+  /** What was pulled and not taken yet; its first byte lies at #position of the stream. */
+  #rest: Uint8Array = new Uint8Array(0);
+  #position = 0;
+  /** How far `takeChunk` is. */
+  #taken = 0;
+  #end: number | undefined;
+  /** What is still wanted, from #first on; undefined while everything is kept. */
+  #wanted: WantedRange[] | undefined;
+  #first = 0;
+  #isCancelled = false;
+  #failure: DirectBootError | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @throws TypeError for options of a wrong type
+   * @throws DirectBootError SOURCE_READ if the stream has a reader already
+   */
+  constructor(stream: ByteStream | ChunkSupply, options: StreamOptions = {}) {
+    const { name = "stream", byteLength, spoolLimit = DEFAULT_SPOOL_LIMIT } = options;
+    if (byteLength !== undefined && (!Number.isSafeInteger(byteLength) || byteLength < 0)) {
+      throw new TypeError(
+        `${name}: byteLength must be an integer from 0 up, got ${describeType(byteLength)}`,
+      );
+    }
+    if (typeof spoolLimit !== "number" || !(spoolLimit >= 0)) {
+      throw new TypeError(`${name}: spoolLimit must be a number from 0 up, got ${describeType(spoolLimit)}`);
+    }
+    this.name = name;
+    this.#declared = byteLength === UNKNOWN_LENGTH ? undefined : byteLength;
+    this.#spoolLimit = spoolLimit;
+    this.#supply = "pull" in stream ? stream : supplyOf(stream, name);
+    if (new.target === StreamSource) needsNoGuard(this);
+  }
+
+  /** The declared length; without one, UNKNOWN_LENGTH until the end was seen. */
+  get byteLength(): number {
+    return this.#declared ?? this.#end ?? UNKNOWN_LENGTH;
+  }
+
+  async read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> {
+    checkSourceRange(this, offset, target.byteLength);
+    const { byteLength } = target;
+    const got = await this.#oneAtATime(() => this.#read(target, offset, signal));
+    if (got < byteLength) throw this.#short(offset, byteLength, offset + got);
+  }
+
+  /**
+   * As `read`, but a stream that ends before `target` is full is no error.
+   *
+   * @returns bytes that were read
+   */
+  async readUpTo(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<number> {
+    if (offset >= this.byteLength) return 0;
+    const length = Math.min(target.byteLength, this.byteLength - offset);
+    return this.#oneAtATime(() => this.#read(target.subarray(0, length), offset, signal));
+  }
+
+  /**
+   * Pulls the first `byteLength` bytes. A stream without a declared length that ends within them has a known length
+   * afterwards.
+   */
+  async spoolHead(byteLength: number, signal?: AbortSignal): Promise<void> {
+    await this.readUpTo(new Uint8Array(Math.min(byteLength, this.#spoolLimit)), 0, signal);
+  }
+
+  /**
+   * Reads the stream to its end and gives its bytes as a source that can be read anywhere, any number of times.
+   *
+   * @param limit bytes that it may have at most; the stream's spoolLimit by default
+   * @throws DirectBootError SOURCE_SPOOL_LIMIT if it has more; what reading throws
+   */
+  async spoolWhole(limit = this.#spoolLimit, signal?: AbortSignal): Promise<SpooledSource> {
+    const tooLarge = (): DirectBootError =>
+      new DirectBootError("SOURCE_SPOOL_LIMIT", `${this.name} has more than ${limit} bytes`);
+    return this.#oneAtATime(async () => {
+      if (this.#wanted !== undefined) throw this.#consumed(0);
+      if (this.#failure !== undefined) throw this.#failure;
+      const all = this.#declared ?? UNKNOWN_LENGTH;
+      if (this.#declared !== undefined && this.#declared > limit) throw this.#fail(tooLarge());
+      while (this.#position < all) {
+        if (this.#rest.byteLength === 0 && !(await this.#pull(signal))) {
+          if (this.#declared === undefined) break;
+          throw this.#fail(this.#short(0, all, this.#position));
+        }
+        if (this.#position + Math.min(this.#rest.byteLength, all - this.#position) > limit) {
+          throw this.#fail(tooLarge());
+        }
+        this.#keep(this.#take(all - this.#position));
+      }
+      this.#stop(undefined);
+      return new SpooledSource(this.#spool, this.#position, this.name);
+    });
+  }
+
+  /**
+   * The next chunk from the start of the stream on, without a copy; undefined at its end. What was taken so can't be
+   * read again.
+   */
+  async takeChunk(signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    return this.#oneAtATime(async () => {
+      if (this.#failure !== undefined) throw this.#failure;
+      const all = this.#declared ?? UNKNOWN_LENGTH;
+      if (this.#wanted === undefined) this.startStreaming([{ start: 0, end: all }]);
+      if (this.#taken >= all || this.#taken === this.#end) return undefined;
+      let chunk: Uint8Array;
+      if (this.#taken < this.#position) {
+        chunk = this.#spool.viewAt(this.#taken);
+        if (chunk.byteLength === 0) throw this.#consumed(this.#taken);
+      } else if (this.#rest.byteLength > 0 || (await this.#pull(signal))) {
+        chunk = this.#take(all - this.#position);
+      } else if (this.#declared === undefined) {
+        return undefined;
+      } else {
+        throw this.#fail(this.#short(0, all, this.#position));
+      }
+      this.#advance(this.#taken, this.#taken + chunk.byteLength);
+      this.#taken += chunk.byteLength;
+      this.#release();
+      return chunk;
+    });
+  }
+
+  checkStreaming(ranges: readonly ByteRange[]): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    let before = 0;
+    for (const { start, end } of ranges) {
+      if (!(start >= before && end >= start)) {
+        throw new TypeError(`${this.name}: ranges must be in ascending order, got ${start} after ${before}`);
+      }
+      before = start;
+      const passed = Math.min(end, this.#position);
+      if (start < passed && !this.#spool.covers(start, passed)) throw this.#consumed(start);
+      if (this.#isCancelled && end > this.#position && end > start) throw this.#consumed(this.#position);
+    }
+    const kept = mostKept(ranges);
+    if (kept > this.#spoolLimit) {
+      throw new DirectBootError(
+        "SOURCE_SPOOL_LIMIT",
+        `${this.name}: ${kept} bytes are wanted more than once, ${this.#spoolLimit} may be kept`,
+      );
+    }
+  }
+
+  startStreaming(ranges: readonly ByteRange[]): void {
+    this.checkStreaming(ranges);
+    const wanted = ranges.filter(({ start, end }) => end > start);
+    this.#wanted = wanted.map(({ start, end }) => ({ start, end, next: start }));
+    this.#first = 0;
+    this.#spool.keepOnly(wanted);
+  }
+
+  cancel(reason?: unknown): void {
+    this.#stop(reason);
+    this.#spool.clear();
+    this.#rest = new Uint8Array(0);
+    this.#failure ??= new DirectBootError(
+      "SOURCE_CONSUMED",
+      `${this.name} was ended at byte ${this.#position}`,
+    );
+  }
+
+  /** Ends the supply; what is kept stays. */
+  #stop(reason: unknown): void {
+    if (this.#isCancelled) return;
+    this.#isCancelled = true;
+    if (this.#end === undefined) this.#supply.cancel(reason);
+  }
+
+  #fail(error: DirectBootError): DirectBootError {
+    this.#failure ??= error;
+    this.cancel(error);
+    return error;
+  }
+
+  #short(offset: number, asked: number, end: number): DirectBootError {
+    return new DirectBootError(
+      "SOURCE_SHORT",
+      `${this.name}: it ended at byte ${end}, ${asked} bytes from ${offset} were asked for`,
+    );
+  }
+
+  #consumed(offset: number): DirectBootError {
+    return new DirectBootError("SOURCE_CONSUMED", `${this.name}: byte ${offset} was let go already`);
+  }
+
+  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(ignore);
+    return done;
+  }
+
+  /** Pulls a chunk that has bytes into #rest; false at the end. */
+  async #pull(signal: AbortSignal | undefined): Promise<boolean> {
+    for (;;) {
+      if (signal?.aborted) throw this.#fail(abortedError(this.name, signal));
+      if (this.#end !== undefined) return false;
+      if (this.#isCancelled) throw this.#failure ?? this.#consumed(this.#position);
+      let chunk: unknown;
+      try {
+        chunk = await orAborted(this.#supply.pull(), this.name, signal);
+      } catch (cause) {
+        throw this.#fail(this.#readFailure(cause, signal));
+      }
+      // Somebody may have ended the stream meanwhile; the pull then says that there is no more.
+      if (this.#failure !== undefined) throw this.#failure;
+      if (chunk === undefined) {
+        this.#end = this.#position;
+        return false;
+      }
+      if (!isUint8Array(chunk)) {
+        const got = describeType(chunk);
+        throw this.#fail(
+          new DirectBootError(
+            "SOURCE_READ",
+            `${this.name}: the chunk at byte ${this.#position} is ${got}, not a Uint8Array`,
+            { cure: "give a stream of bytes" },
+          ),
+        );
+      }
+      if (chunk.byteLength === 0) continue;
+      this.#rest = chunk;
+      return true;
+    }
+  }
+
+  #readFailure(cause: unknown, signal: AbortSignal | undefined): DirectBootError {
+    if (signal?.aborted) return abortedError(this.name, signal);
+    if (cause instanceof DirectBootError) return cause;
+    const said = cause instanceof Error ? cause.message : String(cause);
+    return new DirectBootError(
+      "SOURCE_READ",
+      `${this.name}: the stream failed at byte ${this.#position}: ${said}`,
+      { cause },
+    );
+  }
+
+  /** Takes up to `most` bytes of #rest; #position stands behind them. */
+  #take(most: number): Uint8Array {
+    const piece = this.#rest.subarray(0, most);
+    this.#rest = this.#rest.subarray(piece.byteLength);
+    this.#position += piece.byteLength;
+    return piece;
+  }
+
+  /** Keeps of `piece`, which ends at #position, what will be read again. */
+  #keep(piece: Uint8Array): void {
+    const start = this.#position - piece.byteLength;
+    if (this.#wanted === undefined) {
+      this.#spool.append(start, piece);
+      return;
+    }
+    let at = start;
+    for (let index = this.#first; index < this.#wanted.length; index++) {
+      const range = this.#wanted[index];
+      if (range === undefined || range.start >= this.#position) break;
+      const from = Math.max(at, range.next);
+      const to = Math.min(this.#position, range.end);
+      if (from >= to) continue;
+      const part = piece.subarray(from - start, to - start);
+      // A small part must not hold a large buffer.
+      this.#spool.append(from, part.byteLength * 2 < piece.byteLength ? part.slice() : part);
+      at = to;
+    }
+  }
+
+  /** Notes that `[offset, end)` is read now: ranges before the one that holds it are over. */
+  #advance(offset: number, end: number): void {
+    if (this.#wanted === undefined) return;
+    for (let index = this.#first; index < this.#wanted.length; index++) {
+      const range = this.#wanted[index];
+      if (range === undefined || range.start > offset) break;
+      if (offset < range.next || end > range.end) continue;
+      range.next = end;
+      this.#first = range.next === range.end ? index + 1 : index;
+      break;
+    }
+  }
+
+  /** Lets go what no range wants any more, and the stream if none is left. */
+  #release(): void {
+    if (this.#wanted === undefined) return;
+    let lowest = UNKNOWN_LENGTH;
+    for (let index = this.#first; index < this.#wanted.length; index++) {
+      const range = this.#wanted[index];
+      if (range === undefined || range.start >= lowest) break;
+      lowest = Math.min(lowest, range.next);
+    }
+    this.#spool.dropBefore(lowest);
+    if (this.#first < this.#wanted.length) return;
+    this.#stop(undefined);
+    this.#rest = new Uint8Array(0);
+  }
+
+  async #read(target: Uint8Array, offset: number, signal: AbortSignal | undefined): Promise<number> {
+    const { byteLength } = target;
+    const end = offset + byteLength;
+    if (this.#failure !== undefined) throw this.#failure;
+    if (byteLength === 0) return 0;
+    if (this.#wanted === undefined && end > this.#spoolLimit) {
+      throw new DirectBootError(
+        "SOURCE_SPOOL_LIMIT",
+        `${this.name}: bytes up to ${end} are asked for, ${this.#spoolLimit} may be kept`,
+      );
+    }
+    const passed = Math.min(end, this.#position);
+    if (offset < passed && !this.#spool.copy(target.subarray(0, passed - offset), offset)) {
+      throw this.#consumed(offset);
+    }
+    this.#advance(offset, end);
+    while (this.#position < end) {
+      if (this.#rest.byteLength === 0 && !(await this.#pull(signal))) {
+        return Math.max(0, this.#position - offset);
+      }
+      // A memory that grew during the wait has detached its views.
+      if (target.byteLength !== byteLength) {
+        throw this.#fail(
+          new DirectBootError(
+            "GUEST_MEMORY_DETACHED",
+            `${this.name}: the buffer went away at byte ${this.#position}`,
+          ),
+        );
+      }
+      const piece = this.#take(end - this.#position);
+      const start = this.#position - piece.byteLength;
+      const from = Math.max(offset, start);
+      if (from < this.#position) target.set(piece.subarray(from - start), from - offset);
+      this.#keep(piece);
+    }
+    this.#release();
+    return byteLength;
+  }
+}
+
+/**
+ * The same source, or, if only its end will tell its length, its bytes, read whole.
+ *
+ * @param limit bytes that it may have at most; the stream's spoolLimit by default
+ * @throws DirectBootError SOURCE_SPOOL_LIMIT if it has more; SOURCE_LENGTH_UNKNOWN if it is no StreamSource
+ */
+export async function spoolIfUnknown(source: Source, limit?: number, signal?: AbortSignal): Promise<Source> {
+  if (hasKnownLength(source)) return source;
+  if (source instanceof StreamSource) return source.spoolWhole(limit, signal);
+  knownLength(source);
+  return source;
+}

@@ -55,16 +55,28 @@ export type { KernelImplementation } from "./kernels/buffer-kernels.js";
 export { crc32Combine } from "./kernels/crc32-combine.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
-export { type EntryMode, LinuxPlan } from "./linux/linux-plan.js";
+export { type DetectedKernel, detectKernel, detectKernelSync } from "./linux/detect-kernel.js";
+export { type EntryMode, type GuestArchitecture, LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
 export {
   LinuxGuest,
+  type LoadedLinux,
+  type LoadOptions,
   loadLinux,
   loadLinuxSync,
   planLinux,
   planLinuxSync,
   type RegistersByName,
 } from "./linux/load-linux.js";
-export type { LinuxOptions, MemoryInput } from "./linux/options.js";
+export type {
+  Arm64Allowances,
+  ImporterOption,
+  LinuxOptions,
+  LinuxOptionsOf,
+  LinuxSyncOptions,
+  MemoryInput,
+  X86Entry,
+} from "./linux/options.js";
+export type { X86Addresses } from "./linux/x86-map.js";
 export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";
 export {
@@ -110,6 +122,16 @@ export {
 export { SpooledSource } from "./sources/spool.js";
 export { type ChunkSupply, type StreamOptions, StreamSource, spoolIfUnknown } from "./sources/stream.js";
 export { zeroExtend } from "./sources/zero-extend.js";
+export { type BootParamsOptions, buildBootParams } from "./x86/boot-params.js";
+export {
+  buildE820Map,
+  E820_ACPI,
+  E820_NVS,
+  E820_RAM,
+  E820_RESERVED,
+  E820_UNUSABLE,
+  type E820Entry,
+} from "./x86/e820.js";
 export { DEFAULT_GDT_SIZE, importDefaultGdt } from "./x86/gdt.js";
 export {
   type AcpiConfig,

@@ -25,7 +25,8 @@ import { applyPlanSync } from "../plan/apply.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { openSource } from "../sources/open.js";
 import { type Reading, runSync } from "../sources/reader.js";
-import type { ByteInput, Source } from "../sources/source.js";
+import { type ByteInput, hasKnownLength, knownLength, type Source } from "../sources/source.js";
+import { zeroExtend } from "../sources/zero-extend.js";
 import { DIRECT_BOOT_CPSR, DIRECT_BOOT_SCTLR_EL1, DIRECT_BOOT_TCR_EL1 } from "./registers.js";
 
 /** Options of {@link loadKernelAndInitrdArm64}. */
@@ -39,6 +40,14 @@ export interface KernelAndInitrdArm64Options {
   readonly deviceTree?: ByteInput | null | undefined;
 }
 
+/** Which Images are taken: the seeds take those of 4 KiB pages that may be placed anywhere. */
+export interface Arm64ImageRules {
+  readonly pageSizes: readonly Aarch64ImagePageSize[];
+  readonly lowPlacement: boolean;
+}
+
+const SEEDS_RULES: Arm64ImageRules = { pageSizes: [1], lowPlacement: false };
+
 /** Adds kernel, device tree and initrd to a plan. `start` is checked before the image is read. */
 export function* planKernelAndInitrdArm64(
   builder: PlanBuilder<Aarch64Register>,
@@ -46,6 +55,7 @@ export function* planKernelAndInitrdArm64(
   start: bigint,
   initrd: OpenInitrd | undefined,
   deviceTree: Source | undefined,
+  rules: Arm64ImageRules = SEEDS_RULES,
 ): Reading<LoadInfo> {
   if (start % LARGE_PAGE_SIZE !== 0n) {
     throw new DirectBootError(
@@ -65,13 +75,14 @@ export function* planKernelAndInitrdArm64(
     throw new DirectBootError(code, `${kernel.name}: flags ${hex(header.flags)}: ${why}`);
   };
   if (flags.bigEndian) refuse("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
-  if (flags.pageSize !== Aarch64ImagePageSize.PAGE4_K) {
+  if (!rules.pageSizes.includes(flags.pageSize)) {
     refuse(
       "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED",
-      `bits 1-2 say page size ${flags.pageSize}, 1 (4 KiB) is wanted`,
+      `bits 1-2 say page size ${flags.pageSize}, ${rules.pageSizes.join(" or ")}${rules.pageSizes.length === 1 && rules.pageSizes[0] === Aarch64ImagePageSize.PAGE4_K ? " (4 KiB)" : ""} is wanted`,
     );
   }
-  if (!flags.anyStartAddress) refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
+  if (!flags.anyStartAddress && !rules.lowPlacement)
+    refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
 
   const loadAddress = addAddresses(start, header.textOffset, `${kernel.name}: start address and text_offset`);
   if (loadAddress % HV_PAGE_SIZE !== 0n) {
@@ -80,16 +91,18 @@ export function* planKernelAndInitrdArm64(
       `${kernel.name}: text_offset ${hex(header.textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
     );
   }
-  const fileSize = BigInt(kernel.byteLength);
+  const fileSize = BigInt(header.imageSize === 0n ? knownLength(kernel) : kernel.byteLength);
   const size = alignUpToPageSize(header.imageSize === 0n ? fileSize : header.imageSize);
-  if (size < fileSize) {
-    throw new DirectBootError(
+  const tooLong = (): DirectBootError =>
+    new DirectBootError(
       "ARM64_BAD_IMAGE_SIZE",
-      `${kernel.name}: the file has ${hex(fileSize)} bytes, its image_size is ${hex(header.imageSize)}`,
+      `${kernel.name}: the file has ${hasKnownLength(kernel) ? hex(kernel.byteLength) : "more"} bytes, its image_size is ${hex(header.imageSize)}`,
     );
-  }
+  if (size < fileSize && hasKnownLength(kernel)) throw tooLong();
   const end = addAddresses(loadAddress, size, `${kernel.name}: end of the kernel`);
-  builder.wholeSource(loadAddress, "linux-kernel", kernel, Number(size / HV_PAGE_SIZE));
+  // A stream of unknown length fills image_size at most: what it lacks is zero.
+  const image = hasKnownLength(kernel) ? kernel : zeroExtend(kernel, toImageLength(size, kernel), tooLong);
+  builder.wholeSource(loadAddress, "linux-kernel", image, Number(size / HV_PAGE_SIZE));
 
   let dtb: LoadInfo["dtb"];
   if (deviceTree !== undefined) {
@@ -102,6 +115,12 @@ export function* planKernelAndInitrdArm64(
   }
   const initrdInfo = planInitrd(builder, initrd, dtb?.end ?? end);
   return new LoadInfo({ gpa: start, size, entrypoint: loadAddress }, initrdInfo, dtb);
+}
+
+/** image_size as a host length. Throws ARM64_BAD_IMAGE_SIZE for one that no memory has. */
+function toImageLength(size: bigint, kernel: Source): number {
+  if (size <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(size);
+  throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${kernel.name}: image_size is ${hex(size)}`);
 }
 
 /** Adds the registers of a direct boot to a plan, in upstream's order; X0 only if there is a device tree. */

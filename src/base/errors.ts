@@ -603,10 +603,35 @@ export const ERROR_CODES = {
     meaning: "what is to be placed finds no room in RAM within its limits",
     cure: "give the guest more RAM, or choose the address yourself",
   },
+  BZIMAGE_BAD_ALIGNMENT: {
+    seed: "",
+    meaning: "the alignment that a bzImage asks for is none",
+    cure: "check that the file is an unmodified bzImage",
+  },
+  BZIMAGE_BAD_LOAD_ADDRESS: {
+    seed: "",
+    meaning: "a bzImage can't be loaded at the address that was chosen for it",
+    cure: "leave the address out, or choose one that the kernel's header allows",
+  },
   X86_ENTRY_NOT_AVAILABLE: {
     seed: "",
     meaning: "the kernel does not have the entry that was asked for",
     cure: "leave the entry out, or give a kernel that has it",
+  },
+  OPTION_NOT_FOR_KERNEL: {
+    seed: "",
+    meaning: "an option was given that this format of kernel, or its entry, does not have",
+    cure: "leave the option out",
+  },
+  INITRD_TOO_HIGH: {
+    seed: "",
+    meaning: "the initrd lies above what the kernel and its entry allow",
+    cure: "leave the initrd's address out, or choose a lower one",
+  },
+  ACPI_TOO_LONG: {
+    seed: "",
+    meaning: "an ACPI table or a device tree is longer than any can be",
+    cure: "check that the right file was given",
   },
   COMMAND_LINE_TOO_LONG: {
     seed: "",

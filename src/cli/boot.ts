@@ -4,13 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { DETECT_BYTES, detectFormat } from "../images/detect.js";
-import type { LinuxOptions } from "../linux/options.js";
-import type { Architecture } from "../loading/static-elf.js";
+import { detectKernelSync } from "../linux/detect-kernel.js";
+import type { GuestArchitecture } from "../linux/linux-plan.js";
+import type { LinuxSyncOptions } from "../linux/options.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { openSource } from "../sources/open.js";
-import { readBytes, runSync } from "../sources/reader.js";
 import type { ByteInput } from "../sources/source.js";
 import { formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
@@ -43,15 +41,11 @@ function alignUp(size: bigint, unit: bigint): bigint {
   return ((size + unit - 1n) / unit) * unit;
 }
 
-/** The emulator's architecture for a kernel; what is no arm64 Image goes the way of x86, which names what it is. */
-function architectureOf(kernel: ByteInput): Architecture {
-  const { source, close } = openSource(kernel, "kernel");
-  try {
-    const head = runSync(readBytes(source, 0, Math.min(DETECT_BYTES, source.byteLength)));
-    return detectFormat(head) === "arm64-image" ? "aarch64" : "x86_64";
-  } finally {
-    close();
-  }
+/**
+ * What the kernel is for; the file is looked into as the load will do it. A kernel that can't be is refused here, by name.
+ */
+function architectureOf(kernel: ByteInput): GuestArchitecture {
+  return detectKernelSync(kernel).architecture ?? "x86_64";
 }
 
 export async function bootCommand(argv: readonly string[]): Promise<number> {
@@ -89,8 +83,8 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   process.once("exit", remove);
   try {
-    let options: LinuxOptions =
-      architecture === "x86_64" ? { ...asked, memory: x86Layout(choice.machine, memorySize(args)) } : asked;
+    let options: LinuxSyncOptions =
+      architecture !== "aarch64" ? { ...asked, memory: x86Layout(choice.machine, memorySize(args)) } : asked;
     if (architecture === "aarch64" && asked.deviceTree === undefined) {
       const deviceTree = join(folder, "machine.dtb");
       await dumpDeviceTree(choice, deviceTree);

@@ -3,7 +3,7 @@ import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-mem
 import type { VpRegister } from "../importers/importer.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
 import { planLinuxSync } from "../linux/load-linux.js";
-import type { LinuxOptions } from "../linux/options.js";
+import type { LinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { formatAddress, formatBytes, formatMilliseconds, formatRegions, formatTable } from "./format.js";
@@ -27,21 +27,27 @@ export function memorySize(args: Arguments): bigint {
 }
 
 /** The options that the arguments spell. Without KERNEL, the embedded guest. */
-export function linuxOptions(args: Arguments): LinuxOptions {
+export function linuxOptions(args: Arguments): LinuxSyncOptions {
   if (args.positionals.length > 1) {
     throw new UsageError(`one KERNEL is expected, got ${args.positionals.join(" ")}`);
   }
   const [kernel] = args.positionals;
   const initrdAddress = args.text("initrd-address");
-  if (initrdAddress !== undefined && args.text("initrd") === undefined) {
+  const initrds = args.texts("initrd");
+  const entry = args.text("entry");
+  if (entry !== undefined && entry !== "64" && entry !== "32" && entry !== "pvh") {
+    throw new UsageError(`--entry ${entry}: give 64, 32 or pvh`);
+  }
+  if (initrdAddress !== undefined && initrds.length === 0) {
     throw new UsageError("--initrd-address goes with --initrd");
   }
   return {
     kernel: kernel ?? embeddedKernel(),
-    initrd: args.text("initrd"),
+    initrd: initrds.length === 0 ? undefined : initrds,
     initrdAddress: initrdAddress === undefined ? undefined : parseAddress(initrdAddress, "initrd-address"),
     commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : undefined),
     deviceTree: args.text("dtb"),
+    entry,
     memory: memorySize(args),
   };
 }
@@ -57,7 +63,7 @@ export interface LoadedGuest {
 }
 
 /** Plans and loads, with a progress bar where it takes long. */
-export function loadGuest(options: LinuxOptions): LoadedGuest {
+export function loadGuest(options: LinuxSyncOptions): LoadedGuest {
   const start = performance.now();
   const plan = planLinuxSync(options);
   try {

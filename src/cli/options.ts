@@ -6,21 +6,26 @@ import { DirectBootError } from "../base/errors.js";
 export class UsageError extends Error {}
 
 /** Options that take a value, or none. */
-export type OptionTable = Readonly<Record<string, { readonly type: "string" | "boolean" }>>;
+export type OptionTable = Readonly<
+  Record<string, { readonly type: "string" | "boolean"; readonly multiple?: boolean }>
+>;
 
 /** Options of `plan`, `export` and `boot`. */
 export const LOAD_OPTIONS = {
-  initrd: { type: "string" },
+  initrd: { type: "string", multiple: true },
   "initrd-address": { type: "string" },
   append: { type: "string" },
   memory: { type: "string" },
   dtb: { type: "string" },
+  entry: { type: "string" },
   json: { type: "boolean" },
 } as const satisfies OptionTable;
 
 /** What the arguments say: option values by name, and the rest. */
 export interface Arguments {
   readonly text: (name: string) => string | undefined;
+  /** All values of an option that may be given more than once. */
+  readonly texts: (name: string) => readonly string[];
   readonly flag: (name: string) => boolean;
   readonly positionals: readonly string[];
 }
@@ -37,6 +42,10 @@ export function parseArguments(argv: readonly string[], options: OptionTable): A
     text: (name) => {
       const value = parsed.values[name];
       return typeof value === "string" ? value : undefined;
+    },
+    texts: (name) => {
+      const values = parsed.values[name];
+      return Array.isArray(values) ? values.map(String) : [];
     },
     flag: (name) => parsed.values[name] === true,
     positionals: parsed.positionals,

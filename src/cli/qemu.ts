@@ -10,7 +10,7 @@ import {
   type VpRegister,
   type X86Register,
 } from "../importers/importer.js";
-import type { Architecture } from "../loading/static-elf.js";
+import type { GuestArchitecture } from "../linux/linux-plan.js";
 import { buildArm64Stub } from "./arm64-stub.js";
 import { regionViews, writeAll } from "./export.js";
 import type { LoadedGuest } from "./load.js";
@@ -29,9 +29,15 @@ export interface Emulator {
   readonly cpu: string;
 }
 
-export const EMULATORS: Readonly<Record<Architecture, Emulator>> = {
+export const EMULATORS: Readonly<Record<GuestArchitecture, Emulator>> = {
   x86_64: {
     program: "qemu-system-x86_64",
+    packageName: "qemu-system-x86",
+    machines: ["microvm", "pc", "q35", "isapc"],
+    cpu: "max",
+  },
+  i386: {
+    program: "qemu-system-i386",
     packageName: "qemu-system-x86",
     machines: ["microvm", "pc", "q35", "isapc"],
     cpu: "max",
@@ -134,7 +140,7 @@ export function writeImages(guest: LoadedGuest, folder: string): string[] {
       }
       loader(file, region.range.start);
     }
-    if (guest.plan.architecture === "x86_64") {
+    if (guest.plan.architecture !== "aarch64") {
       const rom = join(folder, "reset-rom.bin");
       writeFileSync(rom, buildResetRom(guest.registers.filter(isX86)), { flag: "wx", mode: 0o600 });
       args.push("-bios", rom);

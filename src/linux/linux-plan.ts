@@ -1,20 +1,40 @@
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import type { VpRegister } from "../importers/importer.js";
+import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
-import type { Architecture } from "../loading/static-elf.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
 import { OverlapCheck, rangeOf } from "../plan/check.js";
-import type { LoadPlan, PageData, PlanStep } from "../plan/plan.js";
+import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
 import type { Source } from "../sources/source.js";
 
-/** In which state a kernel is entered: x86-64 long mode, or an arm64 direct boot. */
-export type EntryMode = "long64" | "aarch64";
+/** In which state a kernel is entered: x86 long mode, x86 protected mode without paging, or an arm64 direct boot. */
+export type EntryMode = "long64" | "protected32" | "aarch64";
+
+/** What a guest's processor must be. An "i386" kernel runs on an x86-64 processor, too. */
+export type GuestArchitecture = "x86_64" | "i386" | "aarch64";
+
+/** Pages that a plan fills. */
+export interface PlannedPages {
+  readonly range: MemoryRange;
+  readonly tag: string;
+  readonly acceptance: BootPageAcceptance;
+  /** Bytes from the start of the range. */
+  readonly dataLength: number;
+}
+
+/** What is planned, for whom. */
+export interface LinuxPlanParts {
+  readonly plan: LoadPlan;
+  readonly architecture: GuestArchitecture;
+  readonly entryMode: EntryMode;
+  readonly info: LoadInfo;
+  readonly layout: MemoryLayout;
+}
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
 export class LinuxPlan implements LoadPlan {
-  readonly architecture: Architecture;
+  readonly architecture: GuestArchitecture;
   readonly entryMode: EntryMode;
   readonly steps: readonly PlanStep[];
   readonly sources: readonly Source[];
@@ -28,15 +48,9 @@ export class LinuxPlan implements LoadPlan {
    * @param close gives back the files that were opened for the plan
    * @throws DirectBootError IMPORT_EMPTY, IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
    */
-  constructor(
-    architecture: Architecture,
-    plan: LoadPlan,
-    info: LoadInfo,
-    layout: MemoryLayout,
-    close: () => void,
-  ) {
+  constructor({ plan, architecture, entryMode, info, layout }: LinuxPlanParts, close: () => void) {
     this.architecture = architecture;
-    this.entryMode = architecture === "x86_64" ? "long64" : "aarch64";
+    this.entryMode = entryMode;
     this.steps = plan.steps;
     this.sources = plan.sources;
     this.info = info;
@@ -54,10 +68,19 @@ export class LinuxPlan implements LoadPlan {
     }
   }
 
-  /** The pages of the plan, in the order of their import. */
-  get pages(): { readonly range: MemoryRange; readonly tag: string }[] {
+  /** The pages of the plan, in the order of their import; `dataLength` bytes of each are not just zeros to fill up. */
+  get pages(): PlannedPages[] {
     return this.steps.flatMap((step) =>
-      step.kind === "pages" ? [{ range: rangeOf(step), tag: step.tag }] : [],
+      step.kind === "pages"
+        ? [
+            {
+              range: rangeOf(step),
+              tag: step.tag,
+              acceptance: step.acceptance,
+              dataLength: dataLength(step.data),
+            },
+          ]
+        : [],
     );
   }
 

@@ -1,7 +1,7 @@
-/** Any kernel, one call: x86-64 ELF kernels (vmlinux) and arm64 Images today. */
-import { hex } from "../base/address.js";
+/** Any kernel, one call. */
+import { hex, toAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { DETECT_BYTES, detectFormat } from "../images/detect.js";
 import {
   GuestMemoryImporter,
   type GuestMemoryImporterOptions,
@@ -9,45 +9,54 @@ import {
 } from "../importers/guest-memory-importer.js";
 import type { Aarch64Register, VpRegister, X86Register } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
-import type { Architecture } from "../loading/static-elf.js";
 import { GuestMemory } from "../memory/guest-memory.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
 import { type ApplyOptions, applyPlan, applyPlanSync } from "../plan/apply.js";
+import { concatSources } from "../sources/concat.js";
+import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { type OpenSource, openSource } from "../sources/open.js";
-import { type Reading, readBytes, runAsync, runSync } from "../sources/reader.js";
-import type { ByteInput, Source } from "../sources/source.js";
-import { LinuxPlan, registerToJSON } from "./linux-plan.js";
-import { arm64LayoutOfSize, resolveMemory, x86LayoutOfSize } from "./memory.js";
-import type { LinuxOptions, LinuxSources } from "./options.js";
+import { type Reading, runAsync, runSync } from "../sources/reader.js";
+import type { AsyncByteInput, Source } from "../sources/source.js";
+import { spoolIfUnknown } from "../sources/stream.js";
+import { type Gunzip, openKernelFile } from "./kernel-file.js";
+import { type EntryMode, type GuestArchitecture, LinuxPlan, registerToJSON } from "./linux-plan.js";
+import { arm64LayoutOfSize, ramSizeOf, resolveMemory, x86LayoutOfSize } from "./memory.js";
+import type { ImporterOption, LinuxOptions, LinuxSources, LinuxSyncOptions, MemoryInput } from "./options.js";
 import { checkTreeMemory, planArm64, readTree, treeMemory } from "./plan-arm64.js";
 import { planX86 } from "./plan-x86.js";
 
 /** Values of the registers by name; one that was not set is undefined, and zero in the guest. */
 export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };
 
-/** A guest whose kernel is loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
-export class LinuxGuest {
-  readonly architecture: Architecture;
-  readonly memory: GuestMemory;
+/** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
+export class LoadedLinux {
+  readonly architecture: GuestArchitecture;
+  /** The state that the registers start the processor in. */
+  readonly entryMode: EntryMode;
   readonly registers: RegistersByName;
   /** The registers in the order in which they were set. */
   readonly registerList: readonly VpRegister[];
   readonly info: LoadInfo;
   /** What lies where. */
   readonly regions: readonly ImportedRegion[];
+  /** The RAM that it was loaded for. */
+  readonly layout: MemoryLayout;
 
-  constructor(importer: GuestMemoryImporter, plan: LinuxPlan) {
+  constructor(plan: LinuxPlan, regions: readonly ImportedRegion[]) {
     this.architecture = plan.architecture;
-    this.memory = importer.memory;
-    this.registerList = importer.registerList;
+    this.entryMode = plan.entryMode;
+    this.registerList = plan.registers;
     this.registers = Object.fromEntries(this.registerList.map(({ name, value }) => [name, value]));
     this.info = plan.info;
-    this.regions = importer.regions;
+    this.layout = plan.layout;
+    this.regions = regions;
   }
 
   toJSON(): unknown {
     return {
       architecture: this.architecture,
-      ram: this.memory.layout,
+      entryMode: this.entryMode,
+      ram: this.layout,
       registers: Object.fromEntries(
         this.registerList.map((register) => [register.name, registerToJSON(register)]),
       ),
@@ -64,6 +73,19 @@ export class LinuxGuest {
   }
 }
 
+/** A guest whose kernel is loaded, with its memory. */
+export class LinuxGuest extends LoadedLinux {
+  readonly memory: GuestMemory;
+
+  constructor(importer: GuestMemoryImporter, plan: LinuxPlan) {
+    super(plan, importer.regions);
+    this.memory = importer.memory;
+  }
+}
+
+/** Options of one load. */
+export type LoadOptions = ApplyOptions & GuestMemoryImporterOptions;
+
 /** A plan, and the guest memory that the caller gave, if any. */
 interface Prepared {
   readonly plan: LinuxPlan;
@@ -73,46 +95,128 @@ interface Prepared {
 function* prepare(
   options: LinuxOptions,
   sources: LinuxSources<Source>,
+  gunzip: Gunzip,
   close: () => void,
 ): Reading<Prepared> {
-  const { kernel, deviceTree } = sources;
-  const head = yield* readBytes(kernel, 0, Math.min(DETECT_BYTES, kernel.byteLength));
-  if (detectFormat(head) === "arm64-image") {
-    const tree = deviceTree === undefined ? undefined : yield* readTree(deviceTree);
+  const { source: kernel, format } = yield* openKernelFile(sources.kernel, gunzip);
+  const opened = { ...sources, kernel };
+  if (format === "arm64-image") {
+    const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
     const described = treeMemory(tree);
     const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
     checkTreeMemory(layout, described);
-    const { builder, info } = yield* planArm64(options, layout, sources, tree);
-    return { plan: new LinuxPlan("aarch64", builder, info, layout, close), memory };
+    const { builder: plan, info } = yield* planArm64(options, layout, opened, tree);
+    const architecture = "aarch64";
+    return {
+      plan: new LinuxPlan({ plan, architecture, entryMode: architecture, info, layout }, close),
+      memory,
+    };
   }
-  // What is neither is refused by the ELF parser, which says what it is.
   const { layout, memory } = resolveMemory(options.memory, x86LayoutOfSize);
-  const { builder, info } = yield* planX86(options, layout, sources);
-  return { plan: new LinuxPlan("x86_64", builder, info, layout, close), memory };
+  // What is none of them is refused by the ELF parser, which says what it is.
+  const x86Format = format === "bzImage" || format === "elf32" ? format : "elf64";
+  const { builder: plan, ...planned } = yield* planX86(options, layout, opened, x86Format);
+  return { plan: new LinuxPlan({ plan, layout, ...planned }, close), memory };
 }
 
-/** Opens the inputs and starts to plan with them; closes them again if that fails. */
-function open(options: LinuxOptions): { reading: Reading<Prepared>; close: () => void } {
+/** The inputs, opened. */
+interface Opened {
+  readonly kernel: Source;
+  readonly initrds: readonly Source[];
+  readonly deviceTree: Source | undefined;
+  readonly acpi: LinuxSources<Source>["acpi"];
+  readonly close: () => void;
+}
+
+/** Opens the inputs; closes them again if one can't be opened. */
+function open(options: LinuxOptions): Opened {
   const closers: OpenSource["close"][] = [];
   const close = (): void => {
     for (const each of closers.splice(0)) each();
   };
-  const opened = (input: ByteInput, name: string): Source => {
-    const { source, close: closeOne } = openSource(input, name);
+  const { spoolLimit } = options;
+  const opened = (input: AsyncByteInput, name: string): Source => {
+    const { source, close: closeOne } = openSource(input, name, { spoolLimit });
     closers.push(closeOne);
     return source;
   };
   try {
-    const kernel = opened(options.kernel, "kernel");
-    const initrd = options.initrd === undefined ? undefined : opened(options.initrd, "initrd");
-    if (initrd?.byteLength === 0) {
-      throw new DirectBootError("SOURCE_EMPTY", `${initrd.name} has 0 bytes`, {
+    const { initrd, deviceTree, acpi } = options;
+    const inputs: readonly AsyncByteInput[] = Array.isArray(initrd)
+      ? initrd
+      : initrd === undefined
+        ? []
+        : [initrd];
+    return {
+      kernel: opened(options.kernel, "kernel"),
+      initrds: inputs.map((input, index) =>
+        opened(input, inputs.length === 1 ? "initrd" : `initrd ${index}`),
+      ),
+      deviceTree: deviceTree === undefined ? undefined : opened(deviceTree, "device tree"),
+      acpi:
+        acpi === undefined
+          ? undefined
+          : { rdsp: opened(acpi.rdsp, "acpi.rdsp"), tables: opened(acpi.tables, "acpi.tables") },
+      close,
+    };
+  } catch (cause) {
+    close();
+    throw cause;
+  }
+}
+
+/** All archives as one. Throws SOURCE_EMPTY if one is empty. */
+function oneInitrd(initrds: readonly Source[]): Source | undefined {
+  for (const { name, byteLength } of initrds) {
+    if (byteLength === 0) {
+      throw new DirectBootError("SOURCE_EMPTY", `${name} has 0 bytes`, {
         cure: "leave the initrd out, or give one with at least one byte",
       });
     }
-    const deviceTree =
-      options.deviceTree === undefined ? undefined : opened(options.deviceTree, "device tree");
-    return { reading: prepare(options, { kernel, initrd, deviceTree }, close), close };
+  }
+  const [first, ...others] = initrds;
+  return others.length === 0 ? first : concatSources(initrds);
+}
+
+/** How many bytes a compressed kernel may have. */
+function mostDecompressed({ maxDecompressedSize, memory }: LinuxOptions): number {
+  const most =
+    maxDecompressedSize === undefined
+      ? ramSizeOf(memory)
+      : toAddress(maxDecompressedSize, "maxDecompressedSize");
+  return most > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(most);
+}
+
+function prepareSync(options: LinuxSyncOptions): Prepared {
+  const { close, kernel, initrds, deviceTree, acpi } = open(options);
+  try {
+    const gunzip: Gunzip = (source) => gunzipSourceSync(source, { maximumBytes: mostDecompressed(options) });
+    const sources = { kernel, initrd: oneInitrd(initrds), deviceTree, acpi };
+    return runSync(prepare(options, sources, gunzip, close));
+  } catch (cause) {
+    close();
+    throw cause;
+  }
+}
+
+async function prepareAsync(options: LinuxOptions, signal: AbortSignal | undefined): Promise<Prepared> {
+  const { close, kernel, initrds, deviceTree, acpi } = open(options);
+  try {
+    // What the kernel is told of by its length must be there before.
+    const whole = (source: Source): Promise<Source> => spoolIfUnknown(source, options.spoolLimit, signal);
+    const known: Source[] = [];
+    for (const initrd of initrds) known.push(await whole(initrd));
+    const sources = {
+      kernel,
+      initrd: oneInitrd(known),
+      deviceTree: deviceTree === undefined ? undefined : await whole(deviceTree),
+      acpi:
+        acpi === undefined ? undefined : { rdsp: await whole(acpi.rdsp), tables: await whole(acpi.tables) },
+    };
+    const { spoolLimit } = options;
+    const gunzip: Gunzip = (source) =>
+      gunzipSource(source, { maximumBytes: mostDecompressed(options), spoolLimit });
+    return await runAsync(prepare(options, sources, gunzip, close), signal);
   } catch (cause) {
     close();
     throw cause;
@@ -125,64 +229,94 @@ function open(options: LinuxOptions): { reading: Reading<Prepared>; close: () =>
  *
  * @throws DirectBootError with the code of what is wrong with the kernel, the placement or the options
  */
-export function planLinuxSync(options: LinuxOptions): LinuxPlan {
-  const { reading, close } = open(options);
-  try {
-    return runSync(reading).plan;
-  } catch (cause) {
-    close();
-    throw cause;
-  }
-}
-
-/** The asynchronous {@link planLinuxSync}, for sources that can't be read synchronously. */
-export async function planLinux(
-  options: LinuxOptions & { readonly signal?: AbortSignal },
-): Promise<LinuxPlan> {
-  const { reading, close } = open(options);
-  try {
-    return (await runAsync(reading, options.signal)).plan;
-  } catch (cause) {
-    close();
-    throw cause;
-  }
+export function planLinuxSync(options: LinuxSyncOptions): LinuxPlan {
+  return prepareSync(options).plan;
 }
 
 /**
- * Loads a kernel into guest memory.
+ * The asynchronous {@link planLinuxSync}, for sources that can't be read synchronously. A plan that reads from a stream
+ * can be applied once.
+ */
+export async function planLinux(
+  options: LinuxOptions & { readonly signal?: AbortSignal | undefined },
+): Promise<LinuxPlan> {
+  return (await prepareAsync(options, options.signal)).plan;
+}
+
+/** Throws TypeError for a memory beside an importer, which has its own. */
+function checkImporterMemory(memory: MemoryInput): void {
+  if (typeof memory === "number" || typeof memory === "bigint" || memory instanceof MemoryLayout) return;
+  throw new TypeError(
+    `with an importer memory must be a number of bytes or a MemoryLayout, got ${describeType(memory)}`,
+  );
+}
+
+/** What a plan put where, for importers that keep no record of it. */
+function plannedRegions(plan: LinuxPlan): ImportedRegion[] {
+  return plan.pages.map(({ range, tag, acceptance, dataLength }) => ({ range, tag, acceptance, dataLength }));
+}
+
+/**
+ * Loads a kernel into guest memory, or hands its pages and registers to an `importer` of the caller's.
  *
- * @param options with `crc32: true` each region has the CRC-32 of its data
+ * @param options with `crc32: true` each region of a guest memory has the CRC-32 of its data
  * @returns the memory, the registers to start the CPU with, and what lies where
  * @throws DirectBootError before guest memory is touched; after a source broke midway, every page that had been
  *   written is zero again
  *
  * @example
- * const guest = loadLinuxSync({ kernel: "vmlinux", commandLine: "console=ttyS0", memory: 256 * 1024 * 1024 });
+ * const guest = loadLinuxSync({ kernel: "vmlinuz", commandLine: "console=ttyS0", memory: 256 * 1024 * 1024 });
  * guest.registers.rip; // where to start
  */
-export function loadLinuxSync(options: LinuxOptions & ApplyOptions & GuestMemoryImporterOptions): LinuxGuest {
-  const { reading, close } = open(options);
+export function loadLinuxSync(options: LinuxSyncOptions & ApplyOptions & ImporterOption): LoadedLinux;
+export function loadLinuxSync(options: LinuxSyncOptions & LoadOptions): LinuxGuest;
+export function loadLinuxSync(
+  options: LinuxSyncOptions & LoadOptions & Partial<ImporterOption>,
+): LoadedLinux {
+  if (options.importer !== undefined) checkImporterMemory(options.memory);
+  const { plan, memory } = prepareSync(options);
   try {
-    const { plan, memory } = runSync(reading);
+    if (options.importer !== undefined) {
+      applyPlanSync(plan, options.importer, options);
+      return new LoadedLinux(plan, plannedRegions(plan));
+    }
     const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
     applyPlanSync(plan, importer, options);
     return new LinuxGuest(importer, plan);
   } finally {
-    close();
+    plan.close();
   }
 }
 
 /** The asynchronous {@link loadLinuxSync}; `signal` aborts it. */
+export function loadLinux(
+  options: LinuxOptions & ApplyOptions & ImporterOption & { readonly signal?: AbortSignal | undefined },
+): Promise<LoadedLinux>;
+export function loadLinux(
+  options: LinuxOptions & LoadOptions & { readonly signal?: AbortSignal | undefined },
+): Promise<LinuxGuest>;
 export async function loadLinux(
-  options: LinuxOptions & ApplyOptions & GuestMemoryImporterOptions & { readonly signal?: AbortSignal },
-): Promise<LinuxGuest> {
-  const { reading, close } = open(options);
+  options: LinuxOptions &
+    LoadOptions &
+    Partial<ImporterOption> & { readonly signal?: AbortSignal | undefined },
+): Promise<LoadedLinux> {
+  if (options.importer !== undefined) checkImporterMemory(options.memory);
+  const { signal } = options;
+  const { plan, memory } = await prepareAsync(options, signal);
+  const { onProgress } = options;
+  const applyOptions: Parameters<typeof applyPlan>[2] = {
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  };
   try {
-    const { plan, memory } = await runAsync(reading, options.signal);
+    if (options.importer !== undefined) {
+      await applyPlan<VpRegister>(plan, options.importer, applyOptions);
+      return new LoadedLinux(plan, plannedRegions(plan));
+    }
     const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
-    await applyPlan(plan, importer, options);
+    await applyPlan(plan, importer, applyOptions);
     return new LinuxGuest(importer, plan);
   } finally {
-    close();
+    plan.close();
   }
 }

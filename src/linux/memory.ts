@@ -46,6 +46,16 @@ export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfS
   };
 }
 
+/** Bytes of RAM of a memory that a caller gave; 0 for what is none, which {@link resolveMemory} refuses. */
+export function ramSizeOf(memory: MemoryInput): bigint {
+  if (typeof memory === "number" || typeof memory === "bigint") return toAddress(memory, "memory");
+  if (memory instanceof MemoryLayout || memory instanceof GuestMemory) return memory.ramSize;
+  if (typeof memory !== "object" || memory === null) return 0n;
+  const buffer = "buffer" in memory ? memory.buffer : memory;
+  const bytes = "byteLength" in buffer ? buffer : buffer.buffer;
+  return typeof bytes === "object" && "byteLength" in bytes ? BigInt(bytes.byteLength) : 0n;
+}
+
 /**
  * Makes a layout of what the caller gave, and a guest memory of a buffer.
  *

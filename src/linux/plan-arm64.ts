@@ -3,7 +3,7 @@
  *
  *     start of RAM             ┌──────────────────────────────┐
  *                              │ free, 2 MiB                  │ a boot stub may use its last page
- *     start of RAM + 2 MiB     ├──────────────────────────────┤
+ *     start of RAM + 2 MiB     ├──────────────────────────────┤ start of RAM, for a kernel that must lie there
  *     + text_offset            │ Image, image_size bytes      │ linux-kernel
  *     next page                ├──────────────────────────────┤
  *                              │ device tree, at most 2 MiB   │ linux-device-tree
@@ -12,11 +12,18 @@
  *                              └──────────────────────────────┘
  */
 
-import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "../arm64/linux.js";
+import {
+  type Arm64ImageRules,
+  planDirectBootRegistersArm64,
+  planKernelAndInitrdArm64,
+} from "../arm64/linux.js";
 import { alignUpToLargePageSize, hex, LARGE_PAGE_SIZE, PAGE_SIZE_1GB } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { memoryOfTree, setChosen } from "../firmware/device-tree.js";
+import { Aarch64ImagePageSize, decodeAarch64ImageFlags, readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
+import { checkCommandLineLength, commandLineBytes } from "../loading/command-line.js";
 import type { LoadInfo } from "../loading/load-info.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
@@ -26,6 +33,26 @@ import { BytesSource } from "../sources/bytes.js";
 import { type Reading, readBytes } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
 import type { LinuxOptions, LinuxSources } from "./options.js";
+
+const X86_OPTIONS = [
+  "acpi",
+  "mtrrs",
+  "physicalAddressWidth",
+  "entry",
+  "addresses",
+  "reservations",
+  "rngSeed",
+] as const satisfies readonly (keyof LinuxOptions)[];
+
+const PAGE_SIZES = {
+  unspecified: Aarch64ImagePageSize.UNSPECIFIED,
+  "4KiB": Aarch64ImagePageSize.PAGE4_K,
+  "16KiB": Aarch64ImagePageSize.PAGE16_K,
+  "64KiB": Aarch64ImagePageSize.PAGE64_K,
+} as const;
+
+/** COMMAND_LINE_SIZE - 1 (arch/arm64/include/uapi/asm/setup.h). */
+const COMMAND_LINE_BYTES = 2047;
 
 /** booting.rst, "Setup the device tree": at most 2 MiB. */
 const MOST_TREE_BYTES = 2 * 1024 * 1024;
@@ -74,7 +101,7 @@ export function* planArm64(
   { kernel, initrd: initrdSource }: LinuxSources<Source>,
   tree: Uint8Array | undefined,
 ): Reading<{ builder: PlanBuilder<Aarch64Register>; info: LoadInfo }> {
-  for (const option of ["acpi", "mtrrs", "physicalAddressWidth"] as const) {
+  for (const option of X86_OPTIONS) {
     if (options[option] !== undefined) {
       throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `${option}, but ${kernel.name} is for arm64`);
     }
@@ -85,6 +112,19 @@ export function* planArm64(
       "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
     );
   }
+  const { pageSizes = ["4KiB"], lowPlacement = false } = options.arm64 ?? {};
+  const rules: Arm64ImageRules = {
+    pageSizes: pageSizes.map((name) => {
+      const found = PAGE_SIZES[name];
+      if (found === undefined) throw new TypeError(`arm64.pageSizes: there is no ${describeType(name)}`);
+      return found;
+    }),
+    lowPlacement,
+  };
+  if (options.commandLine !== undefined) {
+    checkCommandLineLength(commandLineBytes(options.commandLine), COMMAND_LINE_BYTES);
+  }
+  const flags = decodeAarch64ImageFlags((yield* readArm64Image(kernel)).flags);
   const initrd =
     initrdSource === undefined
       ? undefined
@@ -104,12 +144,14 @@ export function* planArm64(
   // The initrd lies behind the tree and the tree names its place: its size does not depend on the numbers in it,
   // so it is planned once with zeros to learn the place. The first RAM range that holds all of it is taken; if none
   // does, the plan for the first one says what does not fit.
-  const starts = layout.ram.map(({ range }) => alignUpToLargePageSize(range.start) + LARGE_PAGE_SIZE);
+  // booting.rst: without bit 3 "the 2MB aligned base should be as close as possible to the base of DRAM".
+  const room = flags.anyStartAddress ? LARGE_PAGE_SIZE : 0n;
+  const starts = layout.ram.map(({ range }) => alignUpToLargePageSize(range.start) + room);
   const placeholder = sourceOf(withChosen(0n, 0n));
   let found: { start: bigint; draft: LoadInfo } | undefined;
   for (const start of starts) {
     const scratch = new PlanBuilder<Aarch64Register>();
-    const draft = yield* planKernelAndInitrdArm64(scratch, kernel, start, initrd, placeholder);
+    const draft = yield* planKernelAndInitrdArm64(scratch, kernel, start, initrd, placeholder, rules);
     const fits = scratch.steps.every((step) => step.kind !== "pages" || layout.isRam(rangeOf(step)));
     if (fits || found === undefined) found = { start, draft };
     if (fits) break;
@@ -138,7 +180,7 @@ export function* planArm64(
     }
   }
   const builder = new PlanBuilder<Aarch64Register>();
-  const info = yield* planKernelAndInitrdArm64(builder, kernel, start, initrd, sourceOf(final));
+  const info = yield* planKernelAndInitrdArm64(builder, kernel, start, initrd, sourceOf(final), rules);
   planDirectBootRegistersArm64(builder, info);
   return { builder, info };
 }

@@ -120,11 +120,23 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
 
   /** All of a source at a page-aligned address, in one import of `pageCount` pages. */
   wholeSource(address: bigint, tag: string, source: Source, pageCount = pagesOf(source.byteLength)): void {
+    this.sourceRange(address, tag, source, 0, source.byteLength, pageCount);
+  }
+
+  /** `length` bytes from `offset` of a source at a page-aligned address, in one import of `pageCount` pages. */
+  sourceRange(
+    address: bigint,
+    tag: string,
+    source: Source,
+    offset: number,
+    length: number,
+    pageCount = pagesOf(length),
+  ): void {
     this.#pages(address / HV_PAGE_SIZE, pageCount, tag, "Exclusive", {
       kind: "source",
       source: this.#number(source),
-      offset: 0,
-      length: source.byteLength,
+      offset,
+      length,
       leadingBytes: 0,
       chunked: false,
     });

@@ -4,12 +4,15 @@
  */
 import { DirectBootError } from "../base/errors.js";
 import { abortedError, guardSource, type Source, toSyncSource } from "./source.js";
+import { StreamSource } from "./stream.js";
 
 /** Bytes that are needed next. */
 export interface ReadRequest {
   readonly source: Source;
   readonly offset: number;
   readonly length: number;
+  /** As many of `length` bytes from the start as there are. */
+  readonly isHead?: true;
 }
 
 /** A computation that reads: yields requests, is handed the bytes, returns `T`. */
@@ -18,6 +21,18 @@ export type Reading<T> = Generator<ReadRequest, T, Uint8Array>;
 /** Asks for bytes; they are valid until the next request and not to be written to. */
 export function* readBytes(source: Source, offset: number, length: number): Reading<Uint8Array> {
   return yield { source, offset, length };
+}
+
+/** Asks for the first `length` bytes of a source, or all of a shorter one. */
+export function* readHead(source: Source, length: number): Reading<Uint8Array> {
+  return yield { source, offset: 0, length, isHead: true };
+}
+
+/** What is asked for, in bytes that are there. */
+function bounded(request: ReadRequest): ReadRequest {
+  if (request.isHead !== true) return request;
+  const { source, offset } = request;
+  return { source, offset, length: Math.min(request.length, source.byteLength) };
 }
 
 /** A parser asks for headers and tables: what is larger is driven by a hostile number in them. */
@@ -37,7 +52,7 @@ function bufferFor(request: ReadRequest): Uint8Array {
 export function runSync<T>(reading: Reading<T>): T {
   let step = reading.next();
   while (step.done !== true) {
-    const request = step.value;
+    const request = bounded(step.value);
     const source = guardSource(request.source);
     let bytes = source.peek?.(request.offset, request.length);
     if (bytes === undefined) {
@@ -54,7 +69,12 @@ export function runSync<T>(reading: Reading<T>): T {
 export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Promise<T> {
   let step = reading.next();
   while (step.done !== true) {
-    const request = step.value;
+    const asked = step.value;
+    // A stream that ends early tells its length only then.
+    if (asked.isHead && asked.source instanceof StreamSource) {
+      await asked.source.spoolHead(asked.length, signal);
+    }
+    const request = bounded(asked);
     const source = guardSource(request.source);
     if (signal?.aborted) throw abortedError(source.name, signal);
     let bytes = source.peek?.(request.offset, request.length);

@@ -16,7 +16,7 @@ function bodyLength(response: ResponseLike): number | undefined {
 }
 
 /**
- * The body of a response as a source. Its name is the response's URL, its length what the headers say.
+ * The body of a response as a source. Its name is the response's URL, its length what `options` or else the headers say.
  *
  * @throws DirectBootError SOURCE_READ if the status is none of success, or there is no body that can be read
  */
@@ -32,5 +32,5 @@ export function responseSource(response: ResponseLike, options: StreamOptions = 
   }
   if (response.bodyUsed) throw new DirectBootError("SOURCE_READ", `${name}: the body was read already`);
   if (body === null) throw new DirectBootError("SOURCE_READ", `${name}: the response has no body`);
-  return new StreamSource(body, { byteLength: bodyLength(response), ...options, name });
+  return new StreamSource(body, { ...options, byteLength: options.byteLength ?? bodyLength(response), name });
 }

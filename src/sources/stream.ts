@@ -18,6 +18,8 @@ import { Spool, SpooledSource } from "./spool.js";
 /** Bytes that a stream keeps at most, unless the caller says otherwise. */
 export const DEFAULT_SPOOL_LIMIT = 67_108_864; // 64 MiB
 
+const EMPTY_CHUNKS_A_TURN = 256;
+
 /** Options of streams. */
 export interface StreamOptions {
   /** What messages call it. */
@@ -331,7 +333,7 @@ export class StreamSource implements StreamedSource {
 
   /** Pulls a chunk that has bytes into #rest; false at the end. */
   async #pull(signal: AbortSignal | undefined): Promise<boolean> {
-    for (;;) {
+    for (let empty = 1; ; empty++) {
       if (signal?.aborted) throw this.#fail(abortedError(this.name, signal));
       if (this.#end !== undefined) return false;
       if (this.#isCancelled) throw this.#failure ?? this.#consumed(this.#position);
@@ -357,7 +359,11 @@ export class StreamSource implements StreamedSource {
           ),
         );
       }
-      if (chunk.byteLength === 0) continue;
+      if (chunk.byteLength === 0) {
+        // A stream of nothing but empty chunks would let nobody else run, nor abort it.
+        if (empty % EMPTY_CHUNKS_A_TURN === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+        continue;
+      }
       this.#rest = chunk;
       return true;
     }

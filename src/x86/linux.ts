@@ -6,6 +6,7 @@ import { type AddressLike, checkAddressAlignment, toAddress } from "../base/addr
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
+import { commandLineBytes } from "../loading/command-line.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../loading/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../loading/load-info.js";
 import { planStaticElf } from "../loading/static-elf.js";
@@ -29,7 +30,7 @@ import {
   X64_EFER_SCE,
   X86X_MSR_DEFAULT_PAT,
 } from "./registers.js";
-import { buildZeroPage, type CommandLineConfig, commandLineBytes } from "./zero-page.js";
+import { buildZeroPage, type CommandLineConfig } from "./zero-page.js";
 
 /** ACPI tables and their places (`rdsp`: sic, the seeds' spelling). */
 export interface AcpiConfig {

@@ -4,6 +4,7 @@
  */
 import { type AddressLike, addAddresses, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { commandLineBytes } from "../loading/command-line.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import {
   BOOT_FLAG,
@@ -50,22 +51,6 @@ export interface ZeroPageOptions {
   readonly initrdBase: AddressLike;
   /** Bytes of the initrd; below 4 GiB. */
   readonly initrdSize: AddressLike;
-}
-
-/** The bytes of a command line, without NUL. Throws COMMAND_LINE_NUL if there is one inside. */
-export function commandLineBytes(commandLine: string | Uint8Array): Uint8Array {
-  if (typeof commandLine !== "string" && !(commandLine instanceof Uint8Array)) {
-    throw new TypeError(`commandLine must be a string or a Uint8Array, got ${typeof commandLine}`);
-  }
-  const bytes = typeof commandLine === "string" ? new TextEncoder().encode(commandLine) : commandLine;
-  const nul = bytes.indexOf(0);
-  if (nul >= 0) {
-    throw new DirectBootError(
-      "COMMAND_LINE_NUL",
-      `byte ${nul} of ${bytes.byteLength} of the command line is NUL`,
-    );
-  }
-  return bytes;
 }
 
 function u32(

@@ -103,7 +103,7 @@ describe("ACPI tables", () => {
   });
 
   it("that are nothing of the kind are a TypeError before memory changes", () => {
-    for (const rdsp of [new Uint16Array(4), new DataView(new ArrayBuffer(8)), "path", 5, {}, undefined]) {
+    for (const rdsp of [new Uint16Array(4), new DataView(new ArrayBuffer(8)), 5, {}, undefined]) {
       const buffer = new ArrayBuffer(64 * MIB);
       new Uint8Array(buffer).fill(0xa5);
       const acpi = { rdsp: rdsp as unknown as Uint8Array, tables: new Uint8Array(36) };

@@ -357,6 +357,14 @@ describe("a stream that is aborted", () => {
     assert.ok(isCancelled);
   });
 
+  it("while it gives nothing but empty chunks is ABORTED, too", async () => {
+    const supply: ChunkSupply = { pull: async () => new Uint8Array(0), cancel: () => {} };
+    const controller = new AbortController();
+    setImmediate(() => controller.abort());
+    const read = new StreamSource(supply).read(new Uint8Array(1), 0, controller.signal);
+    await assert.rejects(read, refusal("ABORTED"));
+  });
+
   it("whose buffer goes away meanwhile is GUEST_MEMORY_DETACHED", async () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const onPull = (chunk: number): void => void (chunk === 2 && memory.grow(1));

@@ -1,0 +1,139 @@
+/** What a kernel's file is: told from its headers, nothing is loaded. */
+import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
+import { DETECT_BYTES, describeFormat, detectFormat, type ImageFormat } from "../images/detect.js";
+import { EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { findPvhEntry } from "../images/elf-notes.js";
+import { readZboot } from "../images/zboot.js";
+import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
+import { openSource } from "../sources/open.js";
+import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
+import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
+import { type Gunzip, openKernelFile } from "./kernel-file.js";
+import type { GuestArchitecture } from "./linux-plan.js";
+import type { X86Entry } from "./options.js";
+
+/** What {@link detectKernel} tells. */
+export interface DetectedKernel {
+  /** The format of the file itself. */
+  readonly format: ImageFormat;
+  /** The format of the kernel in it: another one where the file is compressed or an EFI zboot image. */
+  readonly kernelFormat: ImageFormat;
+  /** In words, such as "an x86 bzImage, protocol 2.15, LZ4-compressed data (legacy format) inside". */
+  readonly description: string;
+  /** What it runs on; undefined if that is not known or nothing that {@link loadLinux} loads. */
+  readonly architecture: GuestArchitecture | undefined;
+  /** The entries that an x86 kernel has, the one that is taken by default first. */
+  readonly entries: readonly X86Entry[];
+  /** The compression of the file, or of the payload in a bzImage or zboot image; undefined if there is none. */
+  readonly compression: ImageFormat | undefined;
+}
+
+type Told = Omit<DetectedKernel, "format" | "kernelFormat" | "compression"> & {
+  readonly payload?: ImageFormat | undefined;
+};
+
+const ARCHITECTURES: Readonly<Record<number, GuestArchitecture>> = {
+  [EM_386]: "i386",
+  [EM_X86_64]: "x86_64",
+};
+
+function* tell(source: Source, format: ImageFormat): Reading<Told> {
+  const description = describeFormat(format);
+  switch (format) {
+    case "arm64-image":
+      return { description, architecture: "aarch64", entries: [] };
+    case "elf64":
+    case "elf32": {
+      const elf = yield* format === "elf64" ? readElf(source, undefined) : readElf32(source, undefined);
+      const architecture = ARCHITECTURES[elf.machine];
+      if (architecture === undefined) {
+        const machine = elf.machine === EM_AARCH64 ? "arm64" : `machine ${elf.machine}`;
+        return { description: `${description} for ${machine}`, architecture, entries: [] };
+      }
+      const pvh = yield* findPvhEntry(source, elf);
+      const entry: X86Entry = format === "elf64" ? "64" : "32";
+      return {
+        description: `${description} for ${architecture}`,
+        architecture,
+        entries: pvh === undefined ? [entry] : [entry, "pvh"],
+      };
+    }
+    case "bzImage": {
+      const image = yield* readBzImage(source);
+      const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
+      const told = `${description}, protocol ${formatProtocolVersion(image.version)}`;
+      const architecture = has64 ? "x86_64" : "i386";
+      const entries: readonly X86Entry[] = has64 ? ["64", "32"] : ["32"];
+      if (image.payload === undefined) return { description: told, architecture, entries };
+      const { offset, length } = image.payload;
+      const payload = detectFormat(yield* readBytes(source, offset, Math.min(DETECT_BYTES, length)));
+      return { description: `${told}, ${describeFormat(payload)} inside`, architecture, entries, payload };
+    }
+    default:
+      return { description, architecture: undefined, entries: [] };
+  }
+}
+
+function* detect(source: Source, gunzip: Gunzip): Reading<DetectedKernel> {
+  const format = detectFormat(yield* readHead(source, DETECT_BYTES));
+  if (format === "zboot") {
+    const { compression, payloadOffset, payloadLength } = yield* readZboot(source);
+    const head = yield* readBytes(source, payloadOffset, Math.min(DETECT_BYTES, payloadLength));
+    const payload = detectFormat(head);
+    if (payload !== "gzip") {
+      const description = `${describeFormat(format)}, ${compression}-compressed`;
+      return {
+        format,
+        kernelFormat: "unknown",
+        description,
+        architecture: undefined,
+        entries: [],
+        compression: payload,
+      };
+    }
+  }
+  const isCompressed = format === "gzip" || format === "zboot";
+  const { source: kernel, format: kernelFormat } = isCompressed
+    ? yield* openKernelFile(source, gunzip)
+    : { source, format };
+  const { payload, description, ...told } = yield* tell(kernel, kernelFormat);
+  return {
+    format,
+    kernelFormat,
+    ...told,
+    description: isCompressed ? `${describeFormat(format)}: ${description}` : description,
+    compression: isCompressed ? "gzip" : payload,
+  };
+}
+
+/** More than any kernel has in front of what is looked at. */
+const MOST_UNPACKED = 1024 * 1024 * 1024;
+
+/**
+ * Tells what a kernel's file is. A compressed one is unpacked, as far as its headers need it.
+ *
+ * @throws DirectBootError what the headers are refused with; DECOMPRESS_*; what reading throws
+ */
+export async function detectKernel(
+  input: AsyncByteInput,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<DetectedKernel> {
+  const { source, close } = openSource(input, "kernel");
+  try {
+    const gunzip: Gunzip = (compressed) => gunzipSource(compressed, { maximumBytes: MOST_UNPACKED });
+    return await runAsync(detect(source, gunzip), options.signal);
+  } finally {
+    close();
+  }
+}
+
+/** The synchronous {@link detectKernel}; a compressed file is unpacked whole. */
+export function detectKernelSync(input: ByteInput): DetectedKernel {
+  const { source, close } = openSource(input, "kernel");
+  try {
+    const gunzip: Gunzip = (compressed) => gunzipSourceSync(compressed, { maximumBytes: MOST_UNPACKED });
+    return runSync(detect(source, gunzip));
+  } finally {
+    close();
+  }
+}

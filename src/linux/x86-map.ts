@@ -1,0 +1,82 @@
+/**
+ * Low memory of an x86 guest, where the caller does not say otherwise and nothing else has the place:
+ *
+ *     0x00000000 ┌──────────────────────────────┐
+ *                │ free (real-mode vectors)     │
+ *     0x00001000 ├──────────────────────────────┤
+ *                │ GDT                          │ default-gdt, linux-gdt32
+ *     0x00002000 ├──────────────────────────────┤
+ *                │ zero page (boot_params), or  │ linux-zeropage
+ *                │ PVH start info               │ linux-start-info
+ *     0x00003000 ├──────────────────────────────┤
+ *                │ command line                 │ linux-commandline
+ *     0x00004000 ├──────────────────────────────┤
+ *                │ page tables (64-bit entry)   │ linux-pagetables
+ *     0x0000a000 ├──────────────────────────────┤
+ *                │ setup_data, if there is any  │ linux-setup-data
+ *                ├──────────────────────────────┤
+ *                │ free                         │
+ *     0x000e0000 ├──────────────────────────────┤
+ *                │ RSDP                         │ linux-rdsp
+ *     0x000e1000 ├──────────────────────────────┤
+ *                │ ACPI tables                  │ linux-acpi-tables
+ *                ├──────────────────────────────┤
+ *                │ free                         │
+ *     0x00100000 ├──────────────────────────────┤ the kernel may not lie below
+ *                │ kernel: an ELF where it is   │ linux-kernel
+ *                │ linked, a bzImage at its     │
+ *                │ pref_address, with init_size │
+ *                ├──────────────────────────────┤ next 2 MiB boundary
+ *                │ initrd                       │ linux-initrd
+ *                └──────────────────────────────┘
+ *
+ * What finds its place taken goes elsewhere: below 640 KiB, else above the kernel and below 4 GiB. The ACPI tables
+ * don't: their addresses stand in them.
+ */
+import type { AddressLike } from "../base/address.js";
+import type { Placement, SpaceRequest } from "../loading/placement.js";
+
+/** Where the caller wants things; page-aligned guest physical addresses. */
+export interface X86Addresses {
+  /** A bzImage's load address. An ELF kernel lies where it is linked. */
+  readonly kernel?: AddressLike | undefined;
+  readonly gdt?: AddressLike | undefined;
+  /** boot_params, or the start info of a PVH guest. */
+  readonly zeroPage?: AddressLike | undefined;
+  readonly commandLine?: AddressLike | undefined;
+  readonly pageTables?: AddressLike | undefined;
+  readonly setupData?: AddressLike | undefined;
+  readonly rsdp?: AddressLike | undefined;
+  readonly acpiTables?: AddressLike | undefined;
+}
+
+export const GDT_ADDRESS = 0x1000n;
+export const ZERO_PAGE_ADDRESS = 0x2000n;
+export const COMMAND_LINE_ADDRESS = 0x3000n;
+export const PAGE_TABLE_ADDRESS = 0x4000n;
+export const SETUP_DATA_ADDRESS = 0xa000n;
+/** Where the BIOS area starts that Linux searches for the RSDP (ACPI specification, 5.2.5.1). */
+export const RSDP_ADDRESS = 0xe_0000n;
+export const ACPI_TABLES_ADDRESS = 0xe_1000n;
+/** End of low memory and of the BIOS area. */
+export const KERNEL_MINIMUM_START_ADDRESS = 0x10_0000n;
+
+/** The first page, with the real-mode vectors, is not given out. */
+const LOWEST_ADDRESS = 0x1000n;
+/** End of conventional memory; a PC has video memory and firmware behind. */
+const CONVENTIONAL_END = 0xa_0000n;
+export const FOUR_GIB = 0x1_0000_0000n;
+
+/** Takes `wanted` if it is free, else another place: in low memory, or in what is left below `below`. */
+export function placeLow(
+  placement: Placement,
+  wanted: bigint,
+  request: Pick<SpaceRequest, "tag" | "byteLength"> & { readonly below?: bigint },
+): bigint {
+  const { tag, byteLength, below = FOUR_GIB } = request;
+  return placement.place(
+    { tag, byteLength, from: wanted, below: wanted + ((byteLength + 4095n) & ~4095n) },
+    { tag, byteLength, from: LOWEST_ADDRESS, below: below < CONVENTIONAL_END ? below : CONVENTIONAL_END },
+    { tag, byteLength, from: KERNEL_MINIMUM_START_ADDRESS, below },
+  );
+}

@@ -1,0 +1,29 @@
+/** The kernel command line: bytes without a NUL, up to what the kernel keeps. */
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+
+/** The bytes of a command line, without NUL. Throws COMMAND_LINE_NUL if there is one inside. */
+export function commandLineBytes(commandLine: string | Uint8Array): Uint8Array {
+  if (typeof commandLine !== "string" && !(commandLine instanceof Uint8Array)) {
+    throw new TypeError(`commandLine must be a string or a Uint8Array, got ${describeType(commandLine)}`);
+  }
+  const bytes = typeof commandLine === "string" ? new TextEncoder().encode(commandLine) : commandLine;
+  const nul = bytes.indexOf(0);
+  if (nul >= 0) {
+    throw new DirectBootError(
+      "COMMAND_LINE_NUL",
+      `byte ${nul} of ${bytes.byteLength} of the command line is NUL`,
+    );
+  }
+  return bytes;
+}
+
+/** Throws COMMAND_LINE_TOO_LONG above `longest` bytes, the NUL not counted: Linux would cut it. */
+export function checkCommandLineLength({ byteLength }: Uint8Array, longest: number): void {
+  if (byteLength > longest) {
+    throw new DirectBootError(
+      "COMMAND_LINE_TOO_LONG",
+      `the command line has ${byteLength} bytes, the kernel takes ${longest}`,
+    );
+  }
+}

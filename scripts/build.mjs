@@ -16,14 +16,20 @@ const run = (script, ...args) => {
 };
 
 const asc = "node_modules/assemblyscript/bin/asc.js";
-run(asc, "--target", "release");
-run(asc, "--target", "shared");
+run(asc, "assembly/kernels.ts", "--target", "release");
+run(asc, "assembly/kernels.ts", "--target", "shared");
+run(asc, "assembly/decoders.ts", "--target", "decoders");
 
-// The module is inlined: a bundler needs no plugin, a page needs no fetch, and the first call is synchronous.
-const wasm = readFileSync("build/wasm/kernels.wasm");
-const generated = "src/kernels/kernels-wasm.generated.ts";
-const text = `// Made by npm run build from assembly/; not committed.\nexport const KERNELS_WASM_BASE64 =\n  "${wasm.toString("base64")}";\n`;
-if (!existsSync(generated) || readFileSync(generated, "utf8") !== text) writeFileSync(generated, text);
+// The modules are inlined: a bundler needs no plugin, a page needs no fetch, and the first call is synchronous.
+for (const [name, constant] of [
+  ["kernels", "KERNELS_WASM_BASE64"],
+  ["decoders", "DECODERS_WASM_BASE64"],
+]) {
+  const wasm = readFileSync(`build/wasm/${name}.wasm`);
+  const generated = `src/${name}/${name}-wasm.generated.ts`;
+  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant} =\n  "${wasm.toString("base64")}";\n`;
+  if (!existsSync(generated) || readFileSync(generated, "utf8") !== text) writeFileSync(generated, text);
+}
 
 run("node_modules/typescript/bin/tsc", "-p", "tsconfig.json");
 
@@ -33,7 +39,7 @@ run("node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json");
 const { build } = await import("esbuild");
 // One file per public entry: 45 small modules cost 24 ms at import, one file 0.4 ms.
 await build({
-  entryPoints: { index: "src/index.ts", cli: "src/cli/main.ts" },
+  entryPoints: { index: "src/index.ts", decoders: "src/decoders/index.ts", cli: "src/cli/main.ts" },
   outdir: "dist",
   bundle: true,
   format: "esm",
@@ -47,3 +53,4 @@ await build({
 });
 chmodSync("dist/cli.js", 0o755);
 copyFileSync("build/wasm/kernels.wasm", "dist/kernels.wasm");
+copyFileSync("build/wasm/decoders.wasm", "dist/decoders.wasm");

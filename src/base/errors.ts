@@ -676,6 +676,28 @@ export const ERROR_CODES = {
     cure: "raise the limit if the file is to be trusted",
   },
 
+  // decoders
+  DECOMPRESS_TRUNCATED: {
+    seed: "",
+    meaning: "a compressed stream ends too early",
+    cure: "check that the file is complete",
+  },
+  DECOMPRESS_CHECKSUM: {
+    seed: "",
+    meaning: "decompressed bytes do not have the checksum that their stream states",
+    cure: "check that the file is the original one and complete",
+  },
+  DECOMPRESS_WRONG_SIZE: {
+    seed: "",
+    meaning: "decompressed bytes are not as many as declared",
+    cure: "check that the file is the original one and complete",
+  },
+  DECOMPRESS_TRAILING_DATA: {
+    seed: "",
+    meaning: "bytes that are no part of the stream follow it",
+    cure: "cut the file, or set allowTrailing",
+  },
+
   // plans
   PLAN_INVALID: {
     seed: "",

@@ -44,7 +44,8 @@ const PIECE_BYTES = 262144;
 const FOUR_GIB = 2 ** 32;
 const HALF = FOUR_GIB / 2;
 
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+/** The bytes of an inlined module. */
+export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   if (typeof Buffer === "function") {
     const decoded = Buffer.from(text, "base64");
     const bytes = new Uint8Array(decoded.byteLength);

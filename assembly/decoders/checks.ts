@@ -1,0 +1,230 @@
+// Checksums of the containers; CRC-32 is the kernels' own (../crc32). Each goes on from what it returned or keeps.
+
+/** CRC-64 of ECMA-182, reflected, as .xz uses it (xz-file-format.txt, 6). */
+const CRC64_POLYNOMIAL: u64 = 0xc96c5795d7870f42;
+
+/** Fills the eight tables at `tables`, 16 KiB. */
+export function crc64Prepare(tables: usize): void {
+  for (let i: usize = 0; i < 256; i++) {
+    let remainder = <u64>i;
+    for (let bit = 0; bit < 8; bit++) {
+      remainder = (remainder >>> 1) ^ (CRC64_POLYNOMIAL & (0 - (remainder & 1)));
+    }
+    store<u64>(tables + (i << 3), remainder);
+  }
+  for (let i: usize = 0; i < 256; i++) {
+    let remainder = load<u64>(tables + (i << 3));
+    for (let table: usize = 1; table < 8; table++) {
+      remainder = (remainder >>> 8) ^ load<u64>(tables + ((<usize>remainder & 0xff) << 3));
+      store<u64>(tables + (table << 11) + (i << 3), remainder);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function crc64Byte(tables: usize, table: usize, word: u64, byte: u64): u64 {
+  return load<u64>(tables + (table << 11) + ((<usize>(word >>> (byte << 3)) & 0xff) << 3));
+}
+
+/** Goes on with the CRC at `state`, 8 bytes, 0 at the start. */
+export function crc64(state: usize, pointer: usize, length: usize, tables: usize): void {
+  let crc = ~load<u64>(state);
+  while (length >= 8) {
+    const word = load<u64>(pointer) ^ crc;
+    crc =
+      crc64Byte(tables, 7, word, 0) ^
+      crc64Byte(tables, 6, word, 1) ^
+      crc64Byte(tables, 5, word, 2) ^
+      crc64Byte(tables, 4, word, 3) ^
+      crc64Byte(tables, 3, word, 4) ^
+      crc64Byte(tables, 2, word, 5) ^
+      crc64Byte(tables, 1, word, 6) ^
+      crc64Byte(tables, 0, word, 7);
+    pointer += 8;
+    length -= 8;
+  }
+  while (length > 0) {
+    crc = (crc >>> 8) ^ load<u64>(tables + ((<usize>(crc ^ <u64>load<u8>(pointer)) & 0xff) << 3));
+    pointer++;
+    length--;
+  }
+  store<u64>(state, ~crc);
+}
+
+const ADLER_MODULUS: u32 = 65521;
+/** So many bytes can be added before the sums pass 32 bits (RFC 1950 and zlib's NMAX). */
+const ADLER_RUN: usize = 5552;
+
+/** Adler-32 (RFC 1950), goes on from `seed`, 1 at the start. */
+export function adler32(seed: u32, pointer: usize, length: usize): u32 {
+  let low = seed & 0xffff;
+  let high = seed >>> 16;
+  while (length > 0) {
+    const run = length < ADLER_RUN ? length : ADLER_RUN;
+    for (const end = pointer + run; pointer < end; pointer++) {
+      low += <u32>load<u8>(pointer);
+      high += low;
+    }
+    low %= ADLER_MODULUS;
+    high %= ADLER_MODULUS;
+    length -= run;
+  }
+  return (high << 16) | low;
+}
+
+// xxHash (doc/xxhash_spec.md), seed 0. The state: four accumulators, then the number of bytes so far. Every call but the
+// last takes a multiple of 32 bytes.
+const XXH32_1: u32 = 0x9e3779b1;
+const XXH32_2: u32 = 0x85ebca77;
+const XXH32_3: u32 = 0xc2b2ae3d;
+const XXH32_4: u32 = 0x27d4eb2f;
+const XXH32_5: u32 = 0x165667b1;
+
+/** Before the first byte; 24 bytes at `state`. */
+export function xxh32Begin(state: usize): void {
+  store<u32>(state, XXH32_1 + XXH32_2);
+  store<u32>(state, XXH32_2, 4);
+  store<u32>(state, 0, 8);
+  store<u32>(state, 0 - XXH32_1, 12);
+  store<u64>(state, 0, 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function xxh32Round(sum: u32, lane: u32): u32 {
+  return rotl<u32>(sum + lane * XXH32_2, 13) * XXH32_1;
+}
+
+/** Takes whole 16-byte stripes; returns how many bytes. */
+export function xxh32Update(state: usize, pointer: usize, length: usize): usize {
+  let a = load<u32>(state);
+  let b = load<u32>(state, 4);
+  let c = load<u32>(state, 8);
+  let d = load<u32>(state, 12);
+  const taken = length & ~15;
+  for (const end = pointer + taken; pointer != end; pointer += 16) {
+    a = xxh32Round(a, load<u32>(pointer));
+    b = xxh32Round(b, load<u32>(pointer, 4));
+    c = xxh32Round(c, load<u32>(pointer, 8));
+    d = xxh32Round(d, load<u32>(pointer, 12));
+  }
+  store<u32>(state, a);
+  store<u32>(state, b, 4);
+  store<u32>(state, c, 8);
+  store<u32>(state, d, 12);
+  store<u64>(state, load<u64>(state, 16) + taken, 16);
+  return taken;
+}
+
+/** The hash after the last bytes, fewer than 16. */
+export function xxh32End(state: usize, pointer: usize, length: usize): u32 {
+  const before = load<u64>(state, 16);
+  let hash: u32;
+  if (before >= 16) {
+    hash =
+      rotl<u32>(load<u32>(state), 1) +
+      rotl<u32>(load<u32>(state, 4), 7) +
+      rotl<u32>(load<u32>(state, 8), 12) +
+      rotl<u32>(load<u32>(state, 12), 18);
+  } else {
+    hash = XXH32_5;
+  }
+  hash += <u32>(before + length);
+  while (length >= 4) {
+    hash = rotl<u32>(hash + load<u32>(pointer) * XXH32_3, 17) * XXH32_4;
+    pointer += 4;
+    length -= 4;
+  }
+  while (length > 0) {
+    hash = rotl<u32>(hash + <u32>load<u8>(pointer) * XXH32_5, 11) * XXH32_1;
+    pointer++;
+    length--;
+  }
+  hash = (hash ^ (hash >>> 15)) * XXH32_2;
+  hash = (hash ^ (hash >>> 13)) * XXH32_3;
+  return hash ^ (hash >>> 16);
+}
+
+const XXH64_1: u64 = 0x9e3779b185ebca87;
+const XXH64_2: u64 = 0xc2b2ae3d27d4eb4f;
+const XXH64_3: u64 = 0x165667b19e3779f9;
+const XXH64_4: u64 = 0x85ebca77c2b2ae63;
+const XXH64_5: u64 = 0x27d4eb2f165667c5;
+
+/** Before the first byte; 40 bytes at `state`. */
+export function xxh64Begin(state: usize): void {
+  store<u64>(state, XXH64_1 + XXH64_2);
+  store<u64>(state, XXH64_2, 8);
+  store<u64>(state, 0, 16);
+  store<u64>(state, 0 - XXH64_1, 24);
+  store<u64>(state, 0, 32);
+}
+
+// @ts-ignore: decorator
+@inline
+function xxh64Round(sum: u64, lane: u64): u64 {
+  return rotl<u64>(sum + lane * XXH64_2, 31) * XXH64_1;
+}
+
+/** Takes whole 32-byte stripes; returns how many bytes. */
+export function xxh64Update(state: usize, pointer: usize, length: usize): usize {
+  let a = load<u64>(state);
+  let b = load<u64>(state, 8);
+  let c = load<u64>(state, 16);
+  let d = load<u64>(state, 24);
+  const taken = length & ~31;
+  for (const end = pointer + taken; pointer != end; pointer += 32) {
+    a = xxh64Round(a, load<u64>(pointer));
+    b = xxh64Round(b, load<u64>(pointer, 8));
+    c = xxh64Round(c, load<u64>(pointer, 16));
+    d = xxh64Round(d, load<u64>(pointer, 24));
+  }
+  store<u64>(state, a);
+  store<u64>(state, b, 8);
+  store<u64>(state, c, 16);
+  store<u64>(state, d, 24);
+  store<u64>(state, load<u64>(state, 32) + taken, 32);
+  return taken;
+}
+
+// @ts-ignore: decorator
+@inline
+function xxh64Merge(hash: u64, sum: u64): u64 {
+  return (hash ^ xxh64Round(0, sum)) * XXH64_1 + XXH64_4;
+}
+
+/** The lower half of the hash after the last bytes, fewer than 32: all that Zstandard stores. */
+export function xxh64End(state: usize, pointer: usize, length: usize): u32 {
+  const before = load<u64>(state, 32);
+  let hash: u64;
+  if (before >= 32) {
+    const a = load<u64>(state);
+    const b = load<u64>(state, 8);
+    const c = load<u64>(state, 16);
+    const d = load<u64>(state, 24);
+    hash = rotl<u64>(a, 1) + rotl<u64>(b, 7) + rotl<u64>(c, 12) + rotl<u64>(d, 18);
+    hash = xxh64Merge(xxh64Merge(xxh64Merge(xxh64Merge(hash, a), b), c), d);
+  } else {
+    hash = XXH64_5;
+  }
+  hash += before + <u64>length;
+  while (length >= 8) {
+    hash = rotl<u64>(hash ^ xxh64Round(0, load<u64>(pointer)), 27) * XXH64_1 + XXH64_4;
+    pointer += 8;
+    length -= 8;
+  }
+  if (length >= 4) {
+    hash = rotl<u64>(hash ^ (<u64>load<u32>(pointer) * XXH64_1), 23) * XXH64_2 + XXH64_3;
+    pointer += 4;
+    length -= 4;
+  }
+  while (length > 0) {
+    hash = rotl<u64>(hash ^ (<u64>load<u8>(pointer) * XXH64_5), 11) * XXH64_1;
+    pointer++;
+    length--;
+  }
+  hash = (hash ^ (hash >>> 33)) * XXH64_2;
+  hash = (hash ^ (hash >>> 29)) * XXH64_3;
+  return <u32>(hash ^ (hash >>> 32));
+}

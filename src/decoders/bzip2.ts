@@ -1,0 +1,51 @@
+/** bzip2: streams of blocks, each with a CRC, and one over those. */
+import type { Decoding } from "./options.js";
+import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
+
+const HEADER_BYTES = 4;
+/** Positions in the input are counted in bits of 32 bits. */
+const MOST_INPUT_BYTES = 2 ** 29 - 65536;
+
+/** One stream. */
+export function* decodeBzip2(w: Workspace): Decoding<void> {
+  w.need(HEADER_BYTES, "the stream's header");
+  const level = w.u8(w.position + 3) - 0x30;
+  if (!bzip2Follows(w) || level < 1 || level > 9) throw w.corrupt("there is no bzip2 magic number");
+  if (w.input.length > MOST_INPUT_BYTES) {
+    throw w.error("DECOMPRESS_UNSUPPORTED", `the input is longer than ${MOST_INPUT_BYTES} bytes`);
+  }
+  w.position += HEADER_BYTES;
+  const { exports, state, work } = w;
+  exports.bzip2Prepare(work);
+  exports.bzip2Begin(state);
+  // The whole input is in the window, and stays there: blocks begin at any bit.
+  const base = w.position;
+  w.load(w.input.length);
+  w.room(0, 0);
+  let crc = 0;
+  while (true) {
+    const status = exports.bzip2Header(state, work, level);
+    w.updateFrom(base);
+    if (status === PAUSED) break;
+    if (status !== DONE) throw w.failure(status, "a block");
+    while (true) {
+      w.room(STEP_BYTES, 0);
+      w.limitTo(STEP_BYTES, false);
+      const output = exports.bzip2Run(state, work);
+      w.updateFrom(base);
+      if (output === DONE) break;
+      if (output !== FULL || w.produced >= w.limit) throw w.failure(output, "a block");
+      if (w.isStep()) yield w.progress();
+    }
+    crc = (((crc << 1) | (crc >>> 31)) ^ exports.bzip2BlockCrc(state)) >>> 0;
+    if (w.isStep()) yield w.progress();
+  }
+  if (exports.bzip2StoredCrc(state) >>> 0 !== crc) {
+    throw w.error("DECOMPRESS_CHECKSUM", "the stream has another CRC");
+  }
+}
+
+/** True if another stream follows. */
+export function bzip2Follows(w: Workspace): boolean {
+  return w.u8(w.position) === 0x42 && w.u8(w.position + 1) === 0x5a && w.u8(w.position + 2) === 0x68;
+}

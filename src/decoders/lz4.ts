@@ -1,0 +1,186 @@
+/** LZ4: the frame format (lz4_Frame_format.md) and the legacy one of `lz4 -l`, which the kernel uses. */
+import { type Check, xxhCheck } from "./check.js";
+import type { Decoding } from "./options.js";
+import { DONE, FULL, type Workspace } from "./workspace.js";
+
+const FRAME_MAGIC = 0x184d_2204;
+const LEGACY_MAGIC = 0x184c_2102;
+const SKIPPABLE_MAGIC = 0x184d_2a50;
+const SKIPPABLE_MASK = 0xffff_fff0;
+/** Output of every block of an archive but its last. */
+const LEGACY_BLOCK_BYTES = 8_388_608;
+/** LZ4_compressBound of such a block: a larger size is no block's. */
+const LEGACY_MOST_BYTES = LEGACY_BLOCK_BYTES + Math.floor(LEGACY_BLOCK_BYTES / 255) + 16;
+
+// The frame descriptor's FLG byte.
+const VERSION_MASK = 0xc0;
+const VERSION = 0x40;
+const BLOCKS_ARE_INDEPENDENT = 0x20;
+const HAS_BLOCK_CHECKSUMS = 0x10;
+const HAS_CONTENT_SIZE = 0x08;
+const HAS_CONTENT_CHECKSUM = 0x04;
+const RESERVED_FLAG = 0x02;
+const HAS_DICTIONARY = 0x01;
+const RESERVED_BLOCK_BITS = 0x8f;
+const UNCOMPRESSED = 0x8000_0000;
+
+/** True if a frame that carries no data, of LZ4 or Zstandard, begins at `at`. */
+export function isSkippable(w: Workspace, at: number): boolean {
+  return (w.u32(at) & SKIPPABLE_MASK) >>> 0 === SKIPPABLE_MAGIC;
+}
+
+/** Skips such a frame. */
+export function skipFrame(w: Workspace): void {
+  w.need(8, "a skippable frame");
+  const size = w.u32(w.position + 4);
+  w.need(8 + size, "a skippable frame");
+  w.position += 8 + size;
+}
+
+/** Decodes the block up to byte `end` of the input, of at most `most` bytes of output. */
+function* decodeBlock(w: Workspace, end: number, most: number, historyStart: number): Decoding<void> {
+  const blockStart = w.produced;
+  const isWhole = end <= w.input.length;
+  w.exports.lz4Begin(w.state);
+  while (true) {
+    w.load(end);
+    w.room(blockStart + most - w.produced, historyStart);
+    w.limitTo(blockStart + most - w.produced, false);
+    const status = w.exports.lz4Run(w.state);
+    w.update();
+    if (status === DONE) return;
+    if (status === FULL && w.produced < w.limit) throw w.corrupt("a block is larger than allowed");
+    if (status >= FULL) throw w.failure(status, "a block", isWhole);
+    if (w.isStep()) yield w.progress();
+  }
+}
+
+/** One archive of the legacy format, or several one after the other. */
+export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Decoding<void> {
+  w.need(4, "the magic number");
+  if (w.u32(w.position) !== LEGACY_MAGIC) throw w.corrupt("there is no legacy LZ4 magic number");
+  w.position += 4;
+  let isShort = false;
+  while (w.left > 0) {
+    if (allowTrailing && w.produced === w.limit) return;
+    if (w.left < 4) {
+      if (allowTrailing) return;
+      throw w.truncated("a block's size");
+    }
+    const size = w.u32(w.position);
+    if (size === LEGACY_MAGIC) {
+      w.position += 4;
+      isShort = false;
+      continue;
+    }
+    // Padding; or what can't be a block, or follows the last one of an archive, the only one that is short.
+    if (size === 0 || (allowTrailing && (isShort || size > LEGACY_MOST_BYTES || size > w.left - 4))) return;
+    if (isShort || size > LEGACY_MOST_BYTES) return;
+    w.position += 4;
+    const start = w.produced;
+    yield* decodeBlock(w, w.position + size, LEGACY_BLOCK_BYTES, start);
+    isShort = w.produced - start < LEGACY_BLOCK_BYTES;
+    if (w.isStep()) yield w.progress();
+  }
+}
+
+function blockMatches(w: Workspace, size: number): boolean {
+  // The input's bytes pass through the window; the hash takes whole stripes of 16.
+  const { exports, position } = w;
+  const hashState = w.filterState;
+  exports.xxh32Begin(hashState);
+  const end = position + size;
+  while (true) {
+    const count = w.load(end);
+    if (w.position + count === end) {
+      const taken = exports.xxh32Update(hashState, w.window, count);
+      const hash = exports.xxh32End(hashState, w.window + taken, count - taken) >>> 0;
+      w.position = position;
+      return hash === w.u32(end);
+    }
+    w.position += exports.xxh32Update(hashState, w.window, count);
+  }
+}
+
+/** One frame; skippable ones before it are skipped. */
+export function* decodeLz4(w: Workspace): Decoding<void> {
+  while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
+  if (w.left === 0 && w.position > 0) return;
+  w.need(7, "the frame's header");
+  if (w.u32(w.position) !== FRAME_MAGIC) throw w.corrupt("there is no LZ4 magic number");
+  const descriptor = w.position + 4;
+  const flags = w.u8(descriptor);
+  const blocks = w.u8(descriptor + 1);
+  if ((flags & VERSION_MASK) !== VERSION || (flags & RESERVED_FLAG) !== 0) {
+    throw w.error("DECOMPRESS_UNSUPPORTED", `the frame's flags are 0x${flags.toString(16)}`, descriptor);
+  }
+  const sizeCode = (blocks >> 4) & 7;
+  if ((blocks & RESERVED_BLOCK_BITS) !== 0 || sizeCode < 4) {
+    throw w.corrupt("the frame's block size is unknown", descriptor + 1);
+  }
+  const blockBytes = 1 << (8 + 2 * sizeCode);
+  const hasSize = (flags & HAS_CONTENT_SIZE) !== 0;
+  const headerBytes = 2 + (hasSize ? 8 : 0) + ((flags & HAS_DICTIONARY) !== 0 ? 4 : 0);
+  w.need(4 + headerBytes + 1, "the frame's header");
+  w.bytes.set(w.input.subarray(descriptor, descriptor + headerBytes), w.window);
+  w.exports.xxh32Begin(w.checkState);
+  const taken = w.exports.xxh32Update(w.checkState, w.window, headerBytes);
+  const hash = w.exports.xxh32End(w.checkState, w.window + taken, headerBytes - taken);
+  if (((hash >>> 8) & 0xff) !== w.u8(descriptor + headerBytes)) {
+    throw w.error("DECOMPRESS_CHECKSUM", "the frame's header has another checksum", descriptor);
+  }
+  if ((flags & HAS_DICTIONARY) !== 0) {
+    throw w.error("DECOMPRESS_UNSUPPORTED", "the frame needs a dictionary", descriptor);
+  }
+  const contentBytes = hasSize ? w.u64(descriptor + 2) : undefined;
+  if (contentBytes !== undefined && contentBytes > w.limit - w.produced) {
+    throw w.tooLarge(w.produced + contentBytes);
+  }
+  w.position = descriptor + headerBytes + 1;
+
+  const frameStart = w.produced;
+  const check: Check | undefined =
+    (flags & HAS_CONTENT_CHECKSUM) !== 0 ? xxhCheck(w, frameStart, 32) : undefined;
+  while (true) {
+    w.need(4, "a block's size");
+    const word = w.u32(w.position);
+    w.position += 4;
+    if (word === 0) break;
+    const size = word & (UNCOMPRESSED - 1);
+    if (size > blockBytes) throw w.corrupt(`a block of ${size} bytes is larger than allowed`, w.position - 4);
+    const hasChecksum = (flags & HAS_BLOCK_CHECKSUMS) !== 0;
+    if (hasChecksum) {
+      w.need(size + 4, "a block");
+      if (!blockMatches(w, size)) {
+        throw w.error("DECOMPRESS_CHECKSUM", "a block has another checksum");
+      }
+    }
+    if (word >= UNCOMPRESSED) {
+      yield* w.copy(size, "a block");
+    } else {
+      const history = (flags & BLOCKS_ARE_INDEPENDENT) !== 0 ? w.produced : frameStart;
+      yield* decodeBlock(w, w.position + size, blockBytes, history);
+    }
+    if (hasChecksum) w.position += 4;
+    check?.update(w.produced);
+    if (w.isStep()) yield w.progress();
+  }
+  if (contentBytes !== undefined && w.produced - frameStart !== contentBytes) {
+    throw w.error(
+      "DECOMPRESS_WRONG_SIZE",
+      `the frame has ${w.produced - frameStart} bytes, its header says ${contentBytes}`,
+    );
+  }
+  if (check !== undefined) {
+    w.need(4, "the content's checksum");
+    if (!check.matches(w.produced, w.position)) {
+      throw w.error("DECOMPRESS_CHECKSUM", "the content has another checksum");
+    }
+    w.position += 4;
+  }
+}
+
+/** True if another frame follows. */
+export function lz4Follows(w: Workspace): boolean {
+  return w.left >= 4 && (w.u32(w.position) === FRAME_MAGIC || isSkippable(w, w.position));
+}

@@ -1,0 +1,49 @@
+/** What callers say, and are told. */
+import { toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+
+/** What kernels and initrds are compressed with. "lz4-legacy" is `lz4 -l`, "lzma" the format of `xz --format=lzma`. */
+export type CompressionFormat = "gzip" | "xz" | "lzma" | "zstd" | "lz4" | "lz4-legacy" | "bzip2" | "lzo";
+
+export interface DecompressOptions {
+  /** Most bytes of output; more is DECOMPRESS_TOO_LARGE, before they are allocated. */
+  readonly maximumBytes: number;
+  /** Bytes of output that are declared elsewhere, for example behind a bzImage's payload: exactly so many, or DECOMPRESS_WRONG_SIZE. */
+  readonly expectedBytes?: number | undefined;
+  /**
+   * Allows bytes behind the stream. Without it they are DECOMPRESS_TRAILING_DATA, but for zeros where the format's own
+   * tool ignores them (gzip, bzip2, lz4-legacy, the padding of xz).
+   */
+  readonly allowTrailing?: boolean | undefined;
+}
+
+/** How far a decoder has come; bytes. */
+export interface DecodeProgress {
+  /** Of the input. */
+  readonly consumed: number;
+  /** Of output. */
+  readonly produced: number;
+}
+
+/** A decoder between two pieces of bounded work. */
+export type Decoding<T = void> = Generator<DecodeProgress, T, undefined>;
+
+/** Throws TypeError for options of a wrong type, DECOMPRESS_TOO_LARGE for a declared size beyond the limit. */
+export function checkOptions(input: Uint8Array, options: DecompressOptions): void {
+  if (!(input instanceof Uint8Array)) {
+    throw new TypeError(`input must be a Uint8Array, got ${describeType(input)}`);
+  }
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`options must be an object with maximumBytes, got ${describeType(options)}`);
+  }
+  const maximum = toLength(options.maximumBytes, "maximumBytes");
+  if (options.expectedBytes === undefined) return;
+  const expected = toLength(options.expectedBytes, "expectedBytes");
+  if (expected > maximum) {
+    throw new DirectBootError(
+      "DECOMPRESS_TOO_LARGE",
+      `the declared size is ${expected} bytes, the limit is ${maximum}`,
+    );
+  }
+}

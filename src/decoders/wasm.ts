@@ -1,0 +1,122 @@
+/**
+ * The decoders' WASM: compiled from the inlined bytes at the first call, never at import, and attached to the linear
+ * memory that holds the output.
+ */
+import { instantiateSync } from "@assemblyscript/loader";
+import { describeType } from "../base/describe.js";
+import { decodeBase64, withSharedMemoryImport } from "../kernels/wasm.js";
+import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
+
+/** What assembly/decoders.ts exports; addresses and results are numbers, and u32 may come back negative. */
+export interface DecoderExports extends Record<string, unknown> {
+  BZIP2_WORK_BYTES: { value: number };
+  adler32(seed: number, pointer: number, length: number): number;
+  arm64Filter(pointer: number, length: number, position: number): number;
+  armFilter(pointer: number, length: number, position: number): number;
+  armThumbFilter(pointer: number, length: number, position: number): number;
+  bzip2Begin(state: number): void;
+  bzip2BlockCrc(state: number): number;
+  bzip2Header(state: number, work: number, level: number): number;
+  bzip2Prepare(work: number): void;
+  bzip2Run(state: number, work: number): number;
+  bzip2StoredCrc(state: number): number;
+  crc32(pointer: number, length: number, seed: number, scratch: number): number;
+  crc32Prepare(scratch: number): void;
+  crc64(state: number, pointer: number, length: number, tables: number): void;
+  crc64Prepare(tables: number): void;
+  deltaFilter(start: number, pointer: number, length: number, distance: number): number;
+  inflateBegin(state: number): void;
+  inflatePrepare(work: number): void;
+  inflateRun(state: number, work: number): number;
+  lz4Begin(state: number): void;
+  lz4Run(state: number): number;
+  lzmaBegin(state: number): number;
+  lzmaCode(state: number): number;
+  lzmaPosition(state: number, start: number): void;
+  lzmaReset(state: number, probabilities: number, lc: number, lp: number, pb: number): void;
+  lzmaRun(state: number): number;
+  lzo1xRun(state: number): number;
+  powerPcFilter(pointer: number, length: number, position: number): number;
+  sha256Blocks(state: number, pointer: number, length: number): void;
+  sparcFilter(pointer: number, length: number, position: number): number;
+  x86Begin(state: number): void;
+  x86Filter(state: number, pointer: number, length: number, position: number): number;
+  xxh32Begin(state: number): void;
+  xxh32End(state: number, pointer: number, length: number): number;
+  xxh32Update(state: number, pointer: number, length: number): number;
+  xxh64Begin(state: number): void;
+  xxh64End(state: number, pointer: number, length: number): number;
+  xxh64Update(state: number, pointer: number, length: number): number;
+  zstdBegin(state: number): void;
+  zstdBlock(state: number, work: number): number;
+  zstdPrepare(work: number): void;
+}
+
+let chosen: WebAssembly.Module | "none" | undefined;
+let shared: WebAssembly.Module | undefined;
+let attached: WeakMap<WebAssembly.Memory, DecoderExports> | undefined;
+
+/** Which decoders run, and the switch between them. */
+export const decoders = {
+  /** What runs from now on. The first read compiles the WASM, unless `use` was called before. */
+  get implementation(): "wasm" | "javascript" {
+    return moduleOrNone() === undefined ? "javascript" : "wasm";
+  },
+
+  /**
+   * Chooses the decoders from now on: a `WebAssembly.Module` made from `decoders.wasm` serves runtimes that forbid
+   * compiling from bytes, "javascript" forces the twin, which knows only gzip, and "auto" chooses again at the next
+   * call.
+   *
+   * @throws TypeError for anything else
+   */
+  use(choice: "auto" | "javascript" | WebAssembly.Module): void {
+    if (choice === "auto") chosen = undefined;
+    else if (choice === "javascript") chosen = "none";
+    else if (typeof WebAssembly === "object" && choice instanceof WebAssembly.Module) {
+      if (!WebAssembly.Module.exports(choice).some(({ name }) => name === "zstdBlock")) {
+        throw new TypeError("the module is not decoders.wasm of this version");
+      }
+      chosen = choice;
+    } else {
+      throw new TypeError(
+        `decoders.use takes "auto", "javascript" or a WebAssembly.Module, got ${describeType(choice)}`,
+      );
+    }
+    shared = undefined;
+    attached = undefined;
+  },
+};
+
+function moduleOrNone(): WebAssembly.Module | undefined {
+  if (chosen === undefined) {
+    try {
+      chosen = new WebAssembly.Module(decodeBase64(DECODERS_WASM_BASE64));
+    } catch {
+      // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it.
+      chosen = "none";
+    }
+  }
+  return chosen === "none" ? undefined : chosen;
+}
+
+/** The decoders over `memory`; undefined where there is no WebAssembly for it. */
+export function decodersOver(memory: WebAssembly.Memory): DecoderExports | undefined {
+  const known = attached?.get(memory);
+  if (known !== undefined) return known;
+  let module = moduleOrNone();
+  if (module === undefined) return undefined;
+  if (typeof SharedArrayBuffer === "function" && memory.buffer instanceof SharedArrayBuffer) {
+    // Another memory import makes another module, compiled from bytes: not where that is forbidden.
+    try {
+      shared ??= new WebAssembly.Module(withSharedMemoryImport(decodeBase64(DECODERS_WASM_BASE64)));
+    } catch {
+      return undefined;
+    }
+    module = shared;
+  }
+  const { exports } = instantiateSync<DecoderExports>(module, { env: { memory } });
+  attached ??= new WeakMap();
+  attached.set(memory, exports);
+  return exports;
+}

@@ -1,0 +1,328 @@
+/** .xz (xz-file-format.txt): streams of blocks, each LZMA2 behind up to three filters, with a check; then an index. */
+import { crc32Twin } from "../kernels/twins.js";
+import { type Check, crc32Check, crc64Check, sha256Check } from "./check.js";
+import { setProperties } from "./lzma-alone.js";
+import type { Decoding } from "./options.js";
+import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
+
+const STREAM_HEADER_BYTES = 12;
+const HEADER_MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
+const FOOTER_MAGIC = 0x5a59; // "YZ"
+/** Bytes of a check by its identifier (2.1.1.2). */
+const CHECK_BYTES = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
+const CHECK_NONE = 0;
+const CHECK_CRC32 = 1;
+const CHECK_CRC64 = 4;
+const CHECK_SHA256 = 10;
+const HAS_COMPRESSED_SIZE = 0x40;
+const HAS_UNCOMPRESSED_SIZE = 0x80;
+const RESERVED_BLOCK_FLAGS = 0x3c;
+const LONGEST_INTEGER = 9;
+
+const LZMA2 = 0x21;
+const DELTA = 0x03;
+const X86 = 0x04;
+/** Filters of branches by their identifiers (5.3.2), and the alignment of their start offset. */
+const BRANCHES: Readonly<Record<number, { readonly name: BranchFilter; readonly alignment: number }>> = {
+  5: { name: "powerPcFilter", alignment: 4 },
+  7: { name: "armFilter", alignment: 4 },
+  8: { name: "armThumbFilter", alignment: 2 },
+  9: { name: "sparcFilter", alignment: 4 },
+  10: { name: "arm64Filter", alignment: 4 },
+};
+type BranchFilter = "powerPcFilter" | "armFilter" | "armThumbFilter" | "sparcFilter" | "arm64Filter";
+const MOST_DICTIONARY = 40;
+
+// LZMA2's control byte (5.3.1 and lzma2_decoder.c of xz).
+const CHUNK_END = 0x00;
+const CHUNK_COPY_RESET = 0x01;
+const CHUNK_COPY = 0x02;
+const CHUNK_LZMA = 0x80;
+const RESET_STATE = 0xa0;
+const NEW_PROPERTIES = 0xc0;
+const RESET_DICTIONARY = 0xe0;
+
+interface Filter {
+  readonly id: number;
+  /** Delta's distance, or the start offset of a branch filter. */
+  readonly value: number;
+}
+
+interface Block {
+  readonly unpaddedBytes: number;
+  readonly uncompressedBytes: number;
+}
+
+/** A variable-length integer (1.2) at the position. */
+function readInteger(w: Workspace, end: number, what: string): number {
+  let value = 0;
+  for (let i = 0; i < LONGEST_INTEGER; i++) {
+    if (w.position >= end) {
+      throw end >= w.input.length ? w.truncated(what) : w.corrupt(`${what} is too short`);
+    }
+    const byte = w.u8(w.position++);
+    value += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) {
+      if (byte === 0 && i > 0) break;
+      return value;
+    }
+  }
+  throw w.corrupt(`a number in ${what} is malformed`, w.position - 1);
+}
+
+function checkCrc32(w: Workspace, start: number, end: number, what: string): void {
+  w.need(end + 4 - w.position, what);
+  if (crc32Twin(w.input.subarray(start, end), 0) !== w.u32(end)) {
+    throw w.error("DECOMPRESS_CHECKSUM", `${what} has another CRC-32`, start);
+  }
+}
+
+function readFilters(w: Workspace, count: number, end: number): Filter[] {
+  const what = "a block's header";
+  const filters: Filter[] = [];
+  for (let i = 0; i < count; i++) {
+    const at = w.position;
+    const id = readInteger(w, end, what);
+    const bytes = readInteger(w, end, what);
+    if (bytes > end - w.position) throw w.corrupt(`${what} is too short`, at);
+    const properties = w.position;
+    w.position += bytes;
+    const isLast = i === count - 1;
+    if (id === LZMA2) {
+      if (!isLast || bytes !== 1 || w.u8(properties) > MOST_DICTIONARY) {
+        throw w.corrupt("the filter LZMA2 is malformed", at);
+      }
+      continue;
+    }
+    const alignment = id === X86 ? 1 : BRANCHES[id]?.alignment;
+    if (isLast || (id !== DELTA && alignment === undefined)) {
+      throw w.error("DECOMPRESS_UNSUPPORTED", `the filter 0x${id.toString(16)} is unknown`, at);
+    }
+    if (id === DELTA) {
+      if (bytes !== 1) throw w.corrupt("the filter delta is malformed", at);
+      filters.push({ id, value: w.u8(properties) + 1 });
+      continue;
+    }
+    const value = bytes === 4 ? w.u32(properties) : 0;
+    if ((bytes !== 0 && bytes !== 4) || value % (alignment ?? 1) !== 0) {
+      throw w.corrupt(`the filter 0x${id.toString(16)} is malformed`, at);
+    }
+    filters.push({ id, value });
+  }
+  return filters;
+}
+
+/** The chunks of LZMA2 up to their end marker. */
+function* decodeLzma2(w: Workspace): Decoding<void> {
+  const { exports, state } = w;
+  let dictionaryStart: number | undefined;
+  let hasProperties = false;
+  let properties = 0;
+  let needsReset = true;
+  while (true) {
+    w.need(1, "LZMA2");
+    const at = w.position;
+    const control = w.u8(w.position++);
+    if (control === CHUNK_END) return;
+    if (control >= RESET_DICTIONARY || control === CHUNK_COPY_RESET) {
+      dictionaryStart = w.produced;
+      hasProperties = false;
+      needsReset = true;
+      exports.lzmaPosition(state, w.out);
+    }
+    if (dictionaryStart === undefined) throw w.corrupt("LZMA2 does not begin with a reset", at);
+    if (control < CHUNK_LZMA) {
+      if (control > CHUNK_COPY) throw w.corrupt(`LZMA2's control byte is ${control}`, at);
+      w.need(2, "LZMA2");
+      const size = ((w.u8(w.position) << 8) | w.u8(w.position + 1)) + 1;
+      w.position += 2;
+      yield* w.copy(size, "LZMA2");
+      continue;
+    }
+    w.need(5, "LZMA2");
+    const uncompressed = (((control & 0x1f) << 16) | (w.u8(w.position) << 8) | w.u8(w.position + 1)) + 1;
+    const compressed = ((w.u8(w.position + 2) << 8) | w.u8(w.position + 3)) + 1;
+    w.position += 4;
+    if (control >= NEW_PROPERTIES) {
+      properties = w.u8(w.position++);
+      hasProperties = true;
+    }
+    if (!hasProperties) throw w.corrupt("LZMA2 sets no properties", at);
+    if (control >= RESET_STATE) {
+      setProperties(w, properties, at);
+      needsReset = false;
+    }
+    if (needsReset) throw w.corrupt("LZMA2 does not reset its state", at);
+    w.need(compressed, "LZMA2");
+    const end = w.position + compressed;
+    if (compressed < 5) throw w.corrupt("a chunk of LZMA2 is too short", at);
+    if (uncompressed > w.limit - w.produced) throw w.tooLarge();
+    // A chunk is at most 64 KiB: it is in the window as a whole, and the decoder never stops within it.
+    w.load(end);
+    w.room(uncompressed, dictionaryStart);
+    w.limitTo(uncompressed, true);
+    const stop = w.produced + uncompressed;
+    let status = exports.lzmaBegin(state);
+    if (status === DONE) status = exports.lzmaRun(state);
+    w.update();
+    if (status !== PAUSED || w.produced !== stop || w.position !== end || exports.lzmaCode(state) !== 0) {
+      if (status === PAUSED || status === FULL || status === DONE) {
+        throw w.corrupt("a chunk of LZMA2 has another size");
+      }
+      throw w.failure(status, "a chunk of LZMA2", true);
+    }
+    if (w.isStep()) yield w.progress();
+  }
+}
+
+/** Undoes a filter over the output from `start` on, in place, in pieces. */
+function* undoFilter(w: Workspace, { id, value }: Filter, start: number): Decoding<void> {
+  const { exports } = w;
+  const branch = BRANCHES[id];
+  if (id === X86) exports.x86Begin(w.filterState);
+  let done = start;
+  while (done < w.produced) {
+    const count = Math.min(w.produced - done, STEP_BYTES);
+    const at = w.outStart + done;
+    const position = (value + done - start) % 2 ** 32;
+    let taken = count;
+    if (id === X86) taken = exports.x86Filter(w.filterState, at, count, position) >>> 0;
+    else if (branch !== undefined) taken = exports[branch.name](at, count, position) >>> 0;
+    else exports.deltaFilter(w.outStart + start, at, count, value);
+    // The last few bytes are no whole instruction, and stay.
+    if (taken === 0 || done + count === w.produced) return;
+    done += taken;
+    yield w.progress();
+  }
+}
+
+function checkOf(w: Workspace, id: number, start: number): Check | undefined {
+  if (id === CHECK_CRC32) return crc32Check(w, start);
+  if (id === CHECK_CRC64) return crc64Check(w, start);
+  if (id === CHECK_SHA256) return sha256Check(w, start);
+  return undefined;
+}
+
+function* decodeBlock(w: Workspace, checkId: number): Decoding<Block> {
+  const what = "a block's header";
+  const headerStart = w.position;
+  const headerBytes = (w.u8(headerStart) + 1) * 4;
+  w.need(headerBytes, what);
+  const end = headerStart + headerBytes - 4;
+  checkCrc32(w, headerStart, end, what);
+  const flags = w.u8(headerStart + 1);
+  w.position += 2;
+  if ((flags & RESERVED_BLOCK_FLAGS) !== 0) {
+    throw w.error("DECOMPRESS_UNSUPPORTED", `a block's flags are 0x${flags.toString(16)}`, headerStart + 1);
+  }
+  const compressedBytes = (flags & HAS_COMPRESSED_SIZE) !== 0 ? readInteger(w, end, what) : undefined;
+  const uncompressedBytes = (flags & HAS_UNCOMPRESSED_SIZE) !== 0 ? readInteger(w, end, what) : undefined;
+  if (uncompressedBytes !== undefined && uncompressedBytes > w.limit - w.produced) {
+    throw w.tooLarge(w.produced + uncompressedBytes);
+  }
+  const filters = readFilters(w, (flags & 3) + 1, end);
+  while (w.position < end) {
+    if (w.u8(w.position++) !== 0) throw w.corrupt("a block's header is not padded with zeros");
+  }
+  w.position = end + 4;
+
+  const dataStart = w.position;
+  const start = w.produced;
+  yield* decodeLzma2(w);
+  const dataBytes = w.position - dataStart;
+  if (compressedBytes !== undefined && compressedBytes !== dataBytes) {
+    throw w.corrupt(`a block has ${dataBytes} bytes, its header says ${compressedBytes}`);
+  }
+  if (uncompressedBytes !== undefined && uncompressedBytes !== w.produced - start) {
+    throw w.error(
+      "DECOMPRESS_WRONG_SIZE",
+      `a block has ${w.produced - start} bytes of output, its header says ${uncompressedBytes}`,
+    );
+  }
+  for (const filter of filters.reverse()) yield* undoFilter(w, filter, start);
+
+  const padding = (4 - ((w.position - headerStart) % 4)) % 4;
+  const checkBytes = CHECK_BYTES[checkId] ?? 0;
+  w.need(padding + checkBytes, "a block's check");
+  for (let i = 0; i < padding; i++) {
+    if (w.u8(w.position++) !== 0) throw w.corrupt("a block is not padded with zeros", w.position - 1);
+  }
+  const check = checkOf(w, checkId, start);
+  if (check !== undefined) {
+    for (let done = start + STEP_BYTES; done < w.produced; done += STEP_BYTES) {
+      check.update(done);
+      yield w.progress();
+    }
+    if (!check.matches(w.produced, w.position)) {
+      throw w.error("DECOMPRESS_CHECKSUM", "a block has another check");
+    }
+  }
+  const unpaddedBytes = w.position + checkBytes - padding - headerStart;
+  w.position += checkBytes;
+  return { unpaddedBytes, uncompressedBytes: w.produced - start };
+}
+
+function checkIndex(w: Workspace, blocks: readonly Block[]): void {
+  const what = "the index";
+  const start = w.position++;
+  const end = w.input.length;
+  const count = readInteger(w, end, what);
+  if (count !== blocks.length)
+    throw w.corrupt(`the index has ${count} blocks, there are ${blocks.length}`, start);
+  for (const block of blocks) {
+    const at = w.position;
+    const unpaddedBytes = readInteger(w, end, what);
+    const uncompressedBytes = readInteger(w, end, what);
+    if (unpaddedBytes !== block.unpaddedBytes || uncompressedBytes !== block.uncompressedBytes) {
+      throw w.corrupt("the index has another size for a block", at);
+    }
+  }
+  while ((w.position - start) % 4 !== 0) {
+    w.need(1, what);
+    if (w.u8(w.position++) !== 0) throw w.corrupt("the index is not padded with zeros", w.position - 1);
+  }
+  checkCrc32(w, start, w.position, what);
+  w.position += 4;
+
+  const footer = w.position;
+  w.need(STREAM_HEADER_BYTES, "the stream's footer");
+  if (w.u16(footer + 10) !== FOOTER_MAGIC) throw w.corrupt("there is no footer", footer + 10);
+  if (crc32Twin(w.input.subarray(footer + 4, footer + 10), 0) !== w.u32(footer)) {
+    throw w.error("DECOMPRESS_CHECKSUM", "the stream's footer has another CRC-32");
+  }
+  if ((w.u32(footer + 4) + 1) * 4 !== footer - start) {
+    throw w.corrupt("the footer has another size for the index", footer + 4);
+  }
+}
+
+/** One stream. */
+export function* decodeXz(w: Workspace): Decoding<void> {
+  const start = w.position;
+  w.need(STREAM_HEADER_BYTES, "the stream's header");
+  if (!xzFollows(w)) throw w.corrupt("there is no xz magic number");
+  if (crc32Twin(w.input.subarray(start + 6, start + 8), 0) !== w.u32(start + 8)) {
+    throw w.error("DECOMPRESS_CHECKSUM", "the stream's header has another CRC-32");
+  }
+  const checkId = w.u8(start + 7);
+  const isKnown = [CHECK_NONE, CHECK_CRC32, CHECK_CRC64, CHECK_SHA256].includes(checkId);
+  if (w.u8(start + 6) !== 0 || !isKnown) {
+    throw w.error("DECOMPRESS_UNSUPPORTED", `the check ${checkId} is unknown`, start + 6);
+  }
+  w.position += STREAM_HEADER_BYTES;
+  const blocks: Block[] = [];
+  while (true) {
+    w.need(1, "a block's header");
+    if (w.u8(w.position) === 0) break;
+    blocks.push(yield* decodeBlock(w, checkId));
+  }
+  checkIndex(w, blocks);
+  if (w.u16(w.position + 8) !== w.u16(start + 6)) {
+    throw w.corrupt("the stream's footer has other flags than its header", w.position + 8);
+  }
+  w.position += STREAM_HEADER_BYTES;
+}
+
+/** True if a stream begins at `at`. */
+export function xzFollows(w: Workspace, at = w.position): boolean {
+  return HEADER_MAGIC.every((byte, i) => at + i < w.input.length && w.u8(at + i) === byte);
+}

@@ -8,7 +8,7 @@ import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
 import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
-import { type Gunzip, openKernelFile } from "./kernel-file.js";
+import { type Gunzip, openKernelFile, type Unpacking } from "./kernel-file.js";
 import type { GuestArchitecture } from "./linux-plan.js";
 import type { X86Entry } from "./options.js";
 
@@ -94,7 +94,7 @@ function* detect(source: Source, gunzip: Gunzip): Reading<DetectedKernel> {
   }
   const isCompressed = format === "gzip" || format === "zboot";
   const { source: kernel, format: kernelFormat } = isCompressed
-    ? yield* openKernelFile(source, gunzip)
+    ? yield* openKernelFile(source, unpackingBy(gunzip))
     : { source, format };
   const { payload, description, ...told } = yield* tell(kernel, kernelFormat);
   return {
@@ -103,6 +103,18 @@ function* detect(source: Source, gunzip: Gunzip): Reading<DetectedKernel> {
     ...told,
     description: isCompressed ? `${describeFormat(format)}: ${description}` : description,
     compression: isCompressed ? "gzip" : payload,
+  };
+}
+
+/** The platform's gzip alone: to tell what a bzImage is its payload need not be unpacked. */
+function unpackingBy(gunzip: Gunzip): Unpacking {
+  return {
+    gunzip,
+    decoders: undefined,
+    maximumBytes: MOST_UNPACKED,
+    decompress: "guest",
+    entry: undefined,
+    onUnpacked: undefined,
   };
 }
 

@@ -1,63 +1,198 @@
 /** What is in a kernel's file: wrappers are taken off until the kernel itself is there. */
 import { DirectBootError } from "../base/errors.js";
+import { type BzImage, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, detectFormat, type ImageFormat } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
-import { type Reading, readHead } from "../sources/reader.js";
+import { BytesSource } from "../sources/bytes.js";
+import { type Reading, readBytes, readHead } from "../sources/reader.js";
 import { sliceSource } from "../sources/slice.js";
 import type { Source } from "../sources/source.js";
+import {
+  type CompressionFormat,
+  type Decoders,
+  isCompression,
+  noDecoder,
+  type OnUnpacked,
+  unpackRange,
+} from "./decoding.js";
+import type { X86Entry } from "./options.js";
 
-/** Formats that hold a kernel, compressed. */
-const COMPRESSED = ["gzip", "xz", "zstd", "lz4-legacy", "lz4", "lzma", "bzip2", "lzo"] as const;
-type CompressedFormat = (typeof COMPRESSED)[number];
-
-/** What a zboot header says, by our names (drivers/firmware/efi/libstub/Makefile.zboot). */
-const ZBOOT_FORMATS: Readonly<Record<string, CompressedFormat>> = {
-  gzip: "gzip",
-  lz4: "lz4-legacy",
-  lzma: "lzma",
-  lzo: "lzo",
-  xzkern: "xz",
-  zstd22: "zstd",
-  zstd: "zstd",
-};
-
-/** Makes a source of what a gzip file holds. */
+/** Makes a source of what a gzip file holds, by means of the platform. */
 export type Gunzip = (source: Source) => Source;
+
+/** How compressed kernels are undone. */
+export interface Unpacking {
+  /** The platform's gzip; undefined to use the decoders. */
+  readonly gunzip: Gunzip | undefined;
+  readonly decoders: Decoders | undefined;
+  /** Most bytes that a kernel may decompress to. */
+  readonly maximumBytes: number;
+  /** Who decompresses the payload of a bzImage; undefined: the host if it can. */
+  readonly decompress: "host" | "guest" | undefined;
+  readonly entry: X86Entry | undefined;
+  readonly onUnpacked: OnUnpacked | undefined;
+}
+
+/** What was decompressed, or will be. */
+export interface Decompression {
+  /** "host": before the guest starts. "guest": by the bzImage's own code. */
+  readonly by: "host" | "guest";
+  readonly format: ImageFormat;
+  /** Bytes of the compressed data; undefined for a stream of unknown length. */
+  readonly compressedBytes: number | undefined;
+  /** Bytes that they decompress to; undefined if that is not known beforehand. */
+  readonly bytes: number | undefined;
+}
 
 /** The kernel in a file. */
 export interface KernelFile {
   readonly source: Source;
   readonly format: ImageFormat;
+  /** The bzImage that the kernel was taken out of: its header still tells what the kernel takes. */
+  readonly bzImage: BzImage | undefined;
+  /** Undefined if nothing is compressed. */
+  readonly decompression: Decompression | undefined;
 }
 
 /** A kernel in a gzip file in a zboot image in a gzip file is the most that anybody has. */
 const MOST_WRAPPERS = 3;
+/** Behind a payload stands its size, but for gzip, which has it within (scripts/Makefile.lib, size_append). */
+const SIZE_TRAILER_BYTES = 4;
 
-function unsupported(source: Source, what: string): DirectBootError {
-  return new DirectBootError("DECOMPRESS_UNSUPPORTED", `${source.name} is ${what}`, {
-    cure: "decompress it first, or give it gzip-compressed",
-  });
+/** The payload of a bzImage or a zboot image, and what it says of its size. */
+interface Payload {
+  readonly source: Source;
+  readonly offset: number;
+  /** Without the trailer. */
+  readonly length: number;
+  readonly format: ImageFormat;
+  readonly expectedBytes: number | undefined;
 }
 
-/** Looks into a file. Throws DECOMPRESS_UNSUPPORTED for compressions that are known and not undone here, ZBOOT_*. */
-export function* openKernelFile(file: Source, gunzip: Gunzip): Reading<KernelFile> {
+/** Looks at a payload of `length` bytes with its trailer. */
+function* lookAtPayload(source: Source, offset: number, length: number): Reading<Payload> {
+  const format = detectFormat(yield* readBytes(source, offset, Math.min(DETECT_BYTES, length)));
+  if (length <= SIZE_TRAILER_BYTES) return { source, offset, length, format, expectedBytes: undefined };
+  const at = offset + length - SIZE_TRAILER_BYTES;
+  const trailer = yield* readBytes(source, at, SIZE_TRAILER_BYTES);
+  const expectedBytes = new DataView(trailer.buffer, trailer.byteOffset).getUint32(0, true);
+  const isOwn = format === "gzip";
+  return { source, offset, length: isOwn ? length : length - SIZE_TRAILER_BYTES, format, expectedBytes };
+}
+
+/** A payload, decompressed. */
+function* unpackPayload(payload: Payload, format: CompressionFormat, unpacking: Unpacking): Reading<Source> {
+  const { decoders, maximumBytes, onUnpacked } = unpacking;
+  if (decoders === undefined) throw noDecoder(payload.source, format);
+  const packed = { ...payload, format, allowTrailing: true };
+  return new BytesSource(yield* unpackRange(decoders, packed, maximumBytes, onUnpacked), payload.source.name);
+}
+
+/**
+ * Looks into a file.
+ *
+ * @throws DirectBootError DECOMPRESS_*, ZBOOT_*, BZIMAGE_*; what reading throws
+ */
+export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<KernelFile> {
+  const { gunzip, decoders, maximumBytes, onUnpacked } = unpacking;
   let source = file;
+  let decompression: Decompression | undefined;
   for (let wrappers = 0; ; wrappers++) {
-    const head = yield* readHead(source, DETECT_BYTES);
-    const format = detectFormat(head);
-    const isWrapper = format === "zboot" || COMPRESSED.some((each) => each === format);
-    if (!isWrapper) return { source, format };
-    if (wrappers === MOST_WRAPPERS) throw unsupported(source, `${describeFormat(format)}, still`);
-    if (format === "gzip") {
-      source = gunzip(source);
-    } else if (format === "zboot") {
-      const { payloadOffset, payloadLength, compression } = yield* readZboot(source);
-      if (ZBOOT_FORMATS[compression] !== "gzip") {
-        throw unsupported(source, `an EFI zboot image with ${compression} compression`);
+    const format = detectFormat(yield* readHead(source, DETECT_BYTES));
+    if (format === "bzImage") {
+      return yield* openBzImage(source, decompression, unpacking);
+    }
+    if (format !== "zboot" && !isCompression(format)) {
+      return { source, format, bzImage: undefined, decompression };
+    }
+    if (wrappers === MOST_WRAPPERS) {
+      throw new DirectBootError(
+        "DECOMPRESS_UNSUPPORTED",
+        `${source.name} is ${describeFormat(format)}, still`,
+      );
+    }
+    const compressedBytes = source.byteLength === Number.MAX_SAFE_INTEGER ? undefined : source.byteLength;
+    if (format === "zboot") {
+      const zboot = yield* readZboot(source);
+      const payload = yield* lookAtPayload(
+        source,
+        zboot.payloadOffset,
+        zboot.payloadLength + (zboot.compression === "gzip" ? 0 : SIZE_TRAILER_BYTES),
+      );
+      decompression = {
+        by: "host",
+        format: payload.format,
+        compressedBytes: zboot.payloadLength,
+        bytes: payload.expectedBytes,
+      };
+      if (payload.format === "gzip" && gunzip !== undefined) {
+        source = gunzip(sliceSource(source, zboot.payloadOffset, zboot.payloadLength));
+      } else if (isCompression(payload.format)) {
+        source = yield* unpackPayload(payload, payload.format, unpacking);
+      } else {
+        throw new DirectBootError(
+          "DECOMPRESS_UNSUPPORTED",
+          `${source.name} is an EFI zboot image with ${zboot.compression} compression`,
+        );
       }
-      source = gunzip(sliceSource(source, payloadOffset, payloadLength));
+    } else if (format === "gzip" && gunzip !== undefined) {
+      decompression = { by: "host", format, compressedBytes, bytes: undefined };
+      source = gunzip(source);
     } else {
-      throw unsupported(source, describeFormat(format));
+      if (decoders === undefined) throw noDecoder(source, format);
+      const { byteLength: length } = source;
+      const packed = { source, offset: 0, length, format, allowTrailing: false };
+      const bytes = yield* unpackRange(decoders, packed, maximumBytes, onUnpacked);
+      decompression = { by: "host", format, compressedBytes, bytes: bytes.byteLength };
+      source = new BytesSource(bytes, source.name);
     }
   }
+}
+
+/** A bzImage, or the ELF in it. */
+function* openBzImage(
+  source: Source,
+  outer: Decompression | undefined,
+  unpacking: Unpacking,
+): Reading<KernelFile> {
+  const { decompress, entry, decoders } = unpacking;
+  const image = yield* readBzImage(source);
+  const asIs: KernelFile = { source, format: "bzImage", bzImage: undefined, decompression: outer };
+  if (image.payload === undefined) {
+    if (decompress !== "host") return asIs;
+    throw new DirectBootError(
+      "DECOMPRESS_UNSUPPORTED",
+      `${source.name} does not say where its compressed kernel is (protocol before 2.08)`,
+      { cure: 'leave decompress out, or give "guest"' },
+    );
+  }
+  const payload = yield* lookAtPayload(source, image.payload.offset, image.payload.length);
+  const { format, length, expectedBytes } = payload;
+  const byGuest: KernelFile = {
+    ...asIs,
+    decompression: { by: "guest", format, compressedBytes: length, bytes: expectedBytes },
+  };
+  // The 32-bit entry of a 64-bit kernel is in the bzImage's own code only.
+  const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
+  const canEnter = entry !== "32" || !has64;
+  const canDecode = isCompression(format) && decoders !== undefined;
+  // PVH is an ELF's.
+  const wantsHost =
+    decompress === "host" || (decompress === undefined && (canDecode || entry === "pvh") && canEnter);
+  if (!wantsHost) return byGuest;
+  if (!isCompression(format)) {
+    throw new DirectBootError(
+      "DECOMPRESS_UNSUPPORTED",
+      `the payload of ${source.name} is ${describeFormat(format)}`,
+      { cure: 'leave decompress out, or give "guest"' },
+    );
+  }
+  const kernel = yield* unpackPayload(payload, format, unpacking);
+  const inner = detectFormat(yield* readHead(kernel, DETECT_BYTES));
+  return {
+    source: kernel,
+    format: inner,
+    bzImage: image,
+    decompression: { by: "host", format, compressedBytes: length, bytes: kernel.byteLength },
+  };
 }

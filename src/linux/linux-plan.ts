@@ -7,6 +7,7 @@ import type { MemoryRange } from "../memory/memory-range.js";
 import { OverlapCheck, rangeOf } from "../plan/check.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
 import type { Source } from "../sources/source.js";
+import type { Decompression } from "./kernel-file.js";
 
 /** In which state a kernel is entered: x86 long mode, x86 protected mode without paging, or an arm64 direct boot. */
 export type EntryMode = "long64" | "protected32" | "aarch64";
@@ -30,6 +31,7 @@ export interface LinuxPlanParts {
   readonly entryMode: EntryMode;
   readonly info: LoadInfo;
   readonly layout: MemoryLayout;
+  readonly decompression?: Decompression | undefined;
 }
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
@@ -42,19 +44,25 @@ export class LinuxPlan implements LoadPlan {
   readonly info: LoadInfo;
   /** The RAM that the plan was made for. */
   readonly layout: MemoryLayout;
+  /** What of the kernel is compressed, and who undoes it; undefined if nothing is. */
+  readonly decompression: Decompression | undefined;
   readonly #close: () => void;
 
   /**
    * @param close gives back the files that were opened for the plan
    * @throws DirectBootError IMPORT_EMPTY, IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
    */
-  constructor({ plan, architecture, entryMode, info, layout }: LinuxPlanParts, close: () => void) {
+  constructor(
+    { plan, architecture, entryMode, info, layout, decompression }: LinuxPlanParts,
+    close: () => void,
+  ) {
     this.architecture = architecture;
     this.entryMode = entryMode;
     this.steps = plan.steps;
     this.sources = plan.sources;
     this.info = info;
     this.layout = layout;
+    this.decompression = decompression;
     this.#close = close;
     const overlaps = new OverlapCheck();
     for (const step of this.steps) {
@@ -99,6 +107,7 @@ export class LinuxPlan implements LoadPlan {
       architecture: this.architecture,
       entryMode: this.entryMode,
       ram: this.layout,
+      ...(this.decompression === undefined ? {} : { decompression: this.decompression }),
       sources: this.sources.map(({ name, byteLength }) => ({ name, byteLength: hex(byteLength) })),
       steps: this.steps.map((step) =>
         step.kind === "register"

@@ -2,6 +2,7 @@
 import { hex, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { DETECT_BYTES, detectFormat } from "../images/detect.js";
 import {
   GuestMemoryImporter,
   type GuestMemoryImporterOptions,
@@ -15,10 +16,12 @@ import { type ApplyOptions, applyPlan, applyPlanSync } from "../plan/apply.js";
 import { concatSources } from "../sources/concat.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { type OpenSource, openSource } from "../sources/open.js";
-import { type Reading, runAsync, runSync } from "../sources/reader.js";
+import { type Reading, readHead, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
 import { spoolIfUnknown } from "../sources/stream.js";
-import { type Gunzip, openKernelFile } from "./kernel-file.js";
+import type { Decoders } from "./decoding.js";
+import { plainInitrd } from "./initrd-file.js";
+import { type Decompression, openKernelFile, type Unpacking } from "./kernel-file.js";
 import { type EntryMode, type GuestArchitecture, LinuxPlan, registerToJSON } from "./linux-plan.js";
 import { arm64LayoutOfSize, ramSizeOf, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { ImporterOption, LinuxOptions, LinuxSources, LinuxSyncOptions, MemoryInput } from "./options.js";
@@ -41,6 +44,8 @@ export class LoadedLinux {
   readonly regions: readonly ImportedRegion[];
   /** The RAM that it was loaded for. */
   readonly layout: MemoryLayout;
+  /** What of the kernel was compressed, and who undoes it; undefined if nothing was. */
+  readonly decompression: Decompression | undefined;
 
   constructor(plan: LinuxPlan, regions: readonly ImportedRegion[]) {
     this.architecture = plan.architecture;
@@ -49,6 +54,7 @@ export class LoadedLinux {
     this.registers = Object.fromEntries(this.registerList.map(({ name, value }) => [name, value]));
     this.info = plan.info;
     this.layout = plan.layout;
+    this.decompression = plan.decompression;
     this.regions = regions;
   }
 
@@ -57,6 +63,7 @@ export class LoadedLinux {
       architecture: this.architecture,
       entryMode: this.entryMode,
       ram: this.layout,
+      ...(this.decompression === undefined ? {} : { decompression: this.decompression }),
       registers: Object.fromEntries(
         this.registerList.map((register) => [register.name, registerToJSON(register)]),
       ),
@@ -94,12 +101,18 @@ interface Prepared {
 
 function* prepare(
   options: LinuxOptions,
-  sources: LinuxSources<Source>,
-  gunzip: Gunzip,
+  { initrds, ...sources }: Inputs,
+  unpacking: Unpacking,
   close: () => void,
 ): Reading<Prepared> {
-  const { source: kernel, format } = yield* openKernelFile(sources.kernel, gunzip);
-  const opened = { ...sources, kernel };
+  const file = yield* openKernelFile(sources.kernel, unpacking);
+  const { source: kernel, format, decompression } = file;
+  const plain: Source[] = [];
+  for (const initrd of initrds) {
+    if (options.decompressInitrd === true) plain.push(yield* plainInitrd(initrd, unpacking));
+    else plain.push(initrd);
+  }
+  const opened = { ...sources, kernel, initrd: oneInitrd(plain) };
   if (format === "arm64-image") {
     const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
     const described = treeMemory(tree);
@@ -108,23 +121,29 @@ function* prepare(
     const { builder: plan, info } = yield* planArm64(options, layout, opened, tree);
     const architecture = "aarch64";
     return {
-      plan: new LinuxPlan({ plan, architecture, entryMode: architecture, info, layout }, close),
+      plan: new LinuxPlan(
+        { plan, architecture, entryMode: architecture, info, layout, decompression },
+        close,
+      ),
       memory,
     };
   }
   const { layout, memory } = resolveMemory(options.memory, x86LayoutOfSize);
   // What is none of them is refused by the ELF parser, which says what it is.
   const x86Format = format === "bzImage" || format === "elf32" ? format : "elf64";
-  const { builder: plan, ...planned } = yield* planX86(options, layout, opened, x86Format);
-  return { plan: new LinuxPlan({ plan, layout, ...planned }, close), memory };
+  const { builder: plan, ...planned } = yield* planX86(options, layout, opened, x86Format, file.bzImage);
+  return { plan: new LinuxPlan({ plan, layout, decompression, ...planned }, close), memory };
 }
 
 /** The inputs, opened. */
-interface Opened {
+interface Inputs {
   readonly kernel: Source;
   readonly initrds: readonly Source[];
   readonly deviceTree: Source | undefined;
   readonly acpi: LinuxSources<Source>["acpi"];
+}
+
+interface Opened extends Inputs {
   readonly close: () => void;
 }
 
@@ -187,36 +206,86 @@ function mostDecompressed({ maxDecompressedSize, memory }: LinuxOptions): number
   return most > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(most);
 }
 
-function prepareSync(options: LinuxSyncOptions): Prepared {
-  const { close, kernel, initrds, deviceTree, acpi } = open(options);
+/** How compressed input is undone; `gunzip` by the platform where no decoders are asked for. */
+function unpackingOf(
+  options: LinuxOptions & ApplyOptions,
+  gunzip: Unpacking["gunzip"],
+  decoders: Decoders | undefined,
+): Unpacking {
+  const { decompress, entry, onProgress } = options;
+  if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
+    throw new TypeError(`decompress must be "host" or "guest", got ${describeType(decompress)}`);
+  }
+  return {
+    gunzip,
+    decoders,
+    maximumBytes: mostDecompressed(options),
+    decompress,
+    entry,
+    onUnpacked:
+      onProgress === undefined
+        ? undefined
+        : (loaded, total = loaded) => onProgress({ phase: "decompress", loaded, total }),
+  };
+}
+
+function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
+  const { close, ...inputs } = open(options);
   try {
-    const gunzip: Gunzip = (source) => gunzipSourceSync(source, { maximumBytes: mostDecompressed(options) });
-    const sources = { kernel, initrd: oneInitrd(initrds), deviceTree, acpi };
-    return runSync(prepare(options, sources, gunzip, close));
+    const maximumBytes = mostDecompressed(options);
+    const { decoders } = options;
+    const gunzip: Unpacking["gunzip"] =
+      decoders === undefined ? (source) => gunzipSourceSync(source, { maximumBytes }) : undefined;
+    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), close));
   } catch (cause) {
     close();
     throw cause;
   }
 }
 
-async function prepareAsync(options: LinuxOptions, signal: AbortSignal | undefined): Promise<Prepared> {
+/** The decoders, if the kernel or the initrds may need them: a file of their own. */
+async function decodersFor(
+  options: LinuxOptions,
+  kernel: Source,
+  signal: AbortSignal | undefined,
+): Promise<Decoders | undefined> {
+  if (options.decoders !== undefined) return options.decoders;
+  if (options.decompressInitrd !== true) {
+    const format = detectFormat(await runAsync(readHead(kernel, DETECT_BYTES), signal));
+    if (format === "elf64" || format === "elf32" || format === "arm64-image") return undefined;
+    if (format === "bzImage" && options.decompress === "guest") return undefined;
+  }
+  try {
+    return await import("../decoders/index.js");
+  } catch {
+    // A page may be offline, a policy may forbid it: then what needs them says so.
+    return undefined;
+  }
+}
+
+async function prepareAsync(
+  options: LinuxOptions & ApplyOptions,
+  signal: AbortSignal | undefined,
+): Promise<Prepared> {
   const { close, kernel, initrds, deviceTree, acpi } = open(options);
   try {
+    const { spoolLimit } = options;
     // What the kernel is told of by its length must be there before.
-    const whole = (source: Source): Promise<Source> => spoolIfUnknown(source, options.spoolLimit, signal);
+    const whole = (source: Source): Promise<Source> => spoolIfUnknown(source, spoolLimit, signal);
     const known: Source[] = [];
     for (const initrd of initrds) known.push(await whole(initrd));
-    const sources = {
+    const inputs: Inputs = {
       kernel,
-      initrd: oneInitrd(known),
+      initrds: known,
       deviceTree: deviceTree === undefined ? undefined : await whole(deviceTree),
       acpi:
         acpi === undefined ? undefined : { rdsp: await whole(acpi.rdsp), tables: await whole(acpi.tables) },
     };
-    const { spoolLimit } = options;
-    const gunzip: Gunzip = (source) =>
-      gunzipSource(source, { maximumBytes: mostDecompressed(options), spoolLimit });
-    return await runAsync(prepare(options, sources, gunzip, close), signal);
+    const maximumBytes = mostDecompressed(options);
+    const gunzip = (source: Source): Source => gunzipSource(source, { maximumBytes, spoolLimit });
+    const decoders = await decodersFor(options, kernel, signal);
+    const unpacking = unpackingOf(options, gunzip, decoders);
+    return await runAsync(prepare(options, inputs, unpacking, close), signal);
   } catch (cause) {
     close();
     throw cause;
@@ -229,7 +298,7 @@ async function prepareAsync(options: LinuxOptions, signal: AbortSignal | undefin
  *
  * @throws DirectBootError with the code of what is wrong with the kernel, the placement or the options
  */
-export function planLinuxSync(options: LinuxSyncOptions): LinuxPlan {
+export function planLinuxSync(options: LinuxSyncOptions & ApplyOptions): LinuxPlan {
   return prepareSync(options).plan;
 }
 
@@ -238,7 +307,7 @@ export function planLinuxSync(options: LinuxSyncOptions): LinuxPlan {
  * can be applied once.
  */
 export async function planLinux(
-  options: LinuxOptions & { readonly signal?: AbortSignal | undefined },
+  options: LinuxOptions & ApplyOptions & { readonly signal?: AbortSignal | undefined },
 ): Promise<LinuxPlan> {
   return (await prepareAsync(options, options.signal)).plan;
 }

@@ -6,6 +6,7 @@ import type { GuestBuffer, GuestMemory, MemoryBankInput } from "../memory/guest-
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import type { E820Entry } from "../x86/e820.js";
+import type { Decoders } from "./decoding.js";
 import type { X86Addresses } from "./x86-map.js";
 
 /** A guest's memory: bytes of RAM, a layout, a memory made before, or a buffer of the caller's. */
@@ -69,8 +70,20 @@ export interface LinuxOptionsOf<Input> {
   readonly arm64?: Arm64Allowances | undefined;
   /** Bytes of a stream that are kept at most for reading them again; 64 MiB by default. */
   readonly spoolLimit?: number | undefined;
-  /** Most bytes that a compressed kernel may have when it is unpacked; the size of guest RAM by default. */
+  /** Most bytes that compressed input may have when it is unpacked; the size of guest RAM by default. */
   readonly maxDecompressedSize?: AddressLike | undefined;
+  /**
+   * Who decompresses the kernel in a bzImage: "host" before the guest starts, which is much faster where the guest is
+   * emulated, or "guest". By default the host, where it can; else the guest.
+   */
+  readonly decompress?: "host" | "guest" | undefined;
+  /** Decompress the initrd, too, and hand the guest the plain archive; false by default. */
+  readonly decompressInitrd?: boolean | undefined;
+  /**
+   * `import * as decoders from "directboot/decoders"`: what the synchronous functions decompress with. The asynchronous
+   * ones load them when they need them.
+   */
+  readonly decoders?: Decoders | undefined;
 }
 
 /** Options of {@link planLinuxSync} and {@link loadLinuxSync}. */

@@ -81,7 +81,13 @@ const MOST_MAPPED = 1n << 46n;
 
 /** What an x86 kernel is, and how it will be entered. */
 type X86Kernel = { readonly entry: X86Entry; readonly architecture: GuestArchitecture } & (
-  | { readonly format: "elf"; readonly elf: ElfImage; readonly pvhEntry: bigint | undefined }
+  | {
+      readonly format: "elf";
+      readonly elf: ElfImage;
+      readonly pvhEntry: bigint | undefined;
+      /** The header of the bzImage that it was taken out of. */
+      readonly image: BzImage | undefined;
+    }
   | { readonly format: "bzImage"; readonly image: BzImage }
 );
 
@@ -105,6 +111,7 @@ function* readKernel(
   source: Source,
   format: "elf64" | "elf32" | "bzImage",
   asked: X86Entry | undefined,
+  bzImage: BzImage | undefined,
 ): Reading<X86Kernel> {
   if (asked !== undefined && asked !== "64" && asked !== "32" && asked !== "pvh") {
     throw new TypeError(`entry must be "64", "32" or "pvh", got ${describeType(asked)}`);
@@ -132,7 +139,7 @@ function* readKernel(
   if (entry === "pvh" && pvhEntry === undefined) {
     throw notAvailable(source, entry, "no PVH note (CONFIG_PVH)");
   }
-  return { format: "elf", entry, elf, pvhEntry, architecture: is64 ? "x86_64" : "i386" };
+  return { format: "elf", entry, elf, pvhEntry, image: bzImage, architecture: is64 ? "x86_64" : "i386" };
 }
 
 /** The kernel, placed and planned. */
@@ -183,7 +190,7 @@ function* planKernel(
 /** One past the highest address that the initrd may have a byte at. */
 function initrdLimit(kernel: X86Kernel): bigint | undefined {
   if (kernel.entry === "pvh") return FOUR_GIB;
-  if (kernel.format === "elf") return kernel.entry === "64" ? undefined : I386_INITRD_ADDRESS_MAX + 1n;
+  if (kernel.image === undefined) return kernel.entry === "64" ? undefined : I386_INITRD_ADDRESS_MAX + 1n;
   const { xloadflags, initrdAddrMax } = kernel.image;
   const isFree = kernel.entry === "64" && (xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) !== 0;
   return isFree ? undefined : BigInt(initrdAddrMax) + 1n;
@@ -240,7 +247,7 @@ function* readTables(source: Source): Reading<Uint8Array> {
 /** The command line's bytes. Throws COMMAND_LINE_NUL, COMMAND_LINE_TOO_LONG. */
 function checkCommandLine(options: LinuxOptions, kernel: X86Kernel): Uint8Array {
   const text = commandLineBytes(options.commandLine ?? "");
-  const longest = kernel.format === "bzImage" ? kernel.image.cmdlineSize : ELF_COMMAND_LINE_BYTES;
+  const longest = kernel.image?.cmdlineSize ?? ELF_COMMAND_LINE_BYTES;
   checkCommandLineLength(text, longest);
   return text;
 }
@@ -251,12 +258,13 @@ export function* planX86(
   layout: MemoryLayout,
   sources: LinuxSources<Source>,
   format: "elf64" | "elf32" | "bzImage",
+  bzImage: BzImage | undefined,
 ): Reading<X86Plan> {
   const { addresses = {} } = options;
   if (options.arm64 !== undefined) {
     throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `arm64, but ${sources.kernel.name} is for x86`);
   }
-  const kernel = yield* readKernel(sources.kernel, format, options.entry);
+  const kernel = yield* readKernel(sources.kernel, format, options.entry, bzImage);
   const { architecture, entry } = kernel;
   const text = checkCommandLine(options, kernel);
   const builder = new PlanBuilder<X86Register>();
@@ -384,7 +392,7 @@ export function* planX86(
     planPvhRegisters(builder, { entry: kernelInfo.entrypoint, startInfo: zeroPage });
   } else {
     const bootParams = buildBootParams({
-      setupHeader: kernel.format === "bzImage" ? kernel.image.header : undefined,
+      setupHeader: kernel.image?.header,
       e820,
       commandLine: { address: commandLine, byteLength: text.byteLength },
       initrd: initrd === undefined ? undefined : { address: initrd.gpa, byteLength: initrd.size },

@@ -27,10 +27,11 @@ import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep
 
 /** How far a load is. */
 export interface LoadProgress {
-  readonly phase: "load";
-  /** Bytes of data imported so far. */
+  /** "decompress": while planning, the kernel is unpacked. "load": data goes to guest memory. */
+  readonly phase: "load" | "decompress";
+  /** Bytes of data imported, or unpacked, so far. */
   readonly loaded: number;
-  /** Bytes of data in all. */
+  /** Bytes of data in all; while decompressing what is known of it. */
   readonly total: number;
 }
 

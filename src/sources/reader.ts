@@ -15,8 +15,18 @@ export interface ReadRequest {
   readonly isHead?: true;
 }
 
+/** Work that takes long, in steps: the asynchronous driver gives others a turn between two, and heeds the signal. */
+export interface WorkRequest {
+  readonly work: Generator<unknown, Uint8Array>;
+}
+
 /** A computation that reads: yields requests, is handed the bytes, returns `T`. */
-export type Reading<T> = Generator<ReadRequest, T, Uint8Array>;
+export type Reading<T> = Generator<ReadRequest | WorkRequest, T, Uint8Array>;
+
+/** Has `work` done, and gives its result. */
+export function* readWork(work: Generator<unknown, Uint8Array>): Reading<Uint8Array> {
+  return yield { work };
+}
 
 /** Asks for bytes; they are valid until the next request and not to be written to. */
 export function* readBytes(source: Source, offset: number, length: number): Reading<Uint8Array> {
@@ -52,6 +62,12 @@ function bufferFor(request: ReadRequest): Uint8Array {
 export function runSync<T>(reading: Reading<T>): T {
   let step = reading.next();
   while (step.done !== true) {
+    if ("work" in step.value) {
+      let piece = step.value.work.next();
+      while (piece.done !== true) piece = step.value.work.next();
+      step = reading.next(piece.value);
+      continue;
+    }
     const request = bounded(step.value);
     const source = guardSource(request.source);
     let bytes = source.peek?.(request.offset, request.length);
@@ -65,10 +81,33 @@ export function runSync<T>(reading: Reading<T>): T {
   return step.value;
 }
 
+/** A turn of the event loop, in which timers, input and signals come in. */
+function aTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+async function runWork(work: WorkRequest["work"], signal: AbortSignal | undefined): Promise<Uint8Array> {
+  let piece = work.next();
+  try {
+    for (; piece.done !== true; piece = work.next()) {
+      await aTurn();
+      if (signal?.aborted) throw abortedError("the work", signal);
+    }
+  } finally {
+    // What it holds is given back; nothing happens if it came to its end.
+    if (piece.done !== true) work.return(new Uint8Array(0));
+  }
+  return piece.value;
+}
+
 /** Runs `reading` to its end asynchronously. */
 export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Promise<T> {
   let step = reading.next();
   while (step.done !== true) {
+    if ("work" in step.value) {
+      step = reading.next(await runWork(step.value.work, signal));
+      continue;
+    }
     const asked = step.value;
     // A stream that ends early tells its length only then.
     if (asked.isHead && asked.source instanceof StreamSource) {

@@ -55,7 +55,15 @@ export type { KernelImplementation } from "./kernels/buffer-kernels.js";
 export { crc32Combine } from "./kernels/crc32-combine.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
+export type { Decoders } from "./linux/decoding.js";
 export { type DetectedKernel, detectKernel, detectKernelSync } from "./linux/detect-kernel.js";
+export {
+  type ExtractedKernel,
+  type ExtractOptions,
+  extractKernel,
+  extractKernelSync,
+} from "./linux/extract-kernel.js";
+export type { Decompression } from "./linux/kernel-file.js";
 export { type EntryMode, type GuestArchitecture, LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
 export {
   LinuxGuest,

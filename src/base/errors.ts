@@ -597,6 +597,12 @@ export const ERROR_CODES = {
     cure: "start the kernel by its own entry point, or give one whose notes are whole",
   },
 
+  NO_KERNEL_INSIDE: {
+    seed: "",
+    meaning: "there is no kernel in a file",
+    cure: "give a bzImage, an EFI zboot image, an ELF or an arm64 Image, also compressed",
+  },
+
   // placement
   PLACEMENT_NO_ROOM: {
     seed: "",

@@ -1,4 +1,6 @@
 /** What `plan`, `export` and `boot` share: their arguments made a plan, and the plan made a guest. */
+import * as decoders from "../decoders/index.js";
+import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
@@ -38,6 +40,10 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
   if (entry !== undefined && entry !== "64" && entry !== "32" && entry !== "pvh") {
     throw new UsageError(`--entry ${entry}: give 64, 32 or pvh`);
   }
+  const decompress = args.text("decompress");
+  if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
+    throw new UsageError(`--decompress ${decompress}: give host or guest`);
+  }
   if (initrdAddress !== undefined && initrds.length === 0) {
     throw new UsageError("--initrd-address goes with --initrd");
   }
@@ -48,6 +54,9 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
     commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : undefined),
     deviceTree: args.text("dtb"),
     entry,
+    decompress,
+    decompressInitrd: args.flag("decompress-initrd"),
+    decoders,
     memory: memorySize(args),
   };
 }
@@ -101,6 +110,12 @@ export function formatLoaded(guest: LoadedGuest): string {
     ],
   ];
   if (initrd !== undefined) rows.push(["initrd", formatAddress(initrd.gpa), formatBytes(initrd.size)]);
+  const { decompression } = guest.plan;
+  if (decompression !== undefined) {
+    const { by, format, compressedBytes } = decompression;
+    const size = compressedBytes === undefined ? "" : `, ${formatBytes(compressedBytes)}`;
+    rows.push(["compressed", `by the ${by}`, `${describeFormat(format)}${size}`]);
+  }
   if (dtb !== undefined)
     rows.push(["device tree", formatAddress(dtb.start), formatBytes(dtb.end - dtb.start)]);
   return [

@@ -5,6 +5,7 @@ import { DirectBootError } from "../base/errors.js";
 import { bootCommand } from "./boot.js";
 import { crc32Command } from "./crc32.js";
 import { exportCommand } from "./export.js";
+import { extractCommand } from "./extract.js";
 import { inspectCommand } from "./inspect.js";
 import { UsageError } from "./options.js";
 import { packageFile } from "./package-files.js";
@@ -16,6 +17,7 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   directboot plan [KERNEL] …             where everything would go, and the registers
   directboot export [KERNEL] … --out DIR pages and registers as manifest.json and memory.bin
   directboot boot [KERNEL] …             start it in QEMU; its serial output goes to the terminal
+  directboot extract FILE -o OUT         the ELF or Image out of a bzImage, a zboot image or a compressed file
   directboot crc32 FILE …                the CRC-32 of files
 
   KERNEL is an x86-64 ELF (vmlinux) or an arm64 Image; without it, the embedded x86-64 guest is used, which reports
@@ -26,6 +28,8 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --append TEXT            the kernel's command line
     --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
     --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
+    --decompress host|guest  who decompresses a bzImage's kernel (default: the host)
+    --decompress-initrd      hand the guest a plain initrd
   boot takes:
     --machine NAME           microvm (default), pc, q35 or isapc; virt for arm64
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)
@@ -38,6 +42,7 @@ const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Pr
   inspect: inspectCommand,
   plan: planCommand,
   export: exportCommand,
+  extract: extractCommand,
   boot: bootCommand,
   crc32: crc32Command,
 };

@@ -7,7 +7,10 @@ export class UsageError extends Error {}
 
 /** Options that take a value, or none. */
 export type OptionTable = Readonly<
-  Record<string, { readonly type: "string" | "boolean"; readonly multiple?: boolean }>
+  Record<
+    string,
+    { readonly type: "string" | "boolean"; readonly multiple?: boolean; readonly short?: string }
+  >
 >;
 
 /** Options of `plan`, `export` and `boot`. */
@@ -18,6 +21,8 @@ export const LOAD_OPTIONS = {
   memory: { type: "string" },
   dtb: { type: "string" },
   entry: { type: "string" },
+  decompress: { type: "string" },
+  "decompress-initrd": { type: "boolean" },
   json: { type: "boolean" },
 } as const satisfies OptionTable;
 

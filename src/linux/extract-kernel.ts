@@ -1,0 +1,124 @@
+/** The kernel out of its wrappers: what emulators, debuggers and VMMs without a decompressor need. */
+import { DirectBootError } from "../base/errors.js";
+import { describeFormat, type ImageFormat } from "../images/detect.js";
+import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
+import { openSource } from "../sources/open.js";
+import { type Reading, readBytes, runAsync, runSync } from "../sources/reader.js";
+import { type AsyncByteInput, type ByteInput, knownLength, type Source } from "../sources/source.js";
+import { spoolIfUnknown } from "../sources/stream.js";
+import type { Decoders } from "./decoding.js";
+import { openKernelFile, type Unpacking } from "./kernel-file.js";
+
+/** Options of {@link extractKernel}. */
+export interface ExtractOptions {
+  /** Most bytes that the kernel may have when it is unpacked; 1 GiB by default. */
+  readonly maxDecompressedSize?: number | undefined;
+  /** `import * as decoders from "directboot/decoders"`: what the synchronous function decompresses with. */
+  readonly decoders?: Decoders | undefined;
+  /** Called between pieces of some MiB. What it throws ends the work. */
+  readonly onProgress?: ((progress: { readonly loaded: number; readonly total: number }) => void) | undefined;
+}
+
+/** What {@link extractKernel} gives. */
+export interface ExtractedKernel {
+  /** The ELF or Image, in a buffer of its own; the caller's own bytes if nothing was compressed. */
+  readonly kernel: Uint8Array;
+  /** "elf64", "elf32" or "arm64-image". */
+  readonly format: ImageFormat;
+  /** The compression that was undone; undefined if nothing was compressed. */
+  readonly compression: ImageFormat | undefined;
+  /** Bytes of the compressed data. */
+  readonly compressedSize: number | undefined;
+  /** Bytes of the kernel. */
+  readonly size: number;
+}
+
+/** More than any kernel has. */
+const MOST_BYTES = 1_073_741_824;
+
+const KERNELS: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image"];
+
+function* extract(
+  source: Source,
+  unpacking: Unpacking,
+): Reading<Omit<ExtractedKernel, "kernel"> & { source: Source }> {
+  const { source: kernel, format, decompression } = yield* openKernelFile(source, unpacking);
+  if (!KERNELS.includes(format)) {
+    throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);
+  }
+  return {
+    source: kernel,
+    format,
+    compression: decompression?.format,
+    compressedSize: decompression?.compressedBytes,
+    size: kernel.byteLength,
+  };
+}
+
+function unpackingOf(
+  options: ExtractOptions,
+  gunzip: Unpacking["gunzip"],
+  decoders: Decoders | undefined,
+): Unpacking {
+  const { maxDecompressedSize = MOST_BYTES, onProgress } = options;
+  return {
+    gunzip,
+    decoders,
+    maximumBytes: maxDecompressedSize,
+    decompress: "host",
+    entry: undefined,
+    onUnpacked:
+      onProgress === undefined ? undefined : (loaded, total = loaded) => onProgress({ loaded, total }),
+  };
+}
+
+function* bytesOf(source: Source): Reading<Uint8Array> {
+  return yield* readBytes(source, 0, knownLength(source));
+}
+
+/**
+ * Takes the ELF or Image out of a bzImage, an EFI zboot image or a compressed file.
+ *
+ * @throws DirectBootError DECOMPRESS_*, BZIMAGE_*, ZBOOT_*; NO_KERNEL_INSIDE if what comes out is no kernel; what reading
+ *   throws; ABORTED
+ *
+ * @example
+ * const { kernel, compression } = await extractKernel("vmlinuz"); // bytes of vmlinux, "lz4-legacy"
+ */
+export async function extractKernel(
+  input: AsyncByteInput,
+  options: ExtractOptions & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<ExtractedKernel> {
+  const { signal, maxDecompressedSize = MOST_BYTES } = options;
+  const { source, close } = openSource(input, "kernel", { spoolLimit: maxDecompressedSize });
+  try {
+    const decoders = options.decoders ?? (await import("../decoders/index.js"));
+    const gunzip = (packed: Source): Source =>
+      gunzipSource(packed, { maximumBytes: maxDecompressedSize, spoolLimit: maxDecompressedSize });
+    const whole = await spoolIfUnknown(source, maxDecompressedSize, signal);
+    const found = await runAsync(extract(whole, unpackingOf(options, gunzip, decoders)), signal);
+    const kernel = await spoolIfUnknown(found.source, maxDecompressedSize, signal);
+    const bytes = await runAsync(bytesOf(kernel), signal);
+    const { source: _, ...told } = found;
+    return { ...told, kernel: bytes, size: bytes.byteLength };
+  } finally {
+    close();
+  }
+}
+
+/** The synchronous {@link extractKernel}: with `decoders` for all but gzip, and for that outside Node. */
+export function extractKernelSync(input: ByteInput, options: ExtractOptions = {}): ExtractedKernel {
+  const { source, close } = openSource(input, "kernel");
+  try {
+    const { decoders, maxDecompressedSize: maximumBytes = MOST_BYTES } = options;
+    const gunzip =
+      decoders === undefined
+        ? (packed: Source): Source => gunzipSourceSync(packed, { maximumBytes })
+        : undefined;
+    const { source: kernel, ...told } = runSync(extract(source, unpackingOf(options, gunzip, decoders)));
+    const bytes = runSync(bytesOf(kernel));
+    return { ...told, kernel: bytes, size: bytes.byteLength };
+  } finally {
+    close();
+  }
+}

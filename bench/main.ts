@@ -8,6 +8,7 @@ import { asMarkdown, asText, machine, processorName, verdictLine } from "./repor
 import { coldStartSuite } from "./suites/cold-start.js";
 import { copySuite } from "./suites/copy.js";
 import { crc32Suite } from "./suites/crc32.js";
+import { decompressSuite } from "./suites/decompress.js";
 import { loadSuite } from "./suites/load.js";
 import { memorySuite } from "./suites/memory.js";
 import { pageTableSuite } from "./suites/page-table.js";
@@ -40,7 +41,15 @@ async function hold(suite: Suite, rows: readonly Row[]): Promise<Verdict[]> {
 }
 
 async function main(): Promise<number> {
-  const suites = [crc32Suite(), copySuite(), pageTableSuite(), loadSuite(), coldStartSuite(), memorySuite()];
+  const suites = [
+    crc32Suite(),
+    copySuite(),
+    pageTableSuite(),
+    loadSuite(),
+    decompressSuite(),
+    coldStartSuite(),
+    memorySuite(),
+  ];
   const names = suites.map(({ name }) => name);
   const parse = (): ReturnType<typeof parseOptions> => {
     try {

@@ -4,8 +4,8 @@ import type { IdentityMap } from "../kernels/identity-map.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
-import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
-import { guardSource, type Source, type SyncSource } from "../sources/source.js";
+import { type Effect, fill, runEffectsAsync, runEffectsSync, workEffect } from "../sources/reader.js";
+import { guardSource, isMade, type Source, type SyncSource } from "../sources/source.js";
 import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } from "./importer.js";
 
 /** A page range that was imported. */
@@ -167,8 +167,13 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     leadingBytes: number,
   ): Generator<Effect, void, void> {
     this.memory.zero(range.start, leadingBytes);
-    const bytes = guardSource(source).peek?.(offset, length);
-    if (bytes !== undefined) {
+    const isWhole = leadingBytes === 0 && offset === 0 && length === source.byteLength;
+    const place = isMade(source) && isWhole ? this.memory.place(range.start, length) : undefined;
+    const bytes = place === undefined ? guardSource(source).peek?.(offset, length) : undefined;
+    if (place !== undefined && isMade(source)) {
+      yield workEffect(source.makeInto(place));
+      this.#addCrc32();
+    } else if (bytes !== undefined) {
       this.#writeData(range, bytes, leadingBytes);
     } else {
       let done = 0;

@@ -7,7 +7,10 @@ import { type Reading, readBytes, readWork } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
 
 /** What `import * as decoders from "directboot/decoders"` gives. */
-export type Decoders = Pick<typeof DecodersModule, "decodeSteps" | "decompressMember">;
+export type Decoders = Pick<
+  typeof DecodersModule,
+  "decodeSteps" | "decodeStepsInto" | "decompress" | "decompressMember"
+>;
 
 /** Formats that hold something compressed. */
 export type CompressionFormat = DecodersModule.CompressionFormat;
@@ -39,6 +42,46 @@ export function noDecoder({ name }: Source, format: ImageFormat): DirectBootErro
   return new DirectBootError("DECOMPRESS_UNSUPPORTED", `${name} is ${describeFormat(format)}`, {
     cure: 'give the option decoders (import * as decoders from "directboot/decoders"), or use the asynchronous function',
   });
+}
+
+const WASM_PAGE_BYTES = 65536;
+/** DECODER_SCRATCH_BYTES of decoders/. */
+const SCRATCH_PAGES = 9;
+/** Address space for the first step, of which no more is touched than it makes. */
+const MOST_HEAD_BYTES = 536_870_912;
+
+/**
+ * The first bytes of what a compressed input holds: what one step of the decoder makes, some MiB.
+ *
+ * @returns undefined if that is all there is, or there is no address space to look: then nothing is won by it
+ * @throws DirectBootError DECOMPRESS_*
+ */
+export function unpackedHead(
+  decoders: Decoders,
+  input: Uint8Array,
+  { format, expectedBytes, allowTrailing }: PackedRange,
+  maximumBytes: number,
+): Uint8Array | undefined {
+  const byteLength = Math.min(expectedBytes ?? maximumBytes, maximumBytes, MOST_HEAD_BYTES);
+  const scratchOffset = Math.ceil(byteLength / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
+  let memory: WebAssembly.Memory;
+  try {
+    memory = new WebAssembly.Memory({ initial: scratchOffset / WASM_PAGE_BYTES + SCRATCH_PAGES });
+  } catch {
+    return undefined;
+  }
+  const place = { memory, offset: 0, byteLength, scratchOffset };
+  const steps = decoders.decodeStepsInto(format, input, place, {
+    maximumBytes,
+    expectedBytes,
+    allowTrailing,
+  });
+  try {
+    const step = steps.next();
+    return step.done === true ? undefined : new Uint8Array(memory.buffer, 0, step.value.produced);
+  } finally {
+    steps.return({ byteLength: 0, consumed: 0 });
+  }
 }
 
 /** Decompresses a range into one buffer. Throws DECOMPRESS_*, and SOURCE_TOO_LARGE if the input can't be held. */

@@ -114,6 +114,7 @@ function unpackingBy(gunzip: Gunzip): Unpacking {
     maximumBytes: MOST_UNPACKED,
     decompress: "guest",
     entry: undefined,
+    inPlace: false,
     onUnpacked: undefined,
   };
 }

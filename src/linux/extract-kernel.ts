@@ -67,6 +67,7 @@ function unpackingOf(
     maximumBytes: maxDecompressedSize,
     decompress: "host",
     entry: undefined,
+    inPlace: false,
     onUnpacked:
       onProgress === undefined ? undefined : (loaded, total = loaded) => onProgress({ loaded, total }),
   };

@@ -1,21 +1,24 @@
 /** What is in a kernel's file: wrappers are taken off until the kernel itself is there. */
 import { DirectBootError } from "../base/errors.js";
+import { readArm64Image } from "../images/arm64-image.js";
 import { type BzImage, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, detectFormat, type ImageFormat } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
 import { BytesSource } from "../sources/bytes.js";
 import { type Reading, readBytes, readHead } from "../sources/reader.js";
 import { sliceSource } from "../sources/slice.js";
-import type { Source } from "../sources/source.js";
+import { knownLength, type Source } from "../sources/source.js";
 import {
-  type CompressionFormat,
   type Decoders,
   isCompression,
   noDecoder,
   type OnUnpacked,
+  type PackedRange,
+  unpackedHead,
   unpackRange,
 } from "./decoding.js";
 import type { X86Entry } from "./options.js";
+import { unpackedSource } from "./unpacked-source.js";
 
 /** Makes a source of what a gzip file holds, by means of the platform. */
 export type Gunzip = (source: Source) => Source;
@@ -30,6 +33,8 @@ export interface Unpacking {
   /** Who decompresses the payload of a bzImage; undefined: the host if it can. */
   readonly decompress: "host" | "guest" | undefined;
   readonly entry: X86Entry | undefined;
+  /** An arm64 Image is unpacked where it is to lie. */
+  readonly inPlace: boolean;
   readonly onUnpacked: OnUnpacked | undefined;
 }
 
@@ -80,12 +85,34 @@ function* lookAtPayload(source: Source, offset: number, length: number): Reading
   return { source, offset, length: isOwn ? length : length - SIZE_TRAILER_BYTES, format, expectedBytes };
 }
 
-/** A payload, decompressed. */
-function* unpackPayload(payload: Payload, format: CompressionFormat, unpacking: Unpacking): Reading<Source> {
-  const { decoders, maximumBytes, onUnpacked } = unpacking;
-  if (decoders === undefined) throw noDecoder(payload.source, format);
-  const packed = { ...payload, format, allowTrailing: true };
-  return new BytesSource(yield* unpackRange(decoders, packed, maximumBytes, onUnpacked), payload.source.name);
+/** A compressed range, as the source of what it holds. */
+function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
+  const { decoders, maximumBytes, onUnpacked, inPlace } = unpacking;
+  const { source, offset, length, format, expectedBytes, allowTrailing } = packed;
+  const { name } = source;
+  if (decoders === undefined) throw noDecoder(source, format);
+  if (inPlace && source.peek?.(offset, 1) !== undefined) {
+    const input = yield* readBytes(source, offset, length);
+    const head = unpackedHead(decoders, input, packed, maximumBytes);
+    if (head !== undefined && detectFormat(head.subarray(0, DETECT_BYTES)) === "arm64-image") {
+      const { imageSize } = yield* readArm64Image(new BytesSource(head, name));
+      // It fills image_size at most, which is the room that it gets.
+      if (imageSize > 0n && imageSize <= BigInt(maximumBytes)) {
+        const byteLength = Number(imageSize);
+        const first = head.slice(0, DETECT_BYTES);
+        return unpackedSource(decoders, {
+          name,
+          format,
+          packed: input,
+          expectedBytes,
+          allowTrailing,
+          head: first,
+          byteLength,
+        });
+      }
+    }
+  }
+  return new BytesSource(yield* unpackRange(decoders, packed, maximumBytes, onUnpacked), name);
 }
 
 /**
@@ -94,7 +121,7 @@ function* unpackPayload(payload: Payload, format: CompressionFormat, unpacking: 
  * @throws DirectBootError DECOMPRESS_*, ZBOOT_*, BZIMAGE_*; what reading throws
  */
 export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<KernelFile> {
-  const { gunzip, decoders, maximumBytes, onUnpacked } = unpacking;
+  const { gunzip } = unpacking;
   let source = file;
   let decompression: Decompression | undefined;
   for (let wrappers = 0; ; wrappers++) {
@@ -128,7 +155,7 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
       if (payload.format === "gzip" && gunzip !== undefined) {
         source = gunzip(sliceSource(source, zboot.payloadOffset, zboot.payloadLength));
       } else if (isCompression(payload.format)) {
-        source = yield* unpackPayload(payload, payload.format, unpacking);
+        source = yield* unpack({ ...payload, format: payload.format, allowTrailing: true }, unpacking);
       } else {
         throw new DirectBootError(
           "DECOMPRESS_UNSUPPORTED",
@@ -139,12 +166,9 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
       decompression = { by: "host", format, compressedBytes, bytes: undefined };
       source = gunzip(source);
     } else {
-      if (decoders === undefined) throw noDecoder(source, format);
-      const { byteLength: length } = source;
-      const packed = { source, offset: 0, length, format, allowTrailing: false };
-      const bytes = yield* unpackRange(decoders, packed, maximumBytes, onUnpacked);
-      decompression = { by: "host", format, compressedBytes, bytes: bytes.byteLength };
-      source = new BytesSource(bytes, source.name);
+      const packed = { source, offset: 0, length: knownLength(source), format, allowTrailing: false };
+      source = yield* unpack(packed, unpacking);
+      decompression = { by: "host", format, compressedBytes, bytes: source.byteLength };
     }
   }
 }
@@ -187,7 +211,7 @@ function* openBzImage(
       { cure: 'leave decompress out, or give "guest"' },
     );
   }
-  const kernel = yield* unpackPayload(payload, format, unpacking);
+  const kernel = yield* unpack({ ...payload, format, allowTrailing: true }, unpacking);
   const inner = detectFormat(yield* readHead(kernel, DETECT_BYTES));
   return {
     source: kernel,

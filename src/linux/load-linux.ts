@@ -212,9 +212,12 @@ function unpackingOf(
   gunzip: Unpacking["gunzip"],
   decoders: Decoders | undefined,
 ): Unpacking {
-  const { decompress, entry, onProgress } = options;
+  const { decompress, decompressInto, entry, onProgress } = options;
   if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
     throw new TypeError(`decompress must be "host" or "guest", got ${describeType(decompress)}`);
+  }
+  if (decompressInto !== undefined && decompressInto !== "memory" && decompressInto !== "buffer") {
+    throw new TypeError(`decompressInto must be "memory" or "buffer", got ${describeType(decompressInto)}`);
   }
   return {
     gunzip,
@@ -222,6 +225,7 @@ function unpackingOf(
     maximumBytes: mostDecompressed(options),
     decompress,
     entry,
+    inPlace: decompressInto !== "buffer",
     onUnpacked:
       onProgress === undefined
         ? undefined

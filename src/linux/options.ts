@@ -77,6 +77,11 @@ export interface LinuxOptionsOf<Input> {
    * emulated, or "guest". By default the host, where it can; else the guest.
    */
   readonly decompress?: "host" | "guest" | undefined;
+  /**
+   * Where a compressed arm64 Image is unpacked: straight in guest memory (default), where memory that directboot has made
+   * allows it, or in a buffer first. Data that is corrupt midway leaves touched memory zero, the buffer leaves it as it was.
+   */
+  readonly decompressInto?: "memory" | "buffer" | undefined;
   /** Decompress the initrd, too, and hand the guest the plain archive; false by default. */
   readonly decompressInitrd?: boolean | undefined;
   /**

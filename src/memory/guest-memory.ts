@@ -31,6 +31,7 @@ import {
 } from "../kernels/kernels.js";
 import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../kernels/parallel.js";
 import { SCRATCH_BYTES } from "../kernels/wasm.js";
+import type { MemoryPlace } from "../sources/source.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
 
@@ -62,6 +63,8 @@ export interface MemoryBank {
 const WASM_PAGE_BYTES = 65536;
 // WebAssembly core specification, 4.2.6: a memory has at most 2^16 pages.
 const MOST_WASM_PAGES = 65536;
+/** What decoders need beside their output: 589824 bytes (DECODER_SCRATCH_BYTES of decoders/). */
+const WORK_PAGES = 9;
 const SPARSE_BANK_BYTES = 1 << 30;
 // 64 TiB: each bank costs some hundred bytes of bookkeeping before it is first written.
 const MOST_SPARSE_BYTES = 65536n * BigInt(SPARSE_BANK_BYTES);
@@ -74,9 +77,14 @@ class Storage {
   /** True once there is something in it that could be other than zero. */
   #exists: boolean;
 
-  constructor(make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels }, exists: boolean) {
+  constructor(
+    make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels },
+    exists: boolean,
+    work?: Storage["work"],
+  ) {
     this.#make = make;
     this.#exists = exists;
+    this.work = work;
   }
 
   get exists(): boolean {
@@ -97,10 +105,18 @@ class Storage {
     return this.#get().kernels;
   }
 
-  static ofMemory(memory: WebAssembly.Memory, scratch: number | undefined): Storage {
+  /** The memory, and where decoders may work in it, if there is such a place. */
+  readonly work: { readonly memory: WebAssembly.Memory; readonly offset: number } | undefined;
+
+  static ofMemory(
+    memory: WebAssembly.Memory,
+    scratch: number | undefined,
+    workOffset: number | undefined,
+  ): Storage {
     const kernels = kernelsOverMemory(memory, scratch);
+    const work = workOffset === undefined ? undefined : { memory, offset: workOffset };
     // A memory that has grown has a new buffer: ask for it each time.
-    return new Storage(() => ({ buffer: () => memory.buffer, kernels }), true);
+    return new Storage(() => ({ buffer: () => memory.buffer, kernels }), true, work);
   }
 
   static ofBuffer(buffer: ArrayBufferLike): Storage {
@@ -212,13 +228,17 @@ export class GuestMemory {
     let lanes: { readonly memory: WebAssembly.Memory; readonly offset: number } | undefined;
 
     if (size <= most) {
-      // Behind the RAM the kernels have their scratch; at exactly 4 GiB there is no room for it.
+      // Behind the RAM the kernels have their scratch, and decoders theirs, which nobody touches before they do; at
+      // exactly 4 GiB there is no room for it.
       const ramBytes = Number(size);
       const laneBytes = shared ? LANES * LANE_BYTES : 0;
       const hasScratch = ramBytes + SCRATCH_BYTES + laneBytes <= Number(most);
       const ramPages = Math.ceil(ramBytes / WASM_PAGE_BYTES);
-      const pages = ramPages + (hasScratch ? (SCRATCH_BYTES + laneBytes) / WASM_PAGE_BYTES : 0);
+      const scratchPages = hasScratch ? (SCRATCH_BYTES + laneBytes) / WASM_PAGE_BYTES : 0;
       const scratch = hasScratch ? ramPages * WASM_PAGE_BYTES : undefined;
+      const hasWork = !shared && ramPages + scratchPages + WORK_PAGES <= MOST_WASM_PAGES;
+      const work = hasWork ? (ramPages + scratchPages) * WASM_PAGE_BYTES : undefined;
+      const pages = ramPages + scratchPages + (hasWork ? WORK_PAGES : 0);
       let storage: Storage;
       if (typeof WebAssembly === "object") {
         const memory = allocate(ramBytes, () =>
@@ -226,7 +246,7 @@ export class GuestMemory {
             ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
             : new WebAssembly.Memory({ initial: pages }),
         );
-        storage = Storage.ofMemory(memory, scratch);
+        storage = Storage.ofMemory(memory, scratch, work);
         if (shared && scratch !== undefined) lanes = { memory, offset: scratch + SCRATCH_BYTES };
       } else {
         storage = Storage.ofBuffer(
@@ -282,7 +302,7 @@ export class GuestMemory {
       );
     }
     const byteLength = bytes.byteLength;
-    const storage = isMemory ? Storage.ofMemory(buffer, undefined) : Storage.ofBuffer(bytes);
+    const storage = isMemory ? Storage.ofMemory(buffer, undefined, undefined) : Storage.ofBuffer(bytes);
     const inputs = banks ?? [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength }];
     const segments = inputs.map((bank, index): Segment => {
       const start = toAddress(bank.guestPhysicalAddress, `banks[${index}].guestPhysicalAddress`);
@@ -443,6 +463,21 @@ export class GuestMemory {
     });
     this.#written.add(start, start + BigInt(length));
     return parts;
+  }
+
+  /**
+   * A range as a place where decoders make bytes, which count as written; undefined if it lies in several buffers, or
+   * not in a memory that was made by `create`.
+   *
+   * @throws DirectBootError GUEST_MEMORY_NOT_RAM
+   */
+  place(address: AddressLike, byteLength: number): MemoryPlace | undefined {
+    const { start, length } = this.#checked(address, byteLength);
+    const [part, ...others] = this.#locate(start, length);
+    const work = part?.storage.work;
+    if (part === undefined || work === undefined || others.length > 0) return undefined;
+    this.#written.add(start, start + BigInt(length));
+    return { memory: work.memory, offset: part.offset, byteLength: length, scratchOffset: work.offset };
   }
 
   /** A copy of a range. Throws GUEST_MEMORY_NOT_RAM. */

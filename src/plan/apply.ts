@@ -15,8 +15,10 @@ import {
   abortedError,
   type ByteRange,
   guardSource,
+  isMade,
   isStreamed,
   isSyncSource,
+  type MadeSource,
   needsNoGuard,
   type Source,
   type StreamedSource,
@@ -82,6 +84,22 @@ function counted(source: Source, onRead: (byteLength: number) => void): Source {
       ? { readSync: (target: Uint8Array, offset: number) => runEffectsSync(pieces(target, offset)) }
       : {}),
   };
+  if (isMade(source)) {
+    const made: MadeSource = {
+      ...reporting,
+      makeInto: function* (place) {
+        let left = byteLength;
+        for (const bytes of source.makeInto(place)) {
+          left -= bytes;
+          onRead(bytes);
+          yield bytes;
+        }
+        onRead(left);
+      },
+    };
+    needsNoGuard(made);
+    return made;
+  }
   needsNoGuard(reporting);
   return reporting;
 }

@@ -86,18 +86,18 @@ function aTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-async function runWork(work: WorkRequest["work"], signal: AbortSignal | undefined): Promise<Uint8Array> {
-  let piece = work.next();
-  try {
-    for (; piece.done !== true; piece = work.next()) {
-      await aTurn();
-      if (signal?.aborted) throw abortedError("the work", signal);
+async function runWork<T>(work: Generator<unknown, T>, signal: AbortSignal | undefined): Promise<T> {
+  while (true) {
+    const piece = work.next();
+    if (piece.done === true) return piece.value;
+    await aTurn();
+    if (signal?.aborted) {
+      const aborted = abortedError("the work", signal);
+      // Thrown into it, so that what it holds is given back.
+      work.throw(aborted);
+      throw aborted;
     }
-  } finally {
-    // What it holds is given back; nothing happens if it came to its end.
-    if (piece.done !== true) work.return(new Uint8Array(0));
   }
-  return piece.value;
 }
 
 /** Runs `reading` to its end asynchronously. */
@@ -156,6 +156,16 @@ export function fill(source: Source, target: Uint8Array, offset: number): Effect
       await guarded.read(target, offset, signal);
       checkTarget();
     },
+  };
+}
+
+/** Work as an effect: in one go, or in turns with others. */
+export function workEffect(work: Generator<unknown, void>): Effect {
+  return {
+    runSync: () => {
+      while (work.next().done !== true);
+    },
+    runAsync: (signal) => runWork(work, signal),
   };
 }
 

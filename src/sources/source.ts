@@ -33,6 +33,29 @@ export interface Source {
   peek?(offset: number, length: number): Uint8Array | undefined;
 }
 
+/** A place in linear memory where bytes can be made. Offsets and lengths in bytes. */
+export interface MemoryPlace {
+  readonly memory: WebAssembly.Memory;
+  readonly offset: number;
+  readonly byteLength: number;
+  /** Where decoders may work meanwhile; zero before and after. */
+  readonly scratchOffset: number;
+}
+
+/** A source whose bytes are made by work, such as decompressing, and can be made where they are to lie. */
+export interface MadeSource extends Source {
+  /**
+   * Makes all of its bytes at `place`, which has just the room for them. Between steps others may have a turn; each
+   * yields how many bytes more there are.
+   */
+  makeInto(place: MemoryPlace): Generator<number, void>;
+}
+
+/** True for a {@link MadeSource}. */
+export function isMade(source: Source): source is MadeSource {
+  return "makeInto" in source && typeof source.makeInto === "function" && guards.get(source) === source;
+}
+
 /** A source that can be read synchronously. */
 export interface SyncSource extends Source {
   readSync(target: Uint8Array, offset: number): void;

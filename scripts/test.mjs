@@ -15,6 +15,10 @@ ensureTools({
   dtc: "device-tree-compiler",
   lz4: "lz4",
   xz: "xz-utils",
+  gzip: "gzip",
+  bzip2: "bzip2",
+  zstd: "zstd",
+  lzop: "lzop",
   "qemu-system-x86_64": "qemu-system-x86",
   "qemu-system-aarch64": "qemu-system-arm",
 });

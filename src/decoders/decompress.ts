@@ -92,8 +92,14 @@ function* decodeWith(
   isMember: boolean,
 ): Decoding<void> {
   const { allowTrailing = false, expectedBytes } = options;
-  do yield* decode(w, allowTrailing || isMember);
-  while (!isMember && !(allowTrailing && w.produced === expectedBytes) && follows(w));
+  try {
+    do yield* decode(w, allowTrailing || isMember);
+    while (!isMember && !(allowTrailing && w.produced === expectedBytes) && follows(w));
+  } catch (cause) {
+    // Every access is checked: a trap would be a mistake in a decoder, which is no reason to take the host down.
+    if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
+    throw new DirectBootError("DECOMPRESS_CORRUPT", `${w.format}: the decoder stopped`, { cause });
+  }
   checkEnd(w.format, w.input, w.position, w.produced, options, isMember);
 }
 
@@ -180,6 +186,12 @@ export function decodeSteps(
   return decode(format, input, options, false);
 }
 
+/** What {@link decodeStepsInto} gives: bytes of output, and of input that they took. */
+export interface DecodedInto {
+  readonly byteLength: number;
+  readonly consumed: number;
+}
+
 /** Where {@link decompressInto} puts its output. */
 export interface DecodeTarget {
   readonly memory: WebAssembly.Memory;
@@ -223,17 +235,25 @@ const MOST_ADDRESS = 2 ** 32 - 65_536;
  * written, whatever the input; up to 1 KiB of the target behind the output is zero afterwards. If it fails, the target
  * holds anything. The memory must not change meanwhile, nor `input` lie in the target or the scratch.
  *
- * @returns bytes of output, and of input
  * @throws as {@link decompress}; TypeError for ranges outside the memory or that overlap
  */
-export function* decodeStepsInto(
+export function decodeStepsInto(
   format: CompressionFormat,
   input: Uint8Array,
   target: DecodeTarget,
   options: DecompressOptions,
-): Decoding<{ byteLength: number; consumed: number }> {
+): Decoding<DecodedInto> {
   check(format, input, options);
   checkTarget(target);
+  return decodeInto(format, input, target, options);
+}
+
+function* decodeInto(
+  format: CompressionFormat,
+  input: Uint8Array,
+  target: DecodeTarget,
+  options: DecompressOptions,
+): Decoding<DecodedInto> {
   const { memory, offset, byteLength, scratchOffset } = target;
   const isInPlace =
     scratchOffset !== undefined &&

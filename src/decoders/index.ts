@@ -3,6 +3,7 @@
  * are not compressed. Synchronous, in Node and browsers; without WebAssembly only gzip.
  */
 export {
+  type DecodedInto,
   type DecodedMember,
   type DecodeTarget,
   decodeSteps,

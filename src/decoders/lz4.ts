@@ -49,7 +49,7 @@ function* decodeBlock(w: Workspace, end: number, most: number, historyStart: num
     const status = w.exports.lz4Run(w.state);
     w.update();
     if (status === DONE) return;
-    if (status === FULL && w.produced < w.limit) throw w.corrupt("a block is larger than allowed");
+    if (status === FULL && blockStart + most <= w.limit) throw w.corrupt("a block is larger than allowed");
     if (status >= FULL) throw w.failure(status, "a block", isWhole);
     if (w.isStep()) yield w.progress();
   }

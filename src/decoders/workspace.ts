@@ -11,7 +11,7 @@
  */
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 import type { CompressionFormat, DecodeProgress, Decoding, DecompressOptions } from "./options.js";
-import { type DecoderExports, decodersOver } from "./wasm.js";
+import { type DecoderExports, decoders, decodersOver } from "./wasm.js";
 
 // assembly/decoders/state.ts
 const IN = 0;
@@ -81,6 +81,7 @@ function needs(format: CompressionFormat, inputBytes: number): { scratchBytes: n
 }
 
 function ownAreas(format: CompressionFormat, inputBytes: number): Areas {
+  if (decoders.implementation === "javascript") throw unavailable(format);
   const { scratchBytes, windowBytes } = needs(format, inputBytes);
   if (kept !== undefined && kept.scratchBytes >= scratchBytes && kept.windowBytes >= windowBytes) {
     const areas = kept;

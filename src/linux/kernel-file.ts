@@ -7,7 +7,7 @@ import { readZboot } from "../images/zboot.js";
 import { BytesSource } from "../sources/bytes.js";
 import { type Reading, readBytes, readHead } from "../sources/reader.js";
 import { sliceSource } from "../sources/slice.js";
-import { knownLength, type Source } from "../sources/source.js";
+import { isMade, knownLength, type Source } from "../sources/source.js";
 import {
   type Decoders,
   isCompression,
@@ -91,7 +91,7 @@ function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
   const { source, offset, length, format, expectedBytes, allowTrailing } = packed;
   const { name } = source;
   if (decoders === undefined) throw noDecoder(source, format);
-  if (inPlace && source.peek?.(offset, 1) !== undefined) {
+  if (inPlace) {
     const input = yield* readBytes(source, offset, length);
     const head = unpackedHead(decoders, input, packed, maximumBytes);
     if (head !== undefined && detectFormat(head.subarray(0, DETECT_BYTES)) === "arm64-image") {
@@ -168,7 +168,7 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
     } else {
       const packed = { source, offset: 0, length: knownLength(source), format, allowTrailing: false };
       source = yield* unpack(packed, unpacking);
-      decompression = { by: "host", format, compressedBytes, bytes: source.byteLength };
+      decompression = { by: "host", format, compressedBytes, bytes: isMade(source) ? undefined : source.byteLength };
     }
   }
 }

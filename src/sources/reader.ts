@@ -28,7 +28,7 @@ export function* readWork(work: Generator<unknown, Uint8Array>): Reading<Uint8Ar
   return yield { work };
 }
 
-/** Asks for bytes; they are valid until the next request and not to be written to. */
+/** Asks for bytes, which are not to be written to: they may be the source's own. */
 export function* readBytes(source: Source, offset: number, length: number): Reading<Uint8Array> {
   return yield { source, offset, length };
 }

@@ -91,11 +91,11 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
       // QEMU's RAM is a number of MiB, and its tree says so.
       options = { ...asked, deviceTree, memory: choice.ramSize };
     }
-    const guest = loadGuest(options);
-    if (!isJson) process.stderr.write(`${formatLoaded(guest)}\n`);
+    const loaded = loadGuest(options);
+    if (!isJson) process.stderr.write(`${formatLoaded(loaded)}\n`);
     let images: string[];
     try {
-      images = writeImages(guest, folder);
+      images = writeImages(loaded.guest, folder);
     } catch (cause) {
       throw cause instanceof DirectBootError ? cause : outputError(folder, cause);
     }
@@ -104,9 +104,9 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
       if (!isJson) process.stdout.write(bytes);
     });
     if (isJson) {
-      const { planMilliseconds, loadMilliseconds, plan } = guest;
+      const { planMilliseconds, loadMilliseconds, guest } = loaded;
       const json = {
-        info: plan.info,
+        info: guest.info,
         planMilliseconds,
         loadMilliseconds,
         machine: choice.machine,

@@ -14,8 +14,9 @@ import { join, resolve } from "node:path";
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { registerToJSON } from "../linux/linux-plan.js";
+import type { LinuxGuest } from "../linux/load-linux.js";
 import { formatBytes, formatMilliseconds } from "./format.js";
-import { formatLoaded, type LoadedGuest, linuxOptions, loadGuest } from "./load.js";
+import { formatLoaded, linuxOptions, loadGuest } from "./load.js";
 import { LOAD_OPTIONS, outputError, parseArguments, UsageError } from "./options.js";
 import { progressBar } from "./progress.js";
 
@@ -25,8 +26,8 @@ const WRITE_BYTES = 8 << 20;
 
 /** A region's bytes as host views, without the zeros at its end. */
 export function* regionViews(
-  guest: LoadedGuest,
-  region: LoadedGuest["regions"][number],
+  guest: LinuxGuest,
+  region: LinuxGuest["regions"][number],
 ): Generator<Uint8Array> {
   const parts = guest.memory.parts(region.range.start, region.dataLength);
   while (parts.length > 0) {
@@ -57,7 +58,7 @@ export function writeAll(
 }
 
 /** Writes manifest.json and memory.bin to an empty or new folder. */
-function writeExport(guest: LoadedGuest, folder: string): number {
+function writeExport(guest: LinuxGuest, folder: string): number {
   const total = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
   const bar = progressBar("writing");
   let offset = 0;
@@ -81,15 +82,16 @@ function writeExport(guest: LoadedGuest, folder: string): number {
         acceptance: region.acceptance,
       };
     });
-    const { plan, registers } = guest;
     const manifest = {
       version: 1,
-      arch: plan.architecture,
-      entryMode: plan.entryMode,
-      ram: plan.layout.ram.map(({ range }) => range.toJSON()),
+      arch: guest.architecture,
+      entryMode: guest.entryMode,
+      ram: guest.layout.ram.map(({ range }) => range.toJSON()),
       regions,
-      registers: Object.fromEntries(registers.map((register) => [register.name, registerToJSON(register)])),
-      info: plan.info,
+      registers: Object.fromEntries(
+        guest.registerList.map((register) => [register.name, registerToJSON(register)]),
+      ),
+      info: guest.info,
     };
     writeFileSync(join(folder, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`, { flag: "wx" });
     return offset;
@@ -100,7 +102,7 @@ function writeExport(guest: LoadedGuest, folder: string): number {
 }
 
 /** Writes into a temporary folder in or beside `out`, then renames: each file is whole or not there. */
-function exportTo(guest: LoadedGuest, out: string): number {
+function exportTo(guest: LinuxGuest, out: string): number {
   const target = resolve(out);
   const isFolder = existsSync(target);
   // Within a folder that is there: it may be a mount point, or the only place where we may write.
@@ -138,23 +140,23 @@ export function exportCommand(argv: readonly string[]): number {
   const args = parseArguments(argv, { ...LOAD_OPTIONS, out: { type: "string" } });
   const out = args.text("out");
   if (out === undefined || out === "") throw new UsageError("export needs --out DIR");
-  const guest = loadGuest(linuxOptions(args));
+  const loaded = loadGuest(linuxOptions(args));
   const start = performance.now();
-  const written = exportTo(guest, out);
+  const written = exportTo(loaded.guest, out);
   const milliseconds = performance.now() - start;
   if (args.flag("json")) {
     const json = {
       out,
       bytes: written,
-      planMilliseconds: guest.planMilliseconds,
-      loadMilliseconds: guest.loadMilliseconds,
+      planMilliseconds: loaded.planMilliseconds,
+      loadMilliseconds: loaded.loadMilliseconds,
       writeMilliseconds: milliseconds,
-      info: guest.plan.info,
+      info: loaded.guest.info,
     };
     process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
   } else {
     process.stdout.write(
-      `${formatLoaded(guest)}\nwrote ${formatBytes(written)} to ${join(out, MEMORY_FILE)} and ${MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
+      `${formatLoaded(loaded)}\nwrote ${formatBytes(written)} to ${join(out, MEMORY_FILE)} and ${MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
     );
   }
   return 0;

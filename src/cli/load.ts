@@ -1,10 +1,8 @@
 /** What `plan`, `export` and `boot` share: their arguments made a plan, and the plan made a guest. */
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
-import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
-import type { VpRegister } from "../importers/importer.js";
-import type { LinuxPlan } from "../linux/linux-plan.js";
-import { planLinuxSync } from "../linux/load-linux.js";
+import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
+import { LinuxGuest, planLinuxSync } from "../linux/load-linux.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlanSync } from "../plan/apply.js";
@@ -63,10 +61,7 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
 
 /** A guest that was loaded, and how long it took. */
 export interface LoadedGuest {
-  readonly plan: LinuxPlan;
-  readonly memory: GuestMemory;
-  readonly registers: readonly VpRegister[];
-  readonly regions: readonly ImportedRegion[];
+  readonly guest: LinuxGuest;
   readonly planMilliseconds: number;
   readonly loadMilliseconds: number;
 }
@@ -77,8 +72,7 @@ export function loadGuest(options: LinuxSyncOptions): LoadedGuest {
   const plan = planLinuxSync(options);
   try {
     const planned = performance.now();
-    const memory = GuestMemory.create(plan.layout);
-    const importer = new GuestMemoryImporter(memory);
+    const importer = new GuestMemoryImporter(GuestMemory.create(plan.layout));
     const bar = progressBar("loading");
     try {
       applyPlanSync(plan, importer, { onProgress: ({ loaded, total }) => bar.update(loaded, total) });
@@ -86,10 +80,7 @@ export function loadGuest(options: LinuxSyncOptions): LoadedGuest {
       bar.done();
     }
     return {
-      plan,
-      memory,
-      registers: importer.registerList,
-      regions: importer.regions,
+      guest: new LinuxGuest(importer, plan),
       planMilliseconds: planned - start,
       loadMilliseconds: performance.now() - planned,
     };
@@ -99,8 +90,8 @@ export function loadGuest(options: LinuxSyncOptions): LoadedGuest {
 }
 
 /** Where everything went and how long it took, in words. */
-export function formatLoaded(guest: LoadedGuest): string {
-  const { kernel, initrd, dtb } = guest.plan.info;
+export function formatLoaded({ guest, planMilliseconds, loadMilliseconds }: LoadedGuest): string {
+  const { kernel, initrd, dtb } = guest.info;
   const bytes = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
   const rows = [
     [
@@ -119,7 +110,7 @@ export function formatLoaded(guest: LoadedGuest): string {
   if (dtb !== undefined)
     rows.push(["device tree", formatAddress(dtb.start), formatBytes(dtb.end - dtb.start)]);
   return [
-    `loaded ${formatBytes(bytes)} in ${formatMilliseconds(guest.loadMilliseconds)} (planned in ${formatMilliseconds(guest.planMilliseconds)})`,
+    `loaded ${formatBytes(bytes)} in ${formatMilliseconds(loadMilliseconds)} (planned in ${formatMilliseconds(planMilliseconds)})`,
     formatTable(rows),
     formatRegions(guest.regions),
   ].join("\n");

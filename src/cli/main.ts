@@ -20,20 +20,22 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   directboot extract FILE -o OUT         the ELF or Image out of a bzImage, a zboot image or a compressed file
   directboot crc32 FILE …                the CRC-32 of files
 
-  KERNEL is an x86-64 ELF (vmlinux) or an arm64 Image; without it, the embedded x86-64 guest is used, which reports
-  what it was started with.
+  KERNEL is a kernel as it is distributed: an x86 bzImage (vmlinuz), an x86 ELF (vmlinux, 64-bit or 32-bit), an arm64
+  Image, or an EFI zboot image with one in it; all of them also compressed. Without KERNEL, the embedded x86-64
+  guest is used, which reports what it was started with.
   plan, export and boot take:
-    --initrd FILE            an initial RAM disk
+    --entry ENTRY            x86: 64, 32 or pvh (default: 64, of a 32-bit kernel 32)
+    --initrd FILE            an initial RAM disk; given several times, they are put one behind the other
     --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
     --append TEXT            the kernel's command line
     --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
-    --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
+    --dtb FILE               the machine's device tree (arm64: boot's default is QEMU's own)
     --decompress host|guest  who decompresses a bzImage's kernel (default: the host)
     --decompress-initrd      hand the guest a plain initrd
   boot takes:
     --machine NAME           microvm (default), pc, q35 or isapc; virt for arm64
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)
-    --qemu PROGRAM           (default: qemu-system-x86_64 or qemu-system-aarch64)
+    --qemu PROGRAM           (default: qemu-system-x86_64, -i386 or -aarch64)
     --timeout SECONDS        end the guest after this long
   Every command takes --json. Exit status: 0; 1 for a bad input; 2 for bad usage.
 `;

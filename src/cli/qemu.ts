@@ -11,9 +11,9 @@ import {
   type X86Register,
 } from "../importers/importer.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
+import type { LinuxGuest } from "../linux/load-linux.js";
 import { buildArm64Stub } from "./arm64-stub.js";
 import { regionViews, writeAll } from "./export.js";
-import type { LoadedGuest } from "./load.js";
 import { progressBar } from "./progress.js";
 import { buildResetRom } from "./reset-rom.js";
 
@@ -99,9 +99,9 @@ function isAarch64(register: VpRegister): register is Aarch64Register {
 }
 
 /** The last page of RAM that no region has, for the boot stub; QEMU's own tree lies at the start of RAM. */
-function freePage(guest: LoadedGuest): bigint {
+function freePage(guest: LinuxGuest): bigint {
   const taken = guest.regions.map(({ range }) => range).sort((a, b) => (a.end < b.end ? 1 : -1));
-  for (const { range } of [...guest.plan.layout.ram].reverse()) {
+  for (const { range } of [...guest.layout.ram].reverse()) {
     let page = range.end - 4096n;
     for (const region of taken) {
       // Highest first: one that ends below the page leaves it free, as all others do.
@@ -113,7 +113,7 @@ function freePage(guest: LoadedGuest): bigint {
 }
 
 /** Writes each region with data, and what starts the processor; returns QEMU's arguments for them. */
-export function writeImages(guest: LoadedGuest, folder: string): string[] {
+export function writeImages(guest: LinuxGuest, folder: string): string[] {
   const total = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
   const bar = progressBar("writing");
   const args: string[] = [];
@@ -140,13 +140,13 @@ export function writeImages(guest: LoadedGuest, folder: string): string[] {
       }
       loader(file, region.range.start);
     }
-    if (guest.plan.architecture !== "aarch64") {
+    if (guest.architecture !== "aarch64") {
       const rom = join(folder, "reset-rom.bin");
-      writeFileSync(rom, buildResetRom(guest.registers.filter(isX86)), { flag: "wx", mode: 0o600 });
+      writeFileSync(rom, buildResetRom(guest.registerList.filter(isX86)), { flag: "wx", mode: 0o600 });
       args.push("-bios", rom);
     } else {
       const stub = join(folder, "stub.bin");
-      writeFileSync(stub, buildArm64Stub(guest.registers.filter(isAarch64)), { flag: "wx", mode: 0o600 });
+      writeFileSync(stub, buildArm64Stub(guest.registerList.filter(isAarch64)), { flag: "wx", mode: 0o600 });
       const address = freePage(guest);
       loader(stub, address);
       args.push("-device", `loader,addr=${hex(address)},cpu-num=0`);

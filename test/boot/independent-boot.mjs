@@ -5,13 +5,13 @@
  *
  *     node test/boot/independent-boot.mjs DIR [--timeout SECONDS] [--machine microvm|pc|virt] [--expect TEXT]
  *
- * x86_64 starts on microvm unless --machine says pc, aarch64 on virt.
+ * x86_64 and i386 start on microvm unless --machine says pc, aarch64 on virt.
  *
  * The serial port goes to standard output. Exit status: 0 when QEMU ends by itself (and TEXT was printed, if one
  * is expected), 1 on time-out or any other failure, 2 for wrong usage. A guest that triple-faults ends QEMU, too:
  * look for a marker in the output, or give --expect.
  *
- * Needs qemu-system-x86_64 or qemu-system-aarch64, and GNU as, ld and objcopy for the ROM or the stub, which is
+ * Needs qemu-system-x86_64, qemu-system-i386 or qemu-system-aarch64, and GNU as, ld and objcopy for the ROM or the stub, which is
  * written in assembly here so that it shares nothing with the machine code that directboot makes.
  */
 
@@ -74,9 +74,12 @@ function readManifest(folder) {
     architecture !== undefined,
     `arch is ${JSON.stringify(manifest.arch)}, not one of ${Object.keys(ARCHITECTURES).join(", ")}`,
   );
+  const mode = Object.hasOwn(architecture.modes, manifest.entryMode)
+    ? architecture.modes[manifest.entryMode]
+    : undefined;
   check(
-    manifest.entryMode === architecture.entryMode,
-    `entryMode is ${JSON.stringify(manifest.entryMode)}, not "${architecture.entryMode}"`,
+    mode !== undefined,
+    `entryMode is ${JSON.stringify(manifest.entryMode)}, not one of ${Object.keys(architecture.modes).join(", ")}`,
   );
   check(Array.isArray(manifest.ram) && manifest.ram.length > 0, "ram is not a list of ranges");
   check(Array.isArray(manifest.regions) && manifest.regions.length > 0, "regions is not a list of regions");
@@ -123,18 +126,18 @@ function readManifest(folder) {
       `regions "${previous.tag}" and "${region.tag}" overlap at 0x${region.gpa.toString(16)}`,
     );
   });
-  return { architecture, ram, regions, registers: architecture.readRegisters(manifest.registers) };
+  return { architecture, mode, ram, regions, registers: mode.readRegisters(manifest.registers) };
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// x86-64: registers and memory
+// x86: registers and memory
 
 const GENERAL = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"].concat(
   [8, 9, 10, 11, 12, 13, 14, 15].map((number) => `r${number}`),
 );
 const SEGMENTS = ["cs", "ds", "es", "fs", "gs", "ss"];
 const TABLES = ["gdtr", "idtr"];
-// The assembly loads these in 32-bit code, before long mode can be on.
+// The assembly loads these in 32-bit code, in both modes.
 const CONTROL = ["cr0", "cr3", "cr4"];
 
 /** Model-specific registers in the order in which the ROM writes them: the MTRRs' master switch comes last. */
@@ -171,8 +174,11 @@ function checkKnown(given, registers) {
   }
 }
 
-/** All x86-64 registers that this script can set. */
-function readX86Registers(given) {
+/** The task register: it is loaded in the 32-bit entry alone. */
+const TASK = "tr";
+
+/** All x86 registers that this script can set; `width` is what the code before the entry can put into one. */
+function readX86Registers(given, width) {
   const registers = {};
   const take = (name, read) => {
     registers[name] = read(given[name], `registers.${name}`);
@@ -184,14 +190,20 @@ function readX86Registers(given) {
         value === undefined ? 0n : hex(value?.[field], `${where}.${field}`, bits),
       ]),
     );
-  for (const name of [...GENERAL, "rip", "rflags"]) take(name, integer(64));
+  for (const name of [...GENERAL, "rip", "rflags"]) take(name, integer(width));
   // 32 bits: they are loaded by 32-bit code, and tables above 4 GiB are not something directboot makes.
   for (const name of CONTROL) take(name, integer(32));
   for (const [name] of MSRS) take(name, integer(64));
   take("efer", integer(64));
   for (const name of TABLES) take(name, fields({ base: 32, limit: 16 }));
-  for (const name of SEGMENTS) take(name, fields({ base: 64, limit: 32, selector: 16, attributes: 16 }));
+  const segments = width === 32 ? [...SEGMENTS, TASK] : SEGMENTS;
+  for (const name of segments) take(name, fields({ base: width, limit: 32, selector: 16, attributes: 16 }));
   checkKnown(given, registers);
+  return registers;
+}
+
+function readLongModeRegisters(given) {
+  const registers = readX86Registers(given, 64);
   check(
     (registers.cr0 & 0x80000001n) === 0x80000001n,
     "cr0 lacks PG or PE, without which there is no long mode",
@@ -201,27 +213,74 @@ function readX86Registers(given) {
   return registers;
 }
 
+/** boot.rst, "32-bit Boot Protocol", and Xen's pvh.pandoc: both have paging and interrupts off. */
+function readProtectedModeRegisters(given) {
+  const registers = readX86Registers(given, 32);
+  check((registers.cr0 & 0x80000001n) === 1n, "cr0 lacks PE or has PG: that is no 32-bit entry");
+  check(registers.efer === 0n, "efer is set, which no 32-bit entry asks for");
+  check((registers.rflags & 0x200n) === 0n, "rflags has interrupts on");
+  for (const name of ["r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"]) {
+    check(registers[name] === 0n, `${name} is set, which 32-bit code can't do`);
+  }
+  return registers;
+}
+
 /**
  * A segment register can only be loaded from the GDT, so the descriptors there must say what the manifest says.
  * Limits are not compared: 64-bit mode ignores them, and OpenVMM's GDT leaves bits 16-19 zero.
  */
 function checkDescriptors({ regions, registers }) {
-  const { base, limit } = registers.gdtr;
   for (const name of SEGMENTS) {
     const segment = registers[name];
     if (segment.selector === 0n && name !== "cs") continue;
-    const offset = segment.selector & ~7n;
-    check((segment.selector & 4n) === 0n, `${name} is selected from an LDT`);
-    check(offset !== 0n && offset + 7n <= limit, `${name}'s selector is not within the GDT's limit`);
-    const bytes = readGuest(regions, base + offset, 8);
-    const attributes = bytes[5] | ((bytes[6] & 0xf0) << 8);
-    const descriptorBase = bytes[2] | (bytes[3] << 8) | (bytes[4] << 16) | (bytes[7] * 2 ** 24);
-    check(
-      BigInt(attributes) === (segment.attributes & 0xf0ffn),
-      `${name}'s attributes are 0x${segment.attributes.toString(16)}, but its descriptor says 0x${attributes.toString(16)}`,
-    );
-    check(BigInt(descriptorBase) === segment.base, `${name}'s base is not that of its descriptor`);
+    const descriptor = readDescriptor(regions, registers.gdtr, name, segment.selector);
+    checkAttributes(name, descriptor, segment.attributes);
+    check(descriptor.base === segment.base, `${name}'s base is not that of its descriptor`);
   }
+}
+
+function checkAttributes(name, { attributes }, expected) {
+  check(
+    attributes === (expected & 0xf0ffn),
+    `${name}'s attributes should be 0x${expected.toString(16)}, but its descriptor says 0x${attributes.toString(16)}`,
+  );
+}
+
+/** A segment descriptor of the GDT in guest memory (Intel SDM 3A, section 3.4.5). */
+function readDescriptor(regions, { base, limit }, name, selector) {
+  const offset = selector & ~7n;
+  check((selector & 4n) === 0n, `${name} is selected from an LDT`);
+  check(offset !== 0n && offset + 7n <= limit, `${name}'s selector is not within the GDT's limit`);
+  const bytes = readGuest(regions, base + offset, 8);
+  const low = BigInt(bytes[0] | (bytes[1] << 8) | ((bytes[6] & 0x0f) << 16));
+  const isInPages = (bytes[6] & 0x80) !== 0;
+  return {
+    attributes: BigInt(bytes[5] | ((bytes[6] & 0xf0) << 8)),
+    base: BigInt((bytes[2] | (bytes[3] << 8) | (bytes[4] << 16)) + bytes[7] * 2 ** 24),
+    limit: isInPages ? (low << 12n) | 0xfffn : low,
+  };
+}
+
+/**
+ * The 32-bit entry looks at limits, too: segments are flat, or code would fault; and TR has a TSS that LTR takes, which
+ * must be marked as available, while the manifest tells what TR holds after that: a busy one.
+ */
+function checkProtectedModeDescriptors(manifest) {
+  checkDescriptors(manifest);
+  const { regions, registers } = manifest;
+  for (const name of SEGMENTS) {
+    const { selector, limit } = registers[name];
+    check(selector !== 0n, `${name} has the null selector`);
+    const descriptor = readDescriptor(regions, registers.gdtr, name, selector);
+    check(descriptor.base === 0n && descriptor.limit === 0xffffffffn, `${name} is not flat`);
+    check(descriptor.limit === limit, `${name}'s limit is not that of its descriptor`);
+  }
+  const task = registers[TASK];
+  if (task.selector === 0n) return;
+  const descriptor = readDescriptor(regions, registers.gdtr, TASK, task.selector);
+  check(task.attributes === 0x8bn, `${TASK}'s attributes are not those of a busy 32-bit TSS`);
+  checkAttributes(TASK, descriptor, 0x89n);
+  check(descriptor.base === task.base && descriptor.limit === task.limit, `${TASK} is not its descriptor`);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -332,17 +391,71 @@ function writeFully(file, bytes) {
 // ---------------------------------------------------------------------------------------------------------------
 // The reset ROM
 
-/**
- * The ROM is 64 KiB at 0xffff0000, and needs no RAM: data and temporary GDT are read where they lie, and even the
- * flags are popped from there. The page tables must map it to itself, as tables for the first 4 GiB do.
- */
-function romSource(registers, machine) {
-  const number = (value) => `0x${value.toString(16)}`;
-  const wrmsr = (msr, value) => `
+const number = (value) => `0x${value.toString(16)}`;
+
+const wrmsr = (msr, value) => `
         movl    $${number(BigInt(msr))}, %ecx
         movl    $${number(value & 0xffffffffn)}, %eax
         movl    $${number(value >> 32n)}, %edx
         wrmsr`;
+
+/** DS, ES, FS, GS and SS, in 32-bit and in 64-bit code. */
+const loadSegments = (registers) =>
+  ["ds", "es", "fs", "gs", "ss"]
+    .map(
+      (name) => `
+        movl    $${number(registers[name].selector)}, %eax
+        movl    %eax, %${name}`,
+    )
+    .join("");
+
+/** From the plan's GDT to its entry, by the 64-bit boot protocol. The page tables must map the ROM to itself. */
+const longModeEntry = (registers) => `
+        movl    $${number(registers.cr4)}, %eax
+        movl    %eax, %cr4
+        movl    $${number(registers.cr3)}, %eax
+        movl    %eax, %cr3
+${wrmsr(EFER, registers.efer & ~EFER_LMA)}
+        movl    $${number(registers.cr0)}, %eax
+        movl    %eax, %cr0              # long mode is active now, in its 32-bit submode
+        ljmpl   *far_entry
+
+        .code64
+entry:
+${loadSegments(registers)}
+        movl    $flags, %esp
+        popfq
+${GENERAL.map((name) => `        movabsq $${number(registers[name])}, %${name}`).join("\n")}
+        jmpq    *rip(%rip)
+`;
+
+/** From the plan's GDT to its entry, by the 32-bit boot protocol or by PVH. */
+const protectedModeEntry = (registers) => `
+        movl    $${number(registers.cr4)}, %eax
+        movl    %eax, %cr4
+        movl    $${number(registers.cr3)}, %eax
+        movl    %eax, %cr3
+        movl    $${number(registers.cr0)}, %eax
+        movl    %eax, %cr0
+        ljmpl   *far_entry
+
+entry:
+${loadSegments(registers)}
+${registers[TASK].selector === 0n ? "" : `        movl    $${number(registers[TASK].selector)}, %eax\n        ltr     %ax`}
+        movl    $flags, %esp
+        popfl
+${GENERAL32.map((name) => `        movl    $${number(registers[`r${name}`])}, %e${name}`).join("\n")}
+        jmpl    *rip
+`;
+
+/** Registers that 32-bit code has, without their first letter. */
+const GENERAL32 = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"];
+
+/**
+ * The ROM is 64 KiB at 0xffff0000, and needs no RAM: data and temporary GDT are read where they lie, and even the
+ * flags are popped from there. `enter` writes the code from the plan's GDT on, which ends at the plan's entry.
+ */
+function romSource(registers, machine, enter) {
   // The i440FX answers 0xc0000-0xfffff from the PCI bus, until its PAM registers (host bridge, 0x59-0x5f; data
   // sheet 290549, section 3.2.18) hand the range to RAM. Bits 4-5 of 0x59 are for 0xf0000-0xfffff.
   const enableShadowRam = [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33].map(
@@ -383,28 +496,7 @@ ${MSRS.map(([name, msr]) => (name in registers ? wrmsr(msr, registers[name]) : "
 
         lgdtl   gdtr
         lidtl   idtr
-        movl    $${number(registers.cr4)}, %eax
-        movl    %eax, %cr4
-        movl    $${number(registers.cr3)}, %eax
-        movl    %eax, %cr3
-${wrmsr(EFER, registers.efer & ~EFER_LMA)}
-        movl    $${number(registers.cr0)}, %eax
-        movl    %eax, %cr0              # long mode is active now, in its 32-bit submode
-        ljmpl   *long_entry
-
-        .code64
-long:
-${["ds", "es", "fs", "gs", "ss"]
-  .map(
-    (name) => `
-        movl    $${number(registers[name].selector)}, %eax
-        movl    %eax, %${name}`,
-  )
-  .join("")}
-        movl    $flags, %esp
-        popfq
-${GENERAL.map((name) => `        movabsq $${number(registers[name])}, %${name}`).join("\n")}
-        jmpq    *rip(%rip)
+${enter(registers)}
 
         .balign 8
 rom_gdt:                                # null, flat code, flat data
@@ -416,8 +508,8 @@ gdtr:   .word   ${number(registers.gdtr.limit)}
         .long   ${number(registers.gdtr.base)}
 idtr:   .word   ${number(registers.idtr.limit)}
         .long   ${number(registers.idtr.base)}
-long_entry:
-        .long   long
+far_entry:
+        .long   entry
         .word   ${number(registers.cs.selector)}
         .balign 8
 flags:  .quad   ${number(registers.rflags | 2n)}   # bit 1 is always set
@@ -431,7 +523,7 @@ rip:    .quad   ${number(registers.rip)}
 }
 
 /** Assembles `source`, which defines `start`, to run at `address`; returns the bytes of its .text. */
-function assemble({ binutils: { prefix, packageName, asArgs, emulation } }, source, address, folder) {
+function assemble({ prefix, packageName, asArgs, emulation }, source, address, folder) {
   const file = (name) => join(folder, name);
   const run = (tool, ...args) => {
     const program = `${prefix}${tool}`;
@@ -459,7 +551,6 @@ function assemble({ binutils: { prefix, packageName, asArgs, emulation } }, sour
  * and leaves no trace but itself.
  */
 function stubSource(registers) {
-  const number = (value) => `0x${value.toString(16)}`;
   return `
         .text
         .global start
@@ -532,8 +623,8 @@ function x86RamSize(ram) {
 }
 
 /** The reset ROM, as QEMU's arguments. */
-function x86Start({ architecture, registers }, machine, attach, temporary) {
-  const rom = assemble(architecture, romSource(registers, machine), 0xffff0000n, temporary);
+function x86Start({ mode, registers }, machine, attach, temporary) {
+  const rom = assemble(mode.binutils, romSource(registers, machine, mode.enter), 0xffff0000n, temporary);
   check(rom.length === ROM_SIZE, `the assembled ROM has ${rom.length} bytes, not ${ROM_SIZE}`);
   return ["-bios", attach((file) => writeFully(file, rom))];
 }
@@ -541,7 +632,7 @@ function x86Start({ architecture, registers }, machine, attach, temporary) {
 /** The stub and where to start, as QEMU's arguments. */
 function arm64Start(manifest, _machine, attach, temporary) {
   const page = freePage(manifest);
-  const stub = assemble(manifest.architecture, stubSource(manifest.registers), page, temporary);
+  const stub = assemble(manifest.mode.binutils, stubSource(manifest.registers), page, temporary);
   check(stub.length <= PAGE, `the assembled stub has ${stub.length} bytes, more than a page`);
   const address = `addr=0x${page.toString(16)}`;
   const file = attach((target) => writeFully(target, stub));
@@ -553,13 +644,13 @@ function arm64Start(manifest, _machine, attach, temporary) {
 
 /** QEMU's arguments, and the open files that they name by number: the first is QEMU's descriptor 3. */
 function prepareQemu(manifest, machine, temporary) {
-  const { architecture, ram, regions } = manifest;
+  const { architecture, mode, ram, regions } = manifest;
   const files = [];
   const attach = (write) => `/dev/fd/${files.push(anonymousFile(temporary, write)) + 2}`;
   const args = [
     [...architecture.machines[machine], "-m", `${architecture.ramSize(ram)}M`, "-smp", "1"],
     ["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"],
-    architecture.start(manifest, machine, attach, temporary),
+    mode.start(manifest, machine, attach, temporary),
   ];
   for (const region of regions) {
     if (region.fileLength === 0) continue; // RAM is zero already
@@ -616,40 +707,66 @@ function runQemu({ qemu, packageName }, { args, files }, timeoutSeconds, expecte
 
 // ---------------------------------------------------------------------------------------------------------------
 
-/** What each `arch` of a manifest takes; the first machine is the default. */
+const X86_MACHINES = {
+  microvm: ["-M", "microvm,accel=tcg", "-cpu", "max"],
+  pc: ["-M", "pc,accel=tcg,max-ram-below-4g=3G", "-cpu", "max"],
+};
+
+/** Long mode: the 64-bit boot protocol. */
+const LONG_MODE = {
+  binutils: { prefix: "", packageName: "binutils", asArgs: ["--64"], emulation: "elf_x86_64" },
+  readRegisters: readLongModeRegisters,
+  checkMemory: checkDescriptors,
+  start: x86Start,
+  enter: longModeEntry,
+};
+
+/** Protected mode without paging: the 32-bit boot protocol, and PVH. */
+const PROTECTED_MODE = {
+  binutils: { prefix: "", packageName: "binutils", asArgs: ["--32"], emulation: "elf_i386" },
+  readRegisters: readProtectedModeRegisters,
+  checkMemory: checkProtectedModeDescriptors,
+  start: x86Start,
+  enter: protectedModeEntry,
+};
+
+/** What each `arch` of a manifest takes, and its `entryMode`; the first machine is the default. */
 const ARCHITECTURES = {
   x86_64: {
-    entryMode: "long64",
+    modes: { long64: LONG_MODE, protected32: PROTECTED_MODE },
     qemu: "qemu-system-x86_64",
     packageName: "qemu-system-x86",
-    machines: {
-      microvm: ["-M", "microvm,accel=tcg", "-cpu", "max"],
-      pc: ["-M", "pc,accel=tcg,max-ram-below-4g=3G", "-cpu", "max"],
-    },
-    binutils: { prefix: "", packageName: "binutils", asArgs: ["--64"], emulation: "elf_x86_64" },
-    readRegisters: readX86Registers,
-    checkMemory: checkDescriptors,
+    machines: X86_MACHINES,
     ramSize: x86RamSize,
-    start: x86Start,
+  },
+  i386: {
+    modes: { protected32: PROTECTED_MODE },
+    qemu: "qemu-system-i386",
+    packageName: "qemu-system-x86",
+    machines: X86_MACHINES,
+    ramSize: x86RamSize,
   },
   aarch64: {
-    entryMode: "aarch64",
+    modes: {
+      aarch64: {
+        binutils: {
+          prefix: "aarch64-linux-gnu-",
+          packageName: "binutils-aarch64-linux-gnu",
+          asArgs: [],
+          emulation: "aarch64linux",
+        },
+        readRegisters: readArm64Registers,
+        checkMemory: checkArm64Memory,
+        start: arm64Start,
+      },
+    },
     qemu: "qemu-system-aarch64",
     packageName: "qemu-system-arm",
     machines: { virt: ["-M", "virt,dtb-randomness=off", "-accel", "tcg", "-cpu", "cortex-a57"] },
-    binutils: {
-      prefix: "aarch64-linux-gnu-",
-      packageName: "binutils-aarch64-linux-gnu",
-      asArgs: [],
-      emulation: "aarch64linux",
-    },
-    readRegisters: readArm64Registers,
-    checkMemory: checkArm64Memory,
     ramSize: virtRamSize,
-    start: arm64Start,
   },
 };
-const MACHINES = Object.values(ARCHITECTURES).flatMap(({ machines }) => Object.keys(machines));
+const MACHINES = [...new Set(Object.values(ARCHITECTURES).flatMap(({ machines }) => Object.keys(machines)))];
 
 const USAGE = `usage: node test/boot/independent-boot.mjs DIR [--timeout SECONDS] [--machine ${MACHINES.join("|")}] [--expect TEXT]`;
 
@@ -693,14 +810,14 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 }
 try {
   const manifest = readManifest(folder);
-  const { architecture } = manifest;
+  const { architecture, mode } = manifest;
   const [defaultMachine] = Object.keys(architecture.machines);
   const machine = askedMachine ?? defaultMachine;
   check(
     Object.hasOwn(architecture.machines, machine),
     `${architecture.qemu} has no machine ${machine} for this script`,
   );
-  architecture.checkMemory(manifest);
+  mode.checkMemory(manifest);
   const qemu = prepareQemu(manifest, machine, temporary);
   // Nothing in there has a name any more that QEMU would need.
   rmSync(temporary, { recursive: true, force: true });

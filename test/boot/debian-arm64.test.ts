@@ -14,7 +14,7 @@ import { directboot, runProgram } from "../support/command.js";
 import { inRoot } from "../support/paths.js";
 import { runTool } from "../support/tool.js";
 import { busybox, debianKernel } from "./support/debian.js";
-import { busyboxInitramfs, DEFAULT_INIT, INIT_MARKER, parseInitReport } from "./support/initramfs.js";
+import { busyboxInitramfs, initThatAlso, parseInitReport } from "./support/initramfs.js";
 
 const COMMAND_LINE = "console=ttyAMA0 panic=-1 directboot.test=42";
 // Seconds; a machine under load has needed ten times its usual time.
@@ -22,13 +22,11 @@ const TIMEOUT = "240";
 const TIMEOUT_MILLISECONDS = 300_000;
 
 /** What init says beyond `DEFAULT_INIT`: the device tree as the kernel has it. */
-const INIT = DEFAULT_INIT.replace(
-  `echo ${INIT_MARKER}`,
-  `for end in start end; do
-  echo "initrd-$end: $($b od -An -v -tx1 /proc/device-tree/chosen/linux,initrd-$end | $b tr -d ' ')"
-done
-echo "tree: $($b sha256sum </sys/firmware/fdt)"
-echo ${INIT_MARKER}`,
+const INIT = initThatAlso(
+  "for end in start end; do",
+  `  echo "initrd-$end: $($b od -An -v -tx1 /proc/device-tree/chosen/linux,initrd-$end | $b tr -d ' ')"`,
+  "done",
+  'echo "tree: $($b sha256sum </sys/firmware/fdt)"',
 );
 
 interface Manifest {

@@ -64,6 +64,11 @@ $b stty sane
 $b reboot -f
 `;
 
+/** `DEFAULT_INIT` with more lines of shell before its marker; `$b` is busybox. */
+export function initThatAlso(...lines: readonly string[]): string {
+  return DEFAULT_INIT.replace(`echo ${INIT_MARKER}\n`, `${[...lines, `echo ${INIT_MARKER}`].join("\n")}\n`);
+}
+
 /** A cpio archive in the "newc" format; the same entries give the same bytes. */
 export function newcArchive(entries: readonly ArchiveEntry[]): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -154,6 +159,13 @@ export function busyboxInitramfs({
     { type: "file", name: "init", mode: 0o755, data: init },
     ...extra,
   ]);
+}
+
+/** Values of the lines `name: value` that an init printed between its first line and its marker. */
+export function initValues(serial: string, name: string): string[] {
+  const lines = serial.split("\n").map((line) => line.replace(/\r+$/, ""));
+  const report = lines.slice(lines.indexOf(INIT_BEGIN) + 1, lines.indexOf(INIT_MARKER));
+  return report.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
 }
 
 /** What `DEFAULT_INIT` printed, taken out of a serial console's text. */

@@ -53,7 +53,7 @@ describe("Debian's amd64 kernel", () => {
   const byCommand = (kernel: string, ...args: string[]): ReturnType<typeof bootByCommand> =>
     bootByCommand([kernel, "--initrd", initrd, "--append", X86_COMMAND_LINE, ...args]);
 
-  it("reaches its init as a bzImage by the 64-bit entry, with nothing said but its path", async () => {
+  it("reaches its init as a bzImage by the 64-bit entry, which is the default", async () => {
     const { serial, told } = await byCommand(bzImage);
     checkUserspace(serial, UNDEFINED_LOADER);
     assert.match(told, /entry 0x01000200/);

@@ -31,7 +31,7 @@ describe("Debian's i386 kernel", () => {
     assert.ok(iomem.includes("00100000-0fffffff : System RAM"), iomem.join("\n"));
   };
 
-  it("reaches its init as a bzImage, with nothing said but its path", async () => {
+  it("reaches its init as a bzImage, by the 32-bit entry without being asked for it", async () => {
     const { serial, told } = await bootByCommand([bzImage, ...rest]);
     checkUserspace(serial);
     assert.match(told, /linux-gdt32/);

@@ -79,3 +79,10 @@ export async function bootLoaded(guest: LinuxGuest, { cpu }: { cpu?: string } = 
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** `start`, made `byteLength` bytes long by a parameter that the kernel does not look at; no two parts of it are alike. */
+export function longCommandLine(start: string, byteLength: number): string {
+  let line = `${start} directboot.fill=`;
+  for (let word = 0; line.length < byteLength; word++) line += `${word}.`;
+  return line.slice(0, byteLength - 1).concat("e");
+}

@@ -13,8 +13,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { crc32 as zlibCrc32 } from "node:zlib";
+import { gzipSync, crc32 as zlibCrc32 } from "node:zlib";
+import { makeBzImage } from "../support/bzimage-maker.js";
 import { directboot, runProgram } from "../support/command.js";
+import { makeElf32 } from "../support/elf32-maker.js";
 import { AARCH64_GUEST, CLI, inRoot, PACKED_CLI, X86_64_GUEST } from "../support/paths.js";
 
 const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
@@ -34,6 +36,16 @@ const text = file(
 );
 const truncated = file("truncated.elf", guest.subarray(0, 5000));
 const initrd = file("initrd", new Uint8Array(10000).fill(1));
+/** XLF_KERNEL_64 clear in xloadflags (boot.rst): a 32-bit kernel. */
+const bzImage32 = file("vmlinuz-32", makeBzImage({ fields: [[0x236, 2, 0]] }));
+const bzImage64 = file("vmlinuz-64", makeBzImage());
+const elf32 = file(
+  "vmlinux-32",
+  makeElf32({
+    entry: 0x10_0000n,
+    segments: [{ offset: 0x1000n, vaddr: 0xc010_0000n, paddr: 0x10_0000n, filesz: 0x1000n, memsz: 0x2000n }],
+  }),
+);
 
 describe("a bad input gives one line with code, value, limit and cure, exit status 1, and nothing written", () => {
   for (const [name, args, code, said] of [
@@ -54,16 +66,16 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
       /linux-kernel at 0x1000000-0x[0-9a-f]+ does not lie in RAM \(0x0-0x1000000\); give the guest more RAM/,
     ],
     [
-      "an initrd that runs into the page tables",
-      [X86_64_GUEST, "--initrd", initrd, "--initrd-address", "0x3000"],
+      "an initrd over the ACPI tables, which have one place only",
+      [X86_64_GUEST, "--initrd", initrd, "--initrd-address", "0xdf000"],
       "IMPORT_OVERLAP",
-      /linux-pagetables at 0x4000-0xa000 overlaps linux-initrd at 0x3000-0x6000; place one/,
+      /linux-initrd at 0xdf000-0xe2000 overlaps linux-rdsp at 0xe0000-0xe1000; place one/,
     ],
     [
       "an initrd over the kernel",
       [X86_64_GUEST, "--initrd", initrd, "--initrd-address", "0x1000000"],
       "IMPORT_OVERLAP",
-      /linux-initrd at 0x1000000-0x1003000 overlaps linux-kernel at/,
+      /linux-kernel at 0x1000000-0x[0-9a-f]+ overlaps linux-initrd at 0x1000000-0x1003000; place one/,
     ],
     [
       "an unaligned initrd",
@@ -76,6 +88,36 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
       [X86_64_GUEST, "--initrd", empty],
       "SOURCE_EMPTY",
       /has 0 bytes; leave the initrd out/,
+    ],
+    [
+      "an empty initrd among several",
+      [X86_64_GUEST, "--initrd", initrd, "--initrd", empty],
+      "SOURCE_EMPTY",
+      /has 0 bytes; leave the initrd out/,
+    ],
+    [
+      "an entry that the kernel does not have",
+      [bzImage32, "--entry", "64"],
+      "X86_ENTRY_NOT_AVAILABLE",
+      /entry 64 was asked for, the kernel has a 32-bit one; leave the entry out/,
+    ],
+    [
+      "the 32-bit entry of a 64-bit ELF",
+      [X86_64_GUEST, "--entry", "32"],
+      "X86_ENTRY_NOT_AVAILABLE",
+      /entry 32 was asked for, the kernel has the 64-bit one/,
+    ],
+    [
+      "PVH without its note",
+      [X86_64_GUEST, "--entry", "pvh"],
+      "X86_ENTRY_NOT_AVAILABLE",
+      /the kernel has no PVH note/,
+    ],
+    [
+      "an initrd above what a 32-bit kernel takes",
+      [elf32, "--initrd", initrd, "--initrd-address", "0x38000000", "--memory", "1G"],
+      "INITRD_TOO_HIGH",
+      /0x38000000-0x38002710 passes 0x38000000/,
     ],
     [
       "RAM of no whole pages",
@@ -172,6 +214,20 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
     );
   });
 
+  test("boot of a 32-bit kernel takes the 32-bit QEMU", async () => {
+    for (const kernel of [bzImage32, elf32]) {
+      const { status, stderr } = await directboot(["boot", kernel], { env: { PATH: folder } });
+      assert.equal(status, 1);
+      assert.match(stderr, /TOOL_MISSING: qemu-system-i386 is not installed; install the package/);
+    }
+  });
+
+  test("an entry for an arm64 kernel", async () => {
+    const { status, stderr } = await directboot(["plan", AARCH64_GUEST, "--entry", "64"]);
+    assert.equal(status, 1);
+    assert.match(stderr, /^directboot: OPTION_NOT_FOR_ARCHITECTURE: entry, but [^\n]+ is for arm64[^\n]+\n$/);
+  });
+
   test("boot ends a guest that runs longer than --timeout, and says so", async () => {
     // A program that ignores its arguments and waits, in QEMU's place.
     const sleeper = file("sleeper.sh", "#!/bin/sh\nexec sleep 100\n");
@@ -205,6 +261,11 @@ describe("bad usage gives exit status 2", () => {
     ["plan", "--memory", ""],
     ["plan", "--initrd-address", "0x1000"],
     ["plan", X86_64_GUEST, "--initrd", initrd, "--initrd-address", "here"],
+    ["plan", bzImage64, "--entry", "16"],
+    ["plan", bzImage64, "--entry", ""],
+    ["plan", bzImage64, "--entry"],
+    ["boot", bzImage64, "--entry", "efi"],
+    ["export", bzImage64, "--entry", "PVH", "--out", join(folder, "never")],
     ["export", X86_64_GUEST],
     ["boot", "--machine", "toaster"],
     ["boot", "--timeout", "soon"],
@@ -226,10 +287,25 @@ describe("directboot", () => {
     assert.equal(stdout.trim(), JSON.parse(readFileSync(inRoot("package.json"), "utf8")).version);
   });
 
-  test("--help names every command", async () => {
+  test("--help names every command, every option and every format", async () => {
     const { status, stdout } = await directboot(["--help"]);
     assert.equal(status, 0);
     for (const command of ["inspect", "plan", "export", "boot", "crc32"]) assert.ok(stdout.includes(command));
+    const options = [
+      "initrd",
+      "initrd-address",
+      "append",
+      "memory",
+      "dtb",
+      "entry",
+      "machine",
+      "cpu",
+      "qemu",
+    ];
+    for (const option of [...options, "timeout", "json", "out"])
+      assert.match(stdout, new RegExp(`--${option}\\b`));
+    for (const format of ["bzImage", "ELF", "Image", "zboot", "gzipped"]) assert.ok(stdout.includes(format));
+    assert.ok(stdout.split("\n").every((line) => line.length <= 120));
   });
 
   test("runs as an executable file", async () => {
@@ -278,6 +354,70 @@ describe("directboot", () => {
         (step: { name?: string; value?: unknown }) => step.name === "cr4" && step.value === "0x20",
       ),
     );
+  });
+
+  for (const [name, kernel, entry, architecture, entryMode, rip] of [
+    ["a bzImage, by default", bzImage64, undefined, "x86_64", "long64", "0x1000200"],
+    ["a bzImage by the 64-bit entry", bzImage64, "64", "x86_64", "long64", "0x1000200"],
+    ["a bzImage by the 32-bit entry", bzImage64, "32", "x86_64", "protected32", "0x1000000"],
+    ["a 32-bit bzImage, by default", bzImage32, undefined, "i386", "protected32", "0x1000000"],
+    ["a 32-bit ELF, by default", elf32, undefined, "i386", "protected32", "0x100000"],
+    ["an ELF", X86_64_GUEST, "64", "x86_64", "long64", undefined],
+  ] as const) {
+    const asked = entry === undefined ? [] : ["--entry", entry];
+    test(`plan shows how ${name} is entered, to people and as data`, async () => {
+      const plan = JSON.parse((await directboot(["plan", "--json", kernel, ...asked])).stdout);
+      assert.deepEqual([plan.architecture, plan.entryMode], [architecture, entryMode]);
+      if (rip !== undefined) assert.equal(plan.info.kernel.entrypoint, rip);
+      const value = (wanted: string): unknown =>
+        plan.steps.find((step: { name?: string }) => step.name === wanted)?.value;
+      assert.equal(value("rip"), plan.info.kernel.entrypoint);
+      assert.equal(value("cr3"), entryMode === "long64" ? "0x4000" : undefined);
+      const { stdout } = await directboot(["plan", kernel, ...asked]);
+      assert.match(stdout, new RegExp(`^entry mode +${entryMode}\n`));
+    });
+
+    test(`export writes the processor's state for ${name}`, async () => {
+      const out = mkdtempSync(join(folder, "export-"));
+      const { status, stderr } = await directboot(["export", kernel, ...asked, "--out", out]);
+      assert.equal(status, 0, stderr);
+      const manifest = JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
+      assert.deepEqual([manifest.version, manifest.arch, manifest.entryMode], [1, architecture, entryMode]);
+      const names = Object.keys(manifest.registers).filter((each) => !each.startsWith("mtrr"));
+      const segments = ["gdtr", "ds", "es", "fs", "gs", "ss", "cs"];
+      const general32 = ["rip", "rsi", "rbp", "rdi", "rbx", "rflags"];
+      assert.deepEqual(
+        names.sort(),
+        (entryMode === "long64"
+          ? [...segments, "cr0", "cr3", "cr4", "efer", "pat", "rip", "rsi"]
+          : [...segments, "tr", "cr0", "pat", ...general32]
+        ).sort(),
+      );
+    });
+  }
+
+  test("--initrd given several times puts the archives one behind the other, each at a multiple of 4 bytes", async () => {
+    const out = mkdtempSync(join(folder, "export-"));
+    const archives = [file("a", "abcde"), file("b", "fghi"), file("c", "j")];
+    const args = archives.flatMap((path) => ["--initrd", path]);
+    const { status, stderr } = await directboot(["export", X86_64_GUEST, ...args, "--out", out]);
+    assert.equal(status, 0, stderr);
+    const { regions, info } = JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
+    const found = regions.find(({ tag }: { tag: string }) => tag === "linux-initrd");
+    const start = Number(found.offset);
+    const bytes = readFileSync(join(out, "memory.bin")).subarray(start, start + Number(found.fileLength));
+    assert.equal(bytes.toString(), "abcde\0\0\0fghij");
+    assert.equal(info.initrd.size, "0xd");
+  });
+
+  test("a gzipped kernel is planned as the kernel in it", async () => {
+    const packed = file("x86_64.elf.gz", gzipSync(guest));
+    const steps = async (kernel: string): Promise<unknown> => {
+      const { status, stdout, stderr } = await directboot(["plan", "--json", kernel]);
+      assert.equal(status, 0, stderr);
+      return JSON.parse(stdout).steps;
+    };
+    assert.deepEqual(await steps(packed), await steps(X86_64_GUEST));
   });
 
   test("export replaces an earlier export in the same folder, and leaves other files there", async () => {

@@ -101,7 +101,7 @@ export function formatLoaded({ guest, planMilliseconds, loadMilliseconds }: Load
     ],
   ];
   if (initrd !== undefined) rows.push(["initrd", formatAddress(initrd.gpa), formatBytes(initrd.size)]);
-  const { decompression } = guest.plan;
+  const { decompression } = guest;
   if (decompression !== undefined) {
     const { by, format, compressedBytes } = decompression;
     const size = compressedBytes === undefined ? "" : `, ${formatBytes(compressedBytes)}`;

@@ -29,7 +29,7 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
     --append TEXT            the kernel's command line
     --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
-    --dtb FILE               the machine's device tree (arm64: boot's default is QEMU's own)
+    --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
     --decompress host|guest  who decompresses a bzImage's kernel (default: the host)
     --decompress-initrd      hand the guest a plain initrd
   boot takes:

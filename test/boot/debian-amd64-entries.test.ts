@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { before, describe, it } from "node:test";
 import { loadLinux } from "../../src/index.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { bootByCommand, bootLoaded, X86_COMMAND_LINE } from "./support/boot-guest.js";
+import { BY_GUEST, bootByCommand, bootLoaded, X86_COMMAND_LINE } from "./support/boot-guest.js";
 import { busybox, debianKernel } from "./support/debian.js";
 import { extractVmlinux } from "./support/extract-vmlinux.js";
 import { busyboxInitramfs, initThatAlso, initValues, parseInitReport } from "./support/initramfs.js";
@@ -53,10 +53,10 @@ describe("Debian's amd64 kernel", () => {
   const byCommand = (kernel: string, ...args: string[]): ReturnType<typeof bootByCommand> =>
     bootByCommand([kernel, "--initrd", initrd, "--append", X86_COMMAND_LINE, ...args]);
 
-  it("reaches its init as a bzImage by the 64-bit entry, which is the default", async () => {
+  it("reaches its init as a bzImage by `directboot boot`, with its path alone to say what it is", async () => {
     const { serial, told } = await byCommand(bzImage);
     checkUserspace(serial, UNDEFINED_LOADER);
-    assert.match(told, /entry 0x01000200/);
+    assert.match(serial, /Linux version 6\./);
     assert.match(told, /linux-pagetables/);
   });
 
@@ -68,21 +68,23 @@ describe("Debian's amd64 kernel", () => {
     assert.doesNotMatch(told, /linux-pagetables/);
   });
 
-  for (const [entry, entrypoint] of [
-    ["64", 0x10_0200n],
-    ["32", 0x10_0000n],
+  for (const [where, entry, kernelAddress, entrypoint] of [
+    ["16 MiB, its own choice,", "64", undefined, 0x100_0200n],
+    ["1 MiB", "64", 0x10_0000n, 0x10_0200n],
+    ["1 MiB", "32", 0x10_0000n, 0x10_0000n],
   ] as const) {
-    it(`reaches its init as a bzImage that lies at 1 MiB, by the ${entry}-bit entry`, async () => {
+    it(`reaches its init as a bzImage that lies at ${where} by the ${entry}-bit entry`, async () => {
       const guest = await loadLinux({
+        ...BY_GUEST,
         kernel: bzImage,
         initrd,
         commandLine: X86_COMMAND_LINE,
         memory: 256 * MIB,
         entry,
-        addresses: { kernel: 0x10_0000 },
+        addresses: { kernel: kernelAddress },
       });
-      assert.equal(guest.info.kernel.gpa, 0x10_0000n);
-      assert.equal(guest.info.kernel.entrypoint, entrypoint);
+      assert.equal(guest.info.kernel.gpa, kernelAddress ?? 0x100_0000n);
+      assert.equal(guest.registers.rip, entrypoint);
       checkUserspace((await bootLoaded(guest)).serial, UNDEFINED_LOADER);
     });
   }
@@ -94,17 +96,35 @@ describe("Debian's amd64 kernel", () => {
     assert.doesNotMatch(told, /linux-zeropage|linux-pagetables/);
   });
 
-  for (const [kind, kernel] of [
-    ["a bzImage", () => bzImage],
-    ["a vmlinux", () => vmlinux],
-  ] as const) {
-    it(`runs its init from an initrd above 4 GiB, with 6 GiB of RAM, as ${kind}`, async () => {
-      const { serial } = await byCommand(kernel(), "--memory", "6G", "--initrd-address", "0x140000000");
+  describe("with 6 GiB of RAM and its initrd above 4 GiB", () => {
+    const initrdAddress = 0x1_4000_0000n;
+    const checkHighInitrd = (serial: string): void => {
       checkUserspace(serial, UNDEFINED_LOADER);
       // Linux says where it was told that the initrd lies; it has no other one.
       assert.match(serial, /RAMDISK: \[mem 0x140000000-0x140[0-9a-f]{6}\]/);
       const iomem = parseInitReport(serial)?.iomem ?? [];
       assert.ok(iomem.includes("100000000-1bfffffff : System RAM"), iomem.join("\n"));
+    };
+
+    it("runs its init as a bzImage", async () => {
+      const commandLine = X86_COMMAND_LINE;
+      const memory = 6n << 30n;
+      const guest = await loadLinux({
+        ...BY_GUEST,
+        kernel: bzImage,
+        initrd,
+        initrdAddress,
+        commandLine,
+        memory,
+      });
+      assert.equal(guest.registers.rip, 0x100_0200n);
+      checkHighInitrd((await bootLoaded(guest)).serial);
     });
-  }
+
+    it("runs its init as a vmlinux, by `directboot boot`", async () => {
+      const address = ["--initrd-address", `0x${initrdAddress.toString(16)}`];
+      const { serial } = await byCommand(vmlinux, "--memory", "6G", ...address);
+      checkHighInitrd(serial);
+    });
+  });
 });

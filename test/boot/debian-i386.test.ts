@@ -6,9 +6,10 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, describe, it } from "node:test";
+import { loadLinux } from "../../src/index.js";
 import { directboot } from "../support/command.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { bootByCommand, bootExport, X86_COMMAND_LINE } from "./support/boot-guest.js";
+import { BY_GUEST, bootByCommand, bootExport, bootLoaded, X86_COMMAND_LINE } from "./support/boot-guest.js";
 import { busybox, debianKernel } from "./support/debian.js";
 import { extractVmlinux } from "./support/extract-vmlinux.js";
 import { busyboxInitramfs, parseInitReport } from "./support/initramfs.js";
@@ -31,7 +32,20 @@ describe("Debian's i386 kernel", () => {
     assert.ok(iomem.includes("00100000-0fffffff : System RAM"), iomem.join("\n"));
   };
 
-  it("reaches its init as a bzImage, by the 32-bit entry without being asked for it", async () => {
+  it("reaches its init as a bzImage by the 32-bit entry", async () => {
+    const guest = await loadLinux({
+      ...BY_GUEST,
+      kernel: bzImage,
+      initrd,
+      commandLine: X86_COMMAND_LINE,
+      memory: 256 << 20,
+    });
+    assert.equal(guest.entryMode, "protected32");
+    assert.equal(guest.registers.rip, guest.info.kernel.gpa);
+    checkUserspace((await bootLoaded(guest)).serial);
+  });
+
+  it("reaches its init as a bzImage by `directboot boot`, with its path alone to say what it is", async () => {
     const { serial, told } = await bootByCommand([bzImage, ...rest]);
     checkUserspace(serial);
     assert.match(told, /linux-gdt32/);

@@ -20,6 +20,9 @@ const TIMEOUT_SECONDS = 240;
 export const X86_COMMAND_LINE = "console=ttyS0 reboot=t panic=-1";
 export const ARM64_COMMAND_LINE = "console=ttyAMA0 panic=-1";
 
+/** For a bzImage that is to start as it is, whoever else could have decompressed the kernel in it. */
+export const BY_GUEST = { decompress: "guest" } as const;
+
 /** What came of a guest that has reached its init's marker. */
 export interface Booted {
   /** All that came from the serial port. */

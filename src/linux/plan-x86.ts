@@ -63,6 +63,7 @@ import {
   placeLow,
   RSDP_ADDRESS,
   SETUP_DATA_ADDRESS,
+  type X86Addresses,
   ZERO_PAGE_ADDRESS,
 } from "./x86-map.js";
 
@@ -159,7 +160,13 @@ function* planKernel(
   const tag = "linux-kernel";
   if (kernel.format === "bzImage") {
     const { image, entry } = kernel;
-    const { loadAddress, end, entry32, entry64 } = placeBzImage(placement, image, address, tag);
+    const { loadAddress, end, entry32, entry64 } = placeBzImage(
+      placement,
+      image,
+      entry === "64" ? "64" : "32",
+      address,
+      tag,
+    );
     const pageCount = pagesOf(image.protectedModeLength);
     builder.sourceRange(loadAddress, tag, source, image.protectedModeOffset, image.protectedModeLength);
     const size = BigInt(pageCount * PAGE_BYTES);
@@ -189,8 +196,10 @@ function* planKernel(
 
 /** One past the highest address that the initrd may have a byte at. */
 function initrdLimit(kernel: X86Kernel): bigint | undefined {
-  if (kernel.entry === "pvh") return FOUR_GIB;
-  if (kernel.image === undefined) return kernel.entry === "64" ? undefined : I386_INITRD_ADDRESS_MAX + 1n;
+  if (kernel.entry === "pvh" && kernel.architecture === "x86_64") return FOUR_GIB;
+  if (kernel.image === undefined) {
+    return kernel.architecture === "i386" ? I386_INITRD_ADDRESS_MAX + 1n : undefined;
+  }
   const { xloadflags, initrdAddrMax } = kernel.image;
   const isFree = kernel.entry === "64" && (xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) !== 0;
   return isFree ? undefined : BigInt(initrdAddrMax) + 1n;
@@ -281,17 +290,36 @@ export function* planX86(
       `the RSDP has ${rsdp.byteLength} bytes, its page has 4096`,
     );
   }
-  const rsdpAddress = chosen(addresses.rsdp, "rsdp") ?? RSDP_ADDRESS;
-  const tablesAddress = chosen(addresses.acpiTables, "acpiTables") ?? ACPI_TABLES_ADDRESS;
-  const tablesBytes = BigInt(pagesOf(tables.byteLength) * PAGE_BYTES);
-  placement.take(rsdpAddress, BigInt(PAGE_BYTES), "linux-rdsp");
-  placement.take(tablesAddress, tablesBytes, "linux-acpi-tables");
-  const acpiRanges: readonly E820Entry[] = [
-    { start: rsdpAddress, end: rsdpAddress + BigInt(PAGE_BYTES), type: E820_ACPI },
-    { start: tablesAddress, end: tablesAddress + tablesBytes, type: E820_ACPI },
-  ];
+  // What the map is made of is checked before anything is computed from it.
+  buildE820Map(layout, reservations);
+  const isUsable = (address: bigint, byteLength: bigint): boolean =>
+    layout.isRam(new MemoryRange(address, address + byteLength)) &&
+    !reservations.some(({ start, end }) => start < address + byteLength && address < end);
+  const acpiRanges: E820Entry[] = [];
+  const acpiAt = (
+    name: "rsdp" | "acpiTables",
+    tag: string,
+    byteLength: bigint,
+    usual: bigint,
+  ): bigint | undefined => {
+    const address = chosen(addresses[name], name);
+    // Zero pages in place of tables keep what memory held from the kernel's search; they are not worth a refusal.
+    const isDispensable = address === undefined && sources.acpi === undefined;
+    if (isDispensable && !isUsable(usual, byteLength)) return undefined;
+    const start = address ?? usual;
+    placement.take(start, byteLength, tag);
+    acpiRanges.push({ start, end: start + byteLength, type: E820_ACPI });
+    return start;
+  };
+  const rsdpAddress = acpiAt("rsdp", "linux-rdsp", BigInt(PAGE_BYTES), RSDP_ADDRESS);
+  const tablesAddress = acpiAt(
+    "acpiTables",
+    "linux-acpi-tables",
+    BigInt(pagesOf(tables.byteLength) * PAGE_BYTES),
+    ACPI_TABLES_ADDRESS,
+  );
+  placement.takeAll(reservations, "reservation");
   const e820 = buildE820Map(layout, [...acpiRanges, ...reservations]);
-  for (const { start, end } of reservations) placement.take(start, end - start, "reservation");
 
   const nodes: SetupDataNode[] = [];
   const { extended } = splitE820(e820);
@@ -335,10 +363,9 @@ export function* planX86(
     entry === "pvh" ? "linux-start-info" : "linux-zeropage",
     BigInt(BOOT_PARAMS_BYTES),
   );
+  // Without a command line nothing lies there, and Linux must not read what does: it takes 0 for none.
   const commandLineAt =
-    text.byteLength === 0
-      ? () => chosen(addresses.commandLine, "commandLine") ?? COMMAND_LINE_ADDRESS
-      : low("commandLine", "linux-commandline", BigInt(text.byteLength + 1));
+    text.byteLength === 0 ? () => 0n : low("commandLine", "linux-commandline", BigInt(text.byteLength + 1));
   const setupDataAt =
     nodes.length === 0 ? undefined : low("setupData", "linux-setup-data", BigInt(setupDataBytes));
   const initrdIsChosen = options.initrdAddress !== undefined && options.initrdAddress !== "AfterKernel";
@@ -355,7 +382,7 @@ export function* planX86(
     kernel,
     chosen(addresses.kernel, "kernel"),
   );
-  const tablesOf = isLong ? pageTables(kernelEnd) : undefined;
+  const tablesOf = isLong ? pageTables(mappedEnd(kernelEnd, addresses, text.byteLength)) : undefined;
   const pageTablesAt =
     tablesOf === undefined ? undefined : low("pageTables", "linux-pagetables", tablesOf.byteLength);
   const [gdt, zeroPage, commandLine] = [gdtAt(), zeroPageAt(), commandLineAt()];
@@ -374,8 +401,8 @@ export function* planX86(
   if (isLong) planDefaultGdt(builder, gdt / BigInt(PAGE_BYTES));
   else planProtectedModeGdt(builder, gdt);
   if (pageTableAddress !== undefined) tablesOf?.plan(builder, pageTableAddress);
-  builder.bytes(rsdpAddress, "linux-rdsp", rsdp, 1);
-  builder.bytes(tablesAddress, "linux-acpi-tables", tables);
+  if (rsdpAddress !== undefined) builder.bytes(rsdpAddress, "linux-rdsp", rsdp, 1);
+  if (tablesAddress !== undefined) builder.bytes(tablesAddress, "linux-acpi-tables", tables);
   if (setupData !== undefined) {
     builder.bytes(setupData, "linux-setup-data", buildSetupData(setupData, nodes));
   }
@@ -391,6 +418,16 @@ export function* planX86(
     builder.bytes(zeroPage, "linux-start-info", startInfo, 1);
     planPvhRegisters(builder, { entry: kernelInfo.entrypoint, startInfo: zeroPage });
   } else {
+    if (
+      zeroPage >= FOUR_GIB &&
+      kernel.image !== undefined &&
+      (kernel.image.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) === 0
+    ) {
+      throw new DirectBootError(
+        "BOOT_PARAMS_NOT_SUPPORTED",
+        `boot_params lie at ${hex(zeroPage)}, and the kernel does not have XLF_CAN_BE_LOADED_ABOVE_4G`,
+      );
+    }
     const bootParams = buildBootParams({
       setupHeader: kernel.image?.header,
       e820,
@@ -433,12 +470,25 @@ function chosen(address: AddressLike | undefined, name: string): bigint | undefi
   return found;
 }
 
-/** Page tables that map all that the kernel must see at its 64-bit entry: the first 4 GiB, and itself. */
-function pageTables(kernelEnd: bigint): {
+/** One past what must be mapped at the 64-bit entry (boot.rst, "64-bit Boot Protocol"), and the GDT. */
+function mappedEnd(kernelEnd: bigint, addresses: X86Addresses, commandLineLength: number): bigint {
+  const { gdt, zeroPage, commandLine } = addresses;
+  const page = BigInt(PAGE_BYTES);
+  return [
+    (chosen(gdt, "gdt") ?? 0n) + page,
+    (chosen(zeroPage, "zeroPage") ?? 0n) + page,
+    commandLineLength === 0
+      ? 0n
+      : (chosen(commandLine, "commandLine") ?? 0n) + BigInt(pagesOf(commandLineLength + 1)) * page,
+  ].reduce((most, end) => (end > most ? end : most), kernelEnd);
+}
+
+/** Page tables that map all that the kernel must see at its 64-bit entry: the first 4 GiB, and what lies up to `end`. */
+function pageTables(end: bigint): {
   byteLength: bigint;
   plan: (builder: PlanBuilder<X86Register>, address: bigint) => void;
 } {
-  if (kernelEnd <= FOUR_GIB) {
+  if (end <= FOUR_GIB) {
     return {
       byteLength: BigInt(6 * PAGE_BYTES),
       plan: (builder, address) => {
@@ -446,17 +496,17 @@ function pageTables(kernelEnd: bigint): {
       },
     };
   }
-  if (kernelEnd > MOST_MAPPED) {
+  if (end > MOST_MAPPED) {
     throw new DirectBootError(
       "X86_ENTRY_NOT_MAPPED",
-      `the kernel ends at ${hex(kernelEnd)}, page tables are made up to ${hex(MOST_MAPPED)}`,
+      `what the kernel must see ends at ${hex(end)}, page tables are made up to ${hex(MOST_MAPPED)}`,
     );
   }
   // 2 MiB pages: not every CPU has larger ones.
   const tablesAt = (address: bigint): PageTableBuilder =>
     new PageTableBuilder({
       pageTableGpa: address,
-      ranges: [{ start: 0n, end: alignUpTo1GbPageSize(kernelEnd) }],
+      ranges: [{ start: 0n, end: alignUpTo1GbPageSize(end) }],
       largestPage: "2MiB",
     });
   return {

@@ -30,8 +30,9 @@
  *                │ initrd                       │ linux-initrd
  *                └──────────────────────────────┘
  *
- * What finds its place taken goes elsewhere: below 640 KiB, else above the kernel and below 4 GiB. The ACPI tables
- * don't: their addresses stand in them.
+ * What finds its place taken goes elsewhere: below 640 KiB, else above 1 MiB and below 4 GiB. The ACPI tables don't:
+ * their addresses stand in them. Where the caller gives none, two zero pages lie there; they are left out if their
+ * place is no RAM or reserved.
  */
 import type { AddressLike } from "../base/address.js";
 import type { Placement, SpaceRequest } from "../loading/placement.js";

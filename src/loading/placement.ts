@@ -3,7 +3,7 @@ import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { TaggedRanges } from "../memory/range-set.js";
+import { RangeSet, TaggedRanges } from "../memory/range-set.js";
 
 /** What is to find a place. Addresses and lengths in bytes. */
 export interface SpaceRequest {
@@ -37,10 +37,30 @@ export function pagesAround(address: bigint, byteLength: bigint, tag: string): M
 /** RAM, and who has taken which pages of it. */
 export class Placement {
   readonly layout: MemoryLayout;
+  /** RAM with adjacent ranges as one: a boundary between NUMA nodes is none for what lies there. */
+  readonly #ram = new RangeSet();
   readonly #taken = new TaggedRanges();
 
   constructor(layout: MemoryLayout) {
     this.layout = layout;
+    for (const { range } of layout.ram) this.#ram.add(range.start, range.end);
+  }
+
+  /**
+   * Takes the pages of RAM around ranges that may overlap or share pages with each other, in any order. What lies
+   * outside of RAM is nobody's.
+   *
+   * @throws DirectBootError IMPORT_OVERLAP, naming both, if another has one of them
+   */
+  takeAll(ranges: readonly { readonly start: bigint; readonly end: bigint }[], tag: string): void {
+    const endOfRam = this.layout.endOfRam;
+    const joined = new RangeSet();
+    const sorted = [...ranges].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    for (const { start, end } of sorted) {
+      if (start >= end || start >= endOfRam) continue;
+      joined.add(start & ~(HV_PAGE_SIZE - 1n), alignUp(end < endOfRam ? end : endOfRam, HV_PAGE_SIZE));
+    }
+    for (const { start, end } of joined.ranges) this.take(start, end - start, tag);
   }
 
   /**
@@ -74,9 +94,9 @@ export class Placement {
     const alignment =
       (request.alignment ?? 0n) > HV_PAGE_SIZE ? (request.alignment ?? HV_PAGE_SIZE) : HV_PAGE_SIZE;
     const length = alignUp(byteLength === 0n ? 1n : byteLength, HV_PAGE_SIZE);
-    for (const { range } of this.layout.ram) {
-      let at = alignUp(range.start > from ? range.start : from, alignment);
-      while (at + length <= range.end && at + length <= below) {
+    for (const { start, end } of this.#ram.ranges) {
+      let at = alignUp(start > from ? start : from, alignment);
+      while (at + length <= end && at + length <= below) {
         const other = this.#taken.findOverlap(new MemoryRange(at, at + length));
         if (other === undefined) return at;
         at = alignUp(other.range.end, alignment);

@@ -12,11 +12,13 @@
  *                       │ knows its memory map       │
  *                       └────────────────────────────┘
  */
-import { hex } from "../base/address.js";
+import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type Placement, pagesAround as pages } from "../loading/placement.js";
 
+/** What a kernel says that may be loaded above 4 GiB. */
+const HIGH_FLAGS = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G;
 /** The 64-bit entry, from the load address (boot.rst, "64-bit Boot Protocol"). */
 const ENTRY_64_OFFSET = 0x200n;
 const FOUR_GIB = 0x1_0000_0000n;
@@ -41,6 +43,17 @@ function max(a: bigint, b: bigint): bigint {
   return a > b ? a : b;
 }
 
+/** Where the kernel wants to run; one that has no preference (pref_address 0) runs where every bzImage may. */
+function preferredAddress({ prefAddress }: BzImage): bigint {
+  if (prefAddress % HV_PAGE_SIZE !== 0n) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_ALIGNMENT",
+      `pref_address is ${hex(prefAddress)}, not a multiple of ${hex(HV_PAGE_SIZE)}`,
+    );
+  }
+  return prefAddress === 0n ? DEFAULT_LOAD_ADDRESS : prefAddress;
+}
+
 /** kernel_alignment; a relocatable kernel that gives none takes any page. Throws BZIMAGE_BAD_ALIGNMENT. */
 function alignmentOf({ kernelAlignment }: BzImage): bigint {
   if ((kernelAlignment & (kernelAlignment - 1)) !== 0) {
@@ -49,7 +62,7 @@ function alignmentOf({ kernelAlignment }: BzImage): bigint {
       `kernel_alignment is ${hex(kernelAlignment)}, no power of two`,
     );
   }
-  return kernelAlignment < 4096 ? 4096n : BigInt(kernelAlignment);
+  return kernelAlignment < PAGE_BYTES ? HV_PAGE_SIZE : BigInt(kernelAlignment);
 }
 
 /**
@@ -57,15 +70,20 @@ function alignmentOf({ kernelAlignment }: BzImage): bigint {
  * its preferred address (arch/x86/boot/compressed/head_64.S, LOAD_PHYSICAL_ADDR).
  */
 function runtimeStart(image: BzImage, load: bigint): bigint {
-  if (!image.relocatableKernel) return image.prefAddress;
+  if (!image.relocatableKernel) return preferredAddress(image);
   return max(alignUp(load, alignmentOf(image)), image.prefAddress);
+}
+
+/** Bytes that are the kernel's from its runtime start on: init_size, and never less than the code that moves there. */
+function runtimeBytes({ initSize, protectedModeLength }: BzImage): bigint {
+  return BigInt(Math.max(initSize, protectedModeLength));
 }
 
 /** Takes what the kernel uses, as one range or, where they don't touch, as two. */
 function take(placement: Placement, image: BzImage, load: bigint, tag: string): bigint {
   const loadEnd = load + BigInt(image.protectedModeLength);
   const start = runtimeStart(image, load);
-  const end = start + BigInt(image.initSize);
+  const end = start + runtimeBytes(image);
   if (start <= loadEnd && load <= end) {
     const low = load < start ? load : start;
     placement.take(low, max(loadEnd, end) - low, tag);
@@ -80,61 +98,66 @@ function take(placement: Placement, image: BzImage, load: bigint, tag: string): 
 function isFree(placement: Placement, image: BzImage, load: bigint): boolean {
   return (
     placement.isFree(load, BigInt(image.protectedModeLength)) &&
-    placement.isFree(runtimeStart(image, load), BigInt(image.initSize))
+    placement.isFree(runtimeStart(image, load), runtimeBytes(image))
   );
 }
 
 /**
  * Finds the load address, or checks the caller's, and takes what the kernel needs: at its preferred address if that is
- * free; else, if it is relocatable, at the lowest free one above.
+ * free; else, if it is relocatable, at the lowest free one above. Above 4 GiB only a kernel with
+ * XLF_CAN_BE_LOADED_ABOVE_4G goes, and only for the 64-bit entry.
  *
+ * @param entry the boot protocol that the kernel is entered by
  * @param address the caller's choice, or undefined
  * @param tag for the ranges that are taken
  * @throws DirectBootError PLACEMENT_NO_ROOM, IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, BZIMAGE_BAD_ALIGNMENT,
- *   BZIMAGE_BAD_LOAD_ADDRESS if the kernel can't be loaded where the caller wants it
+ *   BZIMAGE_BAD_LOAD_ADDRESS if the kernel can't be loaded where the caller or its own header wants it
  */
 export function placeBzImage(
   placement: Placement,
   image: BzImage,
+  entry: "64" | "32",
   address: bigint | undefined,
   tag: string,
 ): PlacedBzImage {
-  const preferred = image.prefAddress === 0n ? DEFAULT_LOAD_ADDRESS : image.prefAddress;
-  const canBeHigh =
-    (image.xloadflags & (XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G)) ===
-    (XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G);
+  // Real-mode vectors and the BIOS area lie below, whatever a header says.
+  const preferred = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
+  const canBeHigh = entry === "64" && (image.xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
+  const length = BigInt(image.protectedModeLength);
+  const initSize = runtimeBytes(image);
   let load = address ?? preferred;
+  const bad = (why: string): DirectBootError => {
+    const header = `kernel_alignment ${hex(image.kernelAlignment)}, relocatable ${image.relocatableKernel}, pref_address ${hex(image.prefAddress)}, init_size ${hex(image.initSize)}`;
+    return new DirectBootError(
+      "BZIMAGE_BAD_LOAD_ADDRESS",
+      `the load address ${hex(load)} ${why} (${header})`,
+    );
+  };
   if (address !== undefined) {
-    const limit = `kernel_alignment ${hex(image.kernelAlignment)}, relocatable ${image.relocatableKernel}, pref_address ${hex(image.prefAddress)}`;
-    const isBad = (why: string): DirectBootError =>
-      new DirectBootError("BZIMAGE_BAD_LOAD_ADDRESS", `the load address ${hex(address)} ${why} (${limit})`);
     if (!image.relocatableKernel && address !== preferred && address !== DEFAULT_LOAD_ADDRESS) {
-      throw isBad("is not the kernel's, and it is not relocatable");
+      throw bad("is not the kernel's, and it is not relocatable");
     }
-    if (address < DEFAULT_LOAD_ADDRESS) throw isBad("lies below 1 MiB");
-    if (address % 4096n !== 0n) throw isBad("is not page-aligned");
-    if (!canBeHigh && address + BigInt(image.initSize) > FOUR_GIB) {
-      throw isBad("leaves no room below 4 GiB, and the kernel does not take a higher one");
-    }
-  } else if (!isFree(placement, image, load) && image.relocatableKernel) {
-    const size = max(BigInt(image.initSize), BigInt(image.protectedModeLength));
+    if (address < DEFAULT_LOAD_ADDRESS) throw bad("lies below 1 MiB");
+    if (address % HV_PAGE_SIZE !== 0n) throw bad("is not page-aligned");
+  } else if (image.relocatableKernel && !isFree(placement, image, load)) {
     const alignment = alignmentOf(image);
-    const request = { tag, byteLength: size, alignment, from: preferred };
+    const request = { tag, byteLength: initSize, alignment, from: preferred };
     const found =
       placement.find({ ...request, below: FOUR_GIB }) ?? (canBeHigh ? placement.find(request) : undefined);
     if (found === undefined) {
       throw new DirectBootError(
         "PLACEMENT_NO_ROOM",
-        `${tag}: the kernel needs ${hex(size)} bytes (init_size) at ${hex(preferred)} or above, aligned to ${hex(alignment)}; RAM is ${placement.layout}`,
+        `${tag}: the kernel needs ${hex(request.byteLength)} bytes (init_size) at ${hex(preferred)} or above${canBeHigh ? "" : ` and below ${hex(FOUR_GIB)}`}, aligned to ${hex(alignment)}; RAM is ${placement.layout}`,
       );
     }
     load = found;
   }
-  placement.layout.checkIsRam(pages(load, BigInt(image.protectedModeLength), tag), tag);
-  placement.layout.checkIsRam(
-    pages(runtimeStart(image, load), BigInt(image.initSize), tag),
-    `${tag} with init_size`,
-  );
+  const start = runtimeStart(image, load);
+  if (!canBeHigh && max(load + length, start + initSize) > FOUR_GIB) {
+    throw bad("leaves no room below 4 GiB, and the kernel or its entry does not take a higher one");
+  }
+  placement.layout.checkIsRam(pages(load, length, tag), tag);
+  placement.layout.checkIsRam(pages(start, initSize, tag), `${tag} with init_size`);
   const end = take(placement, image, load, tag);
   return { loadAddress: load, end, entry32: load, entry64: load + ENTRY_64_OFFSET };
 }

@@ -290,7 +290,8 @@ describe("directboot", () => {
   test("--help names every command, every option and every format", async () => {
     const { status, stdout } = await directboot(["--help"]);
     assert.equal(status, 0);
-    for (const command of ["inspect", "plan", "export", "boot", "crc32"]) assert.ok(stdout.includes(command));
+    for (const command of ["inspect", "plan", "export", "boot", "extract", "crc32"])
+      assert.ok(stdout.includes(command));
     const options = [
       "initrd",
       "initrd-address",
@@ -298,13 +299,16 @@ describe("directboot", () => {
       "memory",
       "dtb",
       "entry",
+      "decompress",
+      "decompress-initrd",
       "machine",
       "cpu",
       "qemu",
     ];
     for (const option of [...options, "timeout", "json", "out"])
       assert.match(stdout, new RegExp(`--${option}\\b`));
-    for (const format of ["bzImage", "ELF", "Image", "zboot", "gzipped"]) assert.ok(stdout.includes(format));
+    for (const format of ["bzImage", "ELF", "Image", "zboot", "compressed"])
+      assert.ok(stdout.includes(format));
     assert.ok(stdout.split("\n").every((line) => line.length <= 120));
   });
 

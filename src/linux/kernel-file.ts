@@ -168,7 +168,12 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
     } else {
       const packed = { source, offset: 0, length: knownLength(source), format, allowTrailing: false };
       source = yield* unpack(packed, unpacking);
-      decompression = { by: "host", format, compressedBytes, bytes: isMade(source) ? undefined : source.byteLength };
+      decompression = {
+        by: "host",
+        format,
+        compressedBytes,
+        bytes: isMade(source) ? undefined : source.byteLength,
+      };
     }
   }
 }

@@ -20,12 +20,13 @@ import { type Reading, readHead, runAsync, runSync } from "../sources/reader.js"
 import type { AsyncByteInput, Source } from "../sources/source.js";
 import { spoolIfUnknown } from "../sources/stream.js";
 import type { Decoders } from "./decoding.js";
+import { readTree } from "./device-tree-file.js";
 import { plainInitrd } from "./initrd-file.js";
 import { type Decompression, openKernelFile, type Unpacking } from "./kernel-file.js";
 import { type EntryMode, type GuestArchitecture, LinuxPlan, registerToJSON } from "./linux-plan.js";
 import { arm64LayoutOfSize, ramSizeOf, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { ImporterOption, LinuxOptions, LinuxSources, LinuxSyncOptions, MemoryInput } from "./options.js";
-import { checkTreeMemory, planArm64, readTree, treeMemory } from "./plan-arm64.js";
+import { checkTreeMemory, planArm64, treeMemory } from "./plan-arm64.js";
 import { planX86 } from "./plan-x86.js";
 
 /** Values of the registers by name; one that was not set is undefined, and zero in the guest. */
@@ -212,7 +213,7 @@ function unpackingOf(
   gunzip: Unpacking["gunzip"],
   decoders: Decoders | undefined,
 ): Unpacking {
-  const { decompress, decompressInto, entry, onProgress } = options;
+  const { addresses, decompress, decompressInto, entry, onProgress } = options;
   if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
     throw new TypeError(`decompress must be "host" or "guest", got ${describeType(decompress)}`);
   }
@@ -223,7 +224,8 @@ function unpackingOf(
     gunzip,
     decoders,
     maximumBytes: mostDecompressed(options),
-    decompress,
+    // Where it goes is chosen for the bzImage as it is: what is in it has a place of its own.
+    decompress: decompress ?? (addresses?.kernel === undefined ? undefined : "guest"),
     entry,
     inPlace: decompressInto !== "buffer",
     onUnpacked:

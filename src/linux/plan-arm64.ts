@@ -30,8 +30,9 @@ import { MemoryRange } from "../memory/memory-range.js";
 import { rangeOf } from "../plan/check.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { BytesSource } from "../sources/bytes.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import type { Reading } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
+import { MOST_TREE_BYTES } from "./device-tree-file.js";
 import type { LinuxOptions, LinuxSources } from "./options.js";
 
 const X86_OPTIONS = [
@@ -53,20 +54,6 @@ const PAGE_SIZES = {
 
 /** COMMAND_LINE_SIZE - 1 (arch/arm64/include/uapi/asm/setup.h). */
 const COMMAND_LINE_BYTES = 2047;
-
-/** booting.rst, "Setup the device tree": at most 2 MiB. */
-const MOST_TREE_BYTES = 2 * 1024 * 1024;
-
-/** A copy of the caller's device tree. Throws DEVICE_TREE_TOO_LARGE above 2 MiB before it is read. */
-export function* readTree(source: Source): Reading<Uint8Array> {
-  if (source.byteLength > MOST_TREE_BYTES) {
-    throw new DirectBootError(
-      "DEVICE_TREE_TOO_LARGE",
-      `${source.name} has ${source.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
-    );
-  }
-  return (yield* readBytes(source, 0, source.byteLength)).slice();
-}
 
 /** RAM as /memory has it, in ascending order. */
 export function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {

@@ -16,6 +16,7 @@ import {
 } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { checkDeviceTree } from "../firmware/device-tree.js";
 import { type BzImage, readBzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
@@ -50,6 +51,7 @@ import {
   type SetupDataNode,
   splitE820,
 } from "../x86/setup-data.js";
+import { readTree } from "./device-tree-file.js";
 import type { EntryMode, GuestArchitecture } from "./linux-plan.js";
 import { LOW_MMIO_GAP } from "./memory.js";
 import type { LinuxOptions, LinuxSources, X86Entry } from "./options.js";
@@ -327,7 +329,9 @@ export function* planX86(
     nodes.push({ type: SETUP_E820_EXT, data: encodeE820Entries(extended) });
   }
   if (sources.deviceTree !== undefined) {
-    nodes.push({ type: SETUP_DTB, data: yield* readTables(sources.deviceTree) });
+    const tree = yield* readTree(sources.deviceTree);
+    checkDeviceTree(tree);
+    nodes.push({ type: SETUP_DTB, data: tree });
   }
   if (options.rngSeed !== undefined) nodes.push({ type: SETUP_RNG_SEED, data: options.rngSeed });
   if (entry === "pvh" && nodes.length > 0) {

@@ -21,6 +21,7 @@ ensureTools({
   lzop: "lzop",
   "qemu-system-x86_64": "qemu-system-x86",
   "qemu-system-aarch64": "qemu-system-arm",
+  "/usr/bin/chromium": "chromium",
 });
 build();
 
@@ -32,12 +33,22 @@ function testFiles(folder) {
 }
 
 const all = testFiles("build/test");
-const isBoot = (file) => file.startsWith(join("build", "test", "boot"));
+const isIn =
+  (...folders) =>
+  (file) =>
+    folders.some((name) => file.startsWith(join("build", "test", name)));
+const isBoot = isIn("boot");
+const isBrowser = isIn("browser");
+// These run the built package, which chooses its kernels itself.
+const isPackage = isIn("examples", join("docs", "code-blocks"));
+const isPlain = (file) => !isBoot(file) && !isBrowser(file);
 const twins = ["--import", "./build/test/support/use-twins.js"];
 const suites = {
   // The same tests over both implementations of the kernels.
-  wasm: { files: all.filter((file) => !isBoot(file)), flags: [], jobs: 2 },
-  twins: { files: all.filter((file) => !isBoot(file)), flags: twins, jobs: 2 },
+  wasm: { files: all.filter(isPlain), flags: [], jobs: 2 },
+  twins: { files: all.filter((file) => isPlain(file) && !isPackage(file)), flags: twins, jobs: 2 },
+  // The built package in Debian's Chromium.
+  browser: { files: all.filter(isBrowser), flags: [], jobs: 1 },
   // Each of them boots a machine under software emulation: two at a time.
   boot: { files: all.filter(isBoot), flags: [], jobs: 2 },
 };

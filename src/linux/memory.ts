@@ -46,14 +46,21 @@ export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfS
   };
 }
 
-/** Bytes of RAM of a memory that a caller gave; 0 for what is none, which {@link resolveMemory} refuses. */
+function notMemory(memory: unknown): TypeError {
+  return new TypeError(
+    `memory must be a number of bytes, a MemoryLayout, a GuestMemory or a buffer, got ${describeType(memory)}`,
+  );
+}
+
+/** Bytes of RAM of a memory that a caller gave. Throws TypeError if it is none of {@link MemoryInput}. */
 export function ramSizeOf(memory: MemoryInput): bigint {
   if (typeof memory === "number" || typeof memory === "bigint") return toAddress(memory, "memory");
   if (memory instanceof MemoryLayout || memory instanceof GuestMemory) return memory.ramSize;
-  if (typeof memory !== "object" || memory === null) return 0n;
+  if (typeof memory !== "object" || memory === null || ArrayBuffer.isView(memory)) throw notMemory(memory);
   const buffer = "buffer" in memory ? memory.buffer : memory;
-  const bytes = "byteLength" in buffer ? buffer : buffer.buffer;
-  return typeof bytes === "object" && "byteLength" in bytes ? BigInt(bytes.byteLength) : 0n;
+  const bytes = typeof buffer === "object" && "buffer" in buffer ? buffer.buffer : buffer;
+  if (typeof bytes !== "object" || !("byteLength" in bytes)) throw notMemory(memory);
+  return BigInt(bytes.byteLength);
 }
 
 /**
@@ -66,11 +73,7 @@ export function resolveMemory(memory: MemoryInput, layoutOfSize: LayoutOfSize): 
     return { layout: layoutOfSize(toAddress(memory, "memory")), memory: undefined };
   }
   if (memory instanceof MemoryLayout) return { layout: memory, memory: undefined };
-  if (typeof memory !== "object" || memory === null) {
-    throw new TypeError(
-      `memory must be a number of bytes, a MemoryLayout, a GuestMemory or a buffer, got ${describeType(memory)}`,
-    );
-  }
+  if (typeof memory !== "object" || memory === null) throw notMemory(memory);
   if (memory instanceof GuestMemory) return { layout: memory.layout, memory };
   if ("banks" in memory) {
     const guest = GuestMemory.attach(memory.buffer, memory.banks);

@@ -41,6 +41,9 @@ const OUTPUT_PIECE_BYTES = 256 * 1024;
 // A member's end has fewer zeros than this: 8 of the trailer, and what a code of at most 15 bits leaves before it.
 const MOST_FINAL_ZEROS = 32;
 
+// What zlib hands out at once; Node 20 refuses an option above 4 GiB.
+const MOST_OUTPUT_BYTES = 0x7fff_ffff;
+
 const ignore = (): void => {};
 
 function checkMaximum(maximumBytes: number): void {
@@ -158,7 +161,7 @@ export function gunzipSourceSync(
         info: true,
         chunkSize: OUTPUT_PIECE_BYTES,
         // zlib takes no 0.
-        maxOutputLength: Math.max(1, maximumBytes - done),
+        maxOutputLength: Math.min(Math.max(1, maximumBytes - done), MOST_OUTPUT_BYTES),
       });
     } catch (cause) {
       const code = cause instanceof Error && "code" in cause ? cause.code : undefined;

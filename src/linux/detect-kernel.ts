@@ -8,6 +8,7 @@ import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
 import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
+import type { StreamSource } from "../sources/stream.js";
 import { type Gunzip, openKernelFile, type Unpacking } from "./kernel-file.js";
 import type { GuestArchitecture } from "./linux-plan.js";
 import type { X86Entry } from "./options.js";
@@ -32,10 +33,9 @@ type Told = Omit<DetectedKernel, "format" | "kernelFormat" | "compression"> & {
   readonly payload?: ImageFormat | undefined;
 };
 
-const ARCHITECTURES: Readonly<Record<number, GuestArchitecture>> = {
-  [EM_386]: "i386",
-  [EM_X86_64]: "x86_64",
-};
+/** The machines of the ELF files that are loaded. */
+const MACHINES = { elf32: EM_386, elf64: EM_X86_64 } as const;
+const ARCHITECTURES = { elf32: "i386", elf64: "x86_64" } as const;
 
 function* tell(source: Source, format: ImageFormat): Reading<Told> {
   const description = describeFormat(format);
@@ -45,7 +45,7 @@ function* tell(source: Source, format: ImageFormat): Reading<Told> {
     case "elf64":
     case "elf32": {
       const elf = yield* format === "elf64" ? readElf(source, undefined) : readElf32(source, undefined);
-      const architecture = ARCHITECTURES[elf.machine];
+      const architecture = elf.machine === MACHINES[format] ? ARCHITECTURES[format] : undefined;
       if (architecture === undefined) {
         const machine = elf.machine === EM_AARCH64 ? "arm64" : `machine ${elf.machine}`;
         return { description: `${description} for ${machine}`, architecture, entries: [] };
@@ -132,10 +132,16 @@ export async function detectKernel(
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<DetectedKernel> {
   const { source, close } = openSource(input, "kernel");
+  const unpacked: StreamSource[] = [];
   try {
-    const gunzip: Gunzip = (compressed) => gunzipSource(compressed, { maximumBytes: MOST_UNPACKED });
+    const gunzip: Gunzip = (compressed) => {
+      const stream = gunzipSource(compressed, { maximumBytes: MOST_UNPACKED });
+      unpacked.push(stream);
+      return stream;
+    };
     return await runAsync(detect(source, gunzip), options.signal);
   } finally {
+    for (const each of unpacked) each.cancel();
     close();
   }
 }

@@ -44,9 +44,22 @@ export interface KernelAndInitrdArm64Options {
 export interface Arm64ImageRules {
   readonly pageSizes: readonly Aarch64ImagePageSize[];
   readonly lowPlacement: boolean;
+  /**
+   * Take an image_size of 0 as booting.rst has it: text_offset is {@link OLD_TEXT_OFFSET} whatever the field says, and
+   * the memory behind the file is the kernel's.
+   */
+  readonly oldImages: boolean;
 }
 
-const SEEDS_RULES: Arm64ImageRules = { pageSizes: [1], lowPlacement: false };
+/** booting.rst, "Call the kernel image": "Where image_size is zero, text_offset can be assumed to be 0x80000." */
+const OLD_TEXT_OFFSET = 0x8_0000n;
+/**
+ * What such a kernel may use from its start on: booting.rst gives no limit, U-Boot takes 16 MiB (arch/arm/lib/image.c,
+ * booti_setup).
+ */
+const OLD_IMAGE_BYTES = 0x100_0000n;
+
+const SEEDS_RULES: Arm64ImageRules = { pageSizes: [1], lowPlacement: false, oldImages: false };
 
 /** Adds kernel, device tree and initrd to a plan. `start` is checked before the image is read. */
 export function* planKernelAndInitrdArm64(
@@ -84,11 +97,13 @@ export function* planKernelAndInitrdArm64(
   if (!flags.anyStartAddress && !rules.lowPlacement)
     refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
 
-  const loadAddress = addAddresses(start, header.textOffset, `${kernel.name}: start address and text_offset`);
+  const isOld = rules.oldImages && header.imageSize === 0n;
+  const textOffset = isOld ? OLD_TEXT_OFFSET : header.textOffset;
+  const loadAddress = addAddresses(start, textOffset, `${kernel.name}: start address and text_offset`);
   if (loadAddress % HV_PAGE_SIZE !== 0n) {
     throw new DirectBootError(
       "ARM64_BAD_IMAGE_SIZE",
-      `${kernel.name}: text_offset ${hex(header.textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
+      `${kernel.name}: text_offset ${hex(textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
     );
   }
   const fileSize = BigInt(header.imageSize === 0n ? knownLength(kernel) : kernel.byteLength);
@@ -99,7 +114,8 @@ export function* planKernelAndInitrdArm64(
       `${kernel.name}: the file has ${hasKnownLength(kernel) ? hex(kernel.byteLength) : "more"} bytes, its image_size is ${hex(header.imageSize)}`,
     );
   if (size < fileSize && hasKnownLength(kernel)) throw tooLong();
-  const end = addAddresses(loadAddress, size, `${kernel.name}: end of the kernel`);
+  const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
+  const end = addAddresses(loadAddress, used, `${kernel.name}: end of the kernel`);
   // A stream of unknown length fills image_size at most: what it lacks is zero.
   const image = hasKnownLength(kernel) ? kernel : zeroExtend(kernel, toImageLength(size, kernel), tooLong);
   builder.wholeSource(loadAddress, "linux-kernel", image, Number(size / HV_PAGE_SIZE));

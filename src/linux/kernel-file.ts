@@ -59,6 +59,20 @@ export interface KernelFile {
   readonly decompression: Decompression | undefined;
 }
 
+/** The first boot protocol whose header tells the kernel's size (boot.rst, syssize). */
+const VERSION_SYSSIZE = 0x204;
+/** Bytes that tell it: an Image's image_size, a bzImage's version. */
+const TELLING_BYTES = 0x208;
+
+/** True if the header does not tell how much memory the kernel fills: the length of its file must. */
+export function* isLengthNeeded({ source, format }: KernelFile): Reading<boolean> {
+  if (format !== "arm64-image" && format !== "bzImage") return false;
+  const head = yield* readHead(source, TELLING_BYTES);
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  if (format === "arm64-image") return head.byteLength >= 24 && view.getBigUint64(16, true) === 0n;
+  return head.byteLength >= TELLING_BYTES && view.getUint16(0x206, true) < VERSION_SYSSIZE;
+}
+
 /** A kernel in a gzip file in a zboot image in a gzip file is the most that anybody has. */
 const MOST_WRAPPERS = 3;
 /** Behind a payload stands its size, but for gzip, which has it within (scripts/Makefile.lib, size_append). */

@@ -16,13 +16,13 @@ import { type ApplyOptions, applyPlan, applyPlanSync } from "../plan/apply.js";
 import { concatSources } from "../sources/concat.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { type OpenSource, openSource } from "../sources/open.js";
-import { type Reading, readHead, runAsync, runSync } from "../sources/reader.js";
+import { loaded, type Reading, readHead, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
-import { spoolIfUnknown } from "../sources/stream.js";
+import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 import type { Decoders } from "./decoding.js";
 import { readTree } from "./device-tree-file.js";
 import { plainInitrd } from "./initrd-file.js";
-import { type Decompression, openKernelFile, type Unpacking } from "./kernel-file.js";
+import { type Decompression, isLengthNeeded, openKernelFile, type Unpacking } from "./kernel-file.js";
 import { type EntryMode, type GuestArchitecture, LinuxPlan, registerToJSON } from "./linux-plan.js";
 import { arm64LayoutOfSize, ramSizeOf, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { ImporterOption, LinuxOptions, LinuxSources, LinuxSyncOptions, MemoryInput } from "./options.js";
@@ -100,14 +100,21 @@ interface Prepared {
   readonly memory: GuestMemory | undefined;
 }
 
+/** Reads a stream of unknown length to its end. */
+type Whole = (source: Source) => Promise<Source>;
+
 function* prepare(
   options: LinuxOptions,
   { initrds, ...sources }: Inputs,
   unpacking: Unpacking,
+  whole: Whole | undefined,
   close: () => void,
 ): Reading<Prepared> {
   const file = yield* openKernelFile(sources.kernel, unpacking);
-  const { source: kernel, format, decompression } = file;
+  const { format, decompression } = file;
+  // A stream whose header does not tell its length is read to its end.
+  const isOpenEnded = whole !== undefined && (yield* isLengthNeeded(file));
+  const kernel = isOpenEnded ? yield* loaded(() => whole(file.source)) : file.source;
   const plain: Source[] = [];
   for (const initrd of initrds) {
     if (options.decompressInitrd === true) plain.push(yield* plainInitrd(initrd, unpacking));
@@ -115,7 +122,7 @@ function* prepare(
   }
   const opened = { ...sources, kernel, initrd: oneInitrd(plain) };
   if (format === "arm64-image") {
-    const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
+    const tree = opened.deviceTree === undefined ? undefined : yield* readTree(opened.deviceTree);
     const described = treeMemory(tree);
     const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
     checkTreeMemory(layout, described);
@@ -242,7 +249,7 @@ function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
     const { decoders } = options;
     const gunzip: Unpacking["gunzip"] =
       decoders === undefined ? (source) => gunzipSourceSync(source, { maximumBytes }) : undefined;
-    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), close));
+    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), undefined, close));
   } catch (cause) {
     close();
     throw cause;
@@ -273,11 +280,16 @@ async function prepareAsync(
   options: LinuxOptions & ApplyOptions,
   signal: AbortSignal | undefined,
 ): Promise<Prepared> {
-  const { close, kernel, initrds, deviceTree, acpi } = open(options);
+  const { close: closeInputs, kernel, initrds, deviceTree, acpi } = open(options);
+  const unpacked: StreamSource[] = [];
+  const close = (): void => {
+    for (const each of unpacked.splice(0)) each.cancel();
+    closeInputs();
+  };
   try {
     const { spoolLimit } = options;
     // What the kernel is told of by its length must be there before.
-    const whole = (source: Source): Promise<Source> => spoolIfUnknown(source, spoolLimit, signal);
+    const whole: Whole = (source) => spoolIfUnknown(source, spoolLimit, signal);
     const known: Source[] = [];
     for (const initrd of initrds) known.push(await whole(initrd));
     const inputs: Inputs = {
@@ -288,10 +300,14 @@ async function prepareAsync(
         acpi === undefined ? undefined : { rdsp: await whole(acpi.rdsp), tables: await whole(acpi.tables) },
     };
     const maximumBytes = mostDecompressed(options);
-    const gunzip = (source: Source): Source => gunzipSource(source, { maximumBytes, spoolLimit });
+    const gunzip = (source: Source): Source => {
+      const stream = gunzipSource(source, { maximumBytes, spoolLimit });
+      unpacked.push(stream);
+      return stream;
+    };
     const decoders = await decodersFor(options, kernel, signal);
     const unpacking = unpackingOf(options, gunzip, decoders);
-    return await runAsync(prepare(options, inputs, unpacking, close), signal);
+    return await runAsync(prepare(options, inputs, unpacking, whole, close), signal);
   } catch (cause) {
     close();
     throw cause;

@@ -5,8 +5,8 @@
  *                              │ free, 2 MiB                  │ a boot stub may use its last page
  *     start of RAM + 2 MiB     ├──────────────────────────────┤ start of RAM, for a kernel that must lie there
  *     + text_offset            │ Image, image_size bytes      │ linux-kernel
- *     next page                ├──────────────────────────────┤
- *                              │ device tree, at most 2 MiB   │ linux-device-tree
+ *     next page (16 MiB on     ├──────────────────────────────┤
+ *     if image_size is 0)      │ device tree, at most 2 MiB   │ linux-device-tree
  *     next 2 MiB boundary      ├──────────────────────────────┤
  *                              │ initrd                       │ linux-initrd
  *                              └──────────────────────────────┘
@@ -107,6 +107,7 @@ export function* planArm64(
       return found;
     }),
     lowPlacement,
+    oldImages: true,
   };
   if (options.commandLine !== undefined) {
     checkCommandLineLength(commandLineBytes(options.commandLine), COMMAND_LINE_BYTES);

@@ -20,8 +20,28 @@ export interface WorkRequest {
   readonly work: Generator<unknown, Uint8Array>;
 }
 
+/** Code that is loaded on demand: the asynchronous driver waits for it. */
+export interface LoadRequest {
+  readonly load: () => Promise<void>;
+}
+
 /** A computation that reads: yields requests, is handed the bytes, returns `T`. */
-export type Reading<T> = Generator<ReadRequest | WorkRequest, T, Uint8Array>;
+export type Reading<T> = Generator<ReadRequest | WorkRequest | LoadRequest, T, Uint8Array>;
+
+/** Waits for code to be loaded, and gives it. Only under the asynchronous driver. */
+export function* loaded<T>(load: () => Promise<T>): Reading<T> {
+  const found: T[] = [];
+  yield {
+    load: async () => {
+      found.push(await load());
+    },
+  };
+  const [code] = found;
+  if (code === undefined) throw new TypeError("code that is loaded on demand needs the asynchronous driver");
+  return code;
+}
+
+const NOTHING = new Uint8Array(0);
 
 /** Has `work` done, and gives its result. */
 export function* readWork(work: Generator<unknown, Uint8Array>): Reading<Uint8Array> {
@@ -68,6 +88,10 @@ export function runSync<T>(reading: Reading<T>): T {
       step = reading.next(piece.value);
       continue;
     }
+    if ("load" in step.value) {
+      step = reading.next(NOTHING);
+      continue;
+    }
     const request = bounded(step.value);
     const source = guardSource(request.source);
     let bytes = source.peek?.(request.offset, request.length);
@@ -106,6 +130,12 @@ export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Pr
   while (step.done !== true) {
     if ("work" in step.value) {
       step = reading.next(await runWork(step.value.work, signal));
+      continue;
+    }
+    if ("load" in step.value) {
+      await step.value.load();
+      if (signal?.aborted) throw abortedError("the load", signal);
+      step = reading.next(NOTHING);
       continue;
     }
     const asked = step.value;

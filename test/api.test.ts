@@ -107,6 +107,8 @@ const FUNCTIONS = [
   "planLinuxSync",
   "applyPlan",
   "applyPlanSync",
+  "detectKernel",
+  "detectKernelSync",
 ] as const satisfies readonly (keyof typeof api)[];
 
 const exported = new Map<string, unknown>(Object.entries(api));

@@ -1,0 +1,369 @@
+/** One guest, whatever its bytes come from, and whatever becomes of the load. */
+import assert from "node:assert/strict";
+import { readdirSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import {
+  type AsyncByteInput,
+  applyPlan,
+  applyPlanSync,
+  type ByteInput,
+  DirectBootError,
+  GuestMemory,
+  GuestMemoryImporter,
+  type ImageLoad,
+  type LinuxGuest,
+  type LinuxSyncOptions,
+  loadLinux,
+  loadLinuxSync,
+  MemoryLayout,
+  planLinux,
+  planLinuxSync,
+  RecordingImporter,
+} from "../../src/index.js";
+import { makeBzImage } from "../support/bzimage-maker.js";
+import { refusal, refusalBecause } from "../support/refusal.js";
+import { asyncOnly, noise } from "../support/sources.js";
+import { makeStream } from "../support/streams.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { ELF_KERNEL, makeArm64Image } from "./guest-reader.js";
+
+const RAM = 24 << 20;
+const BZIMAGE = makeBzImage({ code: noise(0x9010, 5) });
+const ARM64 = makeArm64Image();
+const folder = tempFolder();
+let files = 0;
+
+/** The inputs of a load, of bytes. */
+interface Inputs<T> {
+  readonly kernel: T;
+  readonly initrd: readonly T[];
+  readonly deviceTree: T;
+  readonly acpi: { readonly rdsp: T; readonly tables: T };
+}
+
+const BYTES: Inputs<Uint8Array> = {
+  kernel: BZIMAGE,
+  initrd: [noise(5003, 2), noise(70_001, 3)],
+  deviceTree: noise(999, 4),
+  acpi: { rdsp: noise(36, 5), tables: noise(5000, 6) },
+};
+
+function mapped<T>(
+  { kernel, initrd, deviceTree, acpi }: Inputs<Uint8Array>,
+  to: (bytes: Uint8Array) => T,
+): Inputs<T> {
+  return {
+    kernel: to(kernel),
+    initrd: initrd.map((bytes) => to(bytes)),
+    deviceTree: to(deviceTree),
+    acpi: { rdsp: to(acpi.rdsp), tables: to(acpi.tables) },
+  };
+}
+
+const common = { memory: RAM, commandLine: "quiet", rngSeed: noise(16, 9) } as const;
+const expected = loadLinuxSync({ ...mapped(BYTES, (bytes) => bytes), ...common });
+
+function assertSame(guest: LinuxGuest, wanted: LinuxGuest = expected): void {
+  assert.deepEqual(guest.registerList, wanted.registerList);
+  assert.deepEqual(guest.info, wanted.info);
+  // What a stream of unknown length lacks to image_size counts as its data.
+  const where = ({ regions }: LinuxGuest): string[] => regions.map(({ range, tag }) => `${range} ${tag}`);
+  assert.deepEqual(where(guest), where(wanted));
+  const [own, other] = [guest.memory, wanted.memory].map((memory) => {
+    const { start, end } = memory.layout.ram[0]?.range ?? { start: 0n, end: 0n };
+    return memory.read(start, Number(end - start));
+  });
+  assert.ok(own !== undefined && other !== undefined && Buffer.compare(own, other) === 0);
+}
+
+function path(bytes: Uint8Array): string {
+  const file = join(folder, `${files++}`);
+  writeFileSync(file, bytes);
+  return file;
+}
+
+const stream = (bytes: Uint8Array, chunk = 777): ReadableStream<Uint8Array> =>
+  makeStream(bytes, { chunks: [chunk] }).stream;
+const body = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(bytes);
+
+const SYNC_FORMS: Readonly<Record<string, (bytes: Uint8Array) => ByteInput>> = {
+  "a Uint8Array in the middle of a buffer": (bytes) => {
+    const larger = new Uint8Array(bytes.byteLength + 7).fill(0xee);
+    larger.set(bytes, 3);
+    return larger.subarray(3, 3 + bytes.byteLength);
+  },
+  "an ArrayBuffer": (bytes) => body(bytes).buffer,
+  "a Node Buffer": (bytes) => Buffer.from(bytes),
+  "a path": path,
+  "a file: URL": (bytes) => pathToFileURL(path(bytes)),
+};
+
+const ASYNC_FORMS: Readonly<Record<string, (bytes: Uint8Array) => AsyncByteInput>> = {
+  "a source without readSync": asyncOnly,
+  "a Blob": (bytes) => new Blob([body(bytes)]),
+  "a Response": (bytes) => new Response(body(bytes)),
+  "a Response with a length": (bytes) =>
+    new Response(stream(bytes), { headers: { "content-length": `${bytes.byteLength}` } }),
+  "a ReadableStream": stream,
+  "a ReadableStream of single bytes": (bytes) => stream(bytes, bytes.byteLength > 10_000 ? 4099 : 1),
+};
+
+describe("an input of loadLinux", () => {
+  for (const [name, form] of Object.entries(SYNC_FORMS)) {
+    it(`may be ${name}, synchronously and asynchronously: the guest is the same`, async () => {
+      assertSame(loadLinuxSync({ ...mapped(BYTES, form), ...common }));
+      assertSame(await loadLinux({ ...mapped(BYTES, form), ...common }));
+    });
+  }
+  for (const [name, form] of Object.entries(ASYNC_FORMS)) {
+    it(`may be ${name}: the guest is the same`, async () => {
+      assertSame(await loadLinux({ ...mapped(BYTES, form), ...common }));
+    });
+  }
+
+  it("may be a FileHandle, which stays open", async () => {
+    const handle = await open(path(BZIMAGE));
+    try {
+      const inputs = { ...mapped(BYTES, (bytes) => bytes), kernel: handle };
+      assertSame(await loadLinux({ ...inputs, ...common }));
+      assertSame(loadLinuxSync({ ...inputs, ...common }));
+      assert.equal((await handle.read(new Uint8Array(4), 0, 4, 0)).bytesRead, 4);
+    } finally {
+      await handle.close();
+    }
+  });
+
+  it("may be one initrd or a list of one, and a list is one archive, padded to 4 bytes", () => {
+    const [first, second] = BYTES.initrd;
+    assert.ok(first !== undefined && second !== undefined);
+    const whole = new Uint8Array(5004 + second.byteLength);
+    whole.set(first);
+    whole.set(second, 5004);
+    const inputs = mapped(BYTES, (bytes) => bytes);
+    assertSame(loadLinuxSync({ ...inputs, ...common, initrd: whole }));
+    assertSame(loadLinuxSync({ ...inputs, ...common, initrd: [whole] }));
+    const none = loadLinuxSync({ ...inputs, ...common, initrd: [] });
+    assertSame(none, loadLinuxSync({ ...inputs, ...common, initrd: undefined }));
+    assert.equal(none.info.initrd, undefined);
+    const empty = { ...inputs, ...common, initrd: [first, new Uint8Array(0)] };
+    assert.throws(() => loadLinuxSync(empty), refusal("SOURCE_EMPTY", "initrd 1"));
+  });
+
+  it("may come in chunks of any size, gzipped or not, of any kernel", async () => {
+    const kernels = [
+      [BZIMAGE, undefined],
+      [ELF_KERNEL, undefined],
+      [ARM64, undefined],
+      [makeArm64Image({ imageSize: 0n, byteLength: 0x3001 }), undefined],
+    ] as const;
+    const guests = kernels.map(([kernel]) => loadLinuxSync({ kernel, memory: RAM }));
+    const someChunks = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(kernels.length - 1),
+        fc.boolean(),
+        someChunks,
+        async (which, isPacked, chunks) => {
+          const kernel = kernels[which]?.[0] ?? BZIMAGE;
+          const bytes = isPacked ? gzipSync(kernel) : kernel;
+          const guest = await loadLinux({ kernel: makeStream(bytes, { chunks }).stream, memory: RAM });
+          assertSame(guest, guests[which]);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it("is never written to", async () => {
+    const inputs = mapped(BYTES, (bytes) => bytes.slice());
+    const before = structuredClone(inputs);
+    loadLinuxSync({ ...inputs, ...common });
+    await loadLinux({ ...inputs, ...common });
+    assert.deepEqual(inputs, before);
+  });
+});
+
+describe("loadLinux with an importer", () => {
+  const inputs = { ...mapped(BYTES, (bytes) => bytes), ...common };
+
+  it("hands it pages and registers that make the same guest", async () => {
+    for (const isSync of [true, false]) {
+      const recorder = new RecordingImporter();
+      const loaded = isSync
+        ? loadLinuxSync({ ...inputs, importer: recorder })
+        : await loadLinux({ ...inputs, importer: recorder });
+      const ram = new Uint8Array(RAM);
+      for (const call of recorder.calls)
+        if (call.op === "pages") ram.set(call.data, Number(call.pageBase) * 4096);
+      assert.equal(Buffer.compare(ram, expected.memory.read(0, RAM)), 0);
+      const registers = recorder.calls.flatMap((call) => (call.op === "register" ? [call.register] : []));
+      assert.deepEqual(registers, expected.registerList);
+      assert.deepEqual(loaded.registers, expected.registers);
+      assert.deepEqual(loaded.info, expected.info);
+      const where = ({ regions }: Pick<LinuxGuest, "regions">): unknown =>
+        regions.map(({ range, tag, dataLength }) => [`${range}`, tag, dataLength]);
+      assert.deepEqual(where(loaded), where(expected));
+      assert.equal("memory" in loaded, false);
+      assert.deepEqual(JSON.parse(JSON.stringify(loaded)), JSON.parse(JSON.stringify(expected)));
+    }
+  });
+
+  it("takes a size or a layout for memory, and no memory itself", async () => {
+    const importer = new RecordingImporter();
+    for (const memory of [RAM, BigInt(RAM), new MemoryLayout(RAM)]) {
+      assert.equal(loadLinuxSync({ ...inputs, memory, importer }).layout.ramSize, BigInt(RAM));
+    }
+    for (const memory of [GuestMemory.create(RAM), new ArrayBuffer(RAM), undefined, null, {}]) {
+      const wrong = { ...inputs, memory: memory as number, importer };
+      assert.throws(() => loadLinuxSync(wrong), TypeError);
+      await assert.rejects(loadLinux(wrong), TypeError);
+    }
+  });
+
+  it("fails with what the importer throws as the cause", async () => {
+    const reason = new Error("full");
+    const importer: ImageLoad = {
+      importPages: () => {
+        throw reason;
+      },
+      importVpRegister: () => {},
+    };
+    assert.throws(() => loadLinuxSync({ ...inputs, importer }), refusalBecause("IMPORTER", reason));
+    await assert.rejects(loadLinux({ ...inputs, importer }), refusalBecause("IMPORTER", reason));
+  });
+});
+
+describe("a plan of loadLinux's options", () => {
+  it("is applied to as many guests as one likes, and its files are closed by close", async () => {
+    const fds = (): number => readdirSync("/proc/self/fd").length;
+    const before = fds();
+    for (const isSync of [true, false]) {
+      const options = { ...mapped(BYTES, path), ...common };
+      const plan = isSync ? planLinuxSync(options) : await planLinux(options);
+      for (let i = 0; i < 4; i++) {
+        const importer = new GuestMemoryImporter(GuestMemory.create(plan.layout));
+        if (i % 2 === 0) applyPlanSync(plan, importer);
+        else await applyPlan(plan, importer);
+        assert.equal(Buffer.compare(importer.memory.read(0, RAM), expected.memory.read(0, RAM)), 0);
+        assert.deepEqual(importer.registerList, expected.registerList);
+      }
+      plan.close();
+      assert.equal(fds(), before);
+    }
+  });
+
+  it("of streams is applied once", async () => {
+    for (const form of [stream, (bytes: Uint8Array) => stream(gzipSync(bytes))]) {
+      const plan = await planLinux({ kernel: form(BZIMAGE), memory: RAM });
+      await applyPlan(plan, GuestMemory.create(RAM));
+      const memory = GuestMemory.create(RAM);
+      await assert.rejects(applyPlan(plan, memory), refusal("SOURCE_CONSUMED"));
+      assert.ok(memory.read(0, RAM).every((byte) => byte === 0));
+      plan.close();
+    }
+  });
+
+  it("that is closed without being applied ends its streams", async () => {
+    for (const bytes of [
+      BZIMAGE,
+      gzipSync(noise(2 << 20)),
+      gzipSync(makeBzImage({ code: noise(2 << 20) })),
+    ]) {
+      const made = makeStream(bytes);
+      const plan = await planLinux({ kernel: made.stream, memory: RAM }).catch(() => undefined);
+      plan?.close();
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.equal(made.isCancelled(), true);
+    }
+  });
+});
+
+/** Loads that can't come to anything, and why. */
+const DOOMED: readonly (readonly [string, Partial<LinuxSyncOptions> & { kernel?: Uint8Array }])[] = [
+  ["a kernel that is none", { kernel: noise(5000) }],
+  ["a kernel that is cut off", { kernel: BZIMAGE.subarray(0, 0x4000) }],
+  ["a kernel that is cut off and compressed", { kernel: gzipSync(BZIMAGE).subarray(0, 0x4000) }],
+  ["a command line with a NUL", { commandLine: "a\0" }],
+  ["a command line that is too long", { commandLine: "x".repeat(3000) }],
+  ["an initrd without room", { initrd: new Uint8Array(RAM) }],
+  ["an initrd on the kernel", { kernel: ELF_KERNEL, initrd: noise(5), initrdAddress: 0x100_0000 }],
+  ["an initrd outside of RAM", { initrd: noise(5), initrdAddress: 2 ** 33 }],
+  ["an unaligned address", { addresses: { gdt: 5 } }],
+  ["two things in one place", { addresses: { gdt: 0x5000, zeroPage: 0x5000 } }],
+  ["ACPI tables of no bytes", { acpi: { rdsp: noise(5), tables: new Uint8Array(0) } }],
+  ["an option of arm64", { arm64: {} }],
+  ["an entry that the kernel lacks", { entry: "pvh" }],
+  [
+    "reservations that overlap",
+    {
+      reservations: [
+        { start: 0n, end: 9n, type: 2 },
+        { start: 5n, end: 8n, type: 3 },
+      ],
+    },
+  ],
+];
+
+describe("a load that is doomed", () => {
+  for (const [why, options] of DOOMED) {
+    it(`by ${why} touches nothing of the caller's memory`, async () => {
+      const bytes = new Uint8Array(RAM).fill(0xa5);
+      const all = {
+        kernel: BZIMAGE,
+        commandLine: "quiet",
+        initrd: noise(5000),
+        ...options,
+        memory: bytes.buffer,
+      };
+      assert.throws(() => loadLinuxSync(all), DirectBootError);
+      // Asynchronously a file is unpacked straight to its place: there it fails midway.
+      if (!why.includes("compressed")) await assert.rejects(loadLinux(all), DirectBootError);
+      assert.ok(Buffer.from(bytes.buffer).equals(Buffer.alloc(RAM, 0xa5)));
+      // That a stream ends too early is only seen when it does: that is a failure midway.
+      if (why.includes("cut off")) return;
+      const stream = makeStream(all.kernel).stream;
+      await assert.rejects(loadLinux({ ...all, kernel: stream }), DirectBootError);
+      assert.ok(Buffer.from(bytes.buffer).equals(Buffer.alloc(RAM, 0xa5)));
+    });
+  }
+});
+
+describe("a load that fails midway", () => {
+  const reason = new Error("the line is dead");
+
+  it("because its stream does leaves every page that it touched zero, wherever that happens", async () => {
+    const kernel = makeBzImage({ code: noise(0x8000, 5) });
+    for (let failAt = 0; failAt < 34; failAt += 3) {
+      for (const isPacked of [false, true]) {
+        const bytes = isPacked ? gzipSync(kernel) : kernel;
+        const memory = GuestMemory.create(RAM);
+        const made = makeStream(bytes, { chunks: [1000], failAt, error: reason });
+        await assert.rejects(
+          loadLinux({ kernel: made.stream, initrd: noise(9000), memory }),
+          DirectBootError,
+        );
+        assert.ok(Buffer.from(memory.read(0, RAM)).equals(Buffer.alloc(RAM)));
+      }
+    }
+  });
+
+  it("because it is aborted does so, too, and says why", async () => {
+    for (let abortAt = 0; abortAt < 38; abortAt += 4) {
+      const controller = new AbortController();
+      const memory = GuestMemory.create(RAM);
+      const onPull = (chunk: number): void => {
+        if (chunk === abortAt) controller.abort(reason);
+      };
+      const made = makeStream(BZIMAGE, { chunks: [1000], onPull });
+      const load = loadLinux({ kernel: made.stream, initrd: noise(9000), memory, signal: controller.signal });
+      await assert.rejects(load, refusalBecause("ABORTED", reason));
+      assert.ok(Buffer.from(memory.read(0, RAM)).equals(Buffer.alloc(RAM)));
+      assert.equal(made.isCancelled(), true);
+    }
+  });
+});

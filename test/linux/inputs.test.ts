@@ -26,6 +26,7 @@ import {
   RecordingImporter,
 } from "../../src/index.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
+import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { refusal, refusalBecause } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
@@ -49,7 +50,7 @@ interface Inputs<T> {
 const BYTES: Inputs<Uint8Array> = {
   kernel: BZIMAGE,
   initrd: [noise(5003, 2), noise(70_001, 3)],
-  deviceTree: noise(999, 4),
+  deviceTree: makeDeviceTree(999, 4),
   acpi: { rdsp: noise(36, 5), tables: noise(5000, 6) },
 };
 

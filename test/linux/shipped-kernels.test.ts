@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { type LinuxGuest, loadLinux, loadLinuxSync, MemoryLayout, planLinuxSync } from "../../src/index.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
+import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { type ElfShape, makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
@@ -111,7 +112,7 @@ describe("what a shipped kernel is started with", () => {
   });
 
   it("is a list of setup_data with a device tree and random bytes", () => {
-    const [deviceTree, rngSeed] = [noise(100), noise(32, 2)];
+    const [deviceTree, rngSeed] = [makeDeviceTree(100), noise(32, 2)];
     const guest = loadLinuxSync({ kernel: bzImage, deviceTree, rngSeed, memory: RAM });
     const types: number[] = [];
     for (let at = zeroPage(guest).getBigUint64(0x250, true); at !== 0n; ) {

@@ -12,6 +12,7 @@ import {
   planLinuxSync,
 } from "../../src/index.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
+import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { walkPages } from "../support/page-walk.js";
@@ -211,7 +212,7 @@ describe("an x86 guest", () => {
   });
 
   it("has a device tree and a seed in its setup_data, 8-byte aligned", () => {
-    const deviceTree = noise(3001);
+    const deviceTree = makeDeviceTree(3001);
     const rngSeed = noise(32, 3);
     const { nodes } = paramsOf(load({ deviceTree, rngSeed }));
     assert.deepEqual(
@@ -371,7 +372,7 @@ describe("a PVH guest", () => {
       () => load({ kernel: ELF_KERNEL, entry: "pvh" }),
       refusal("X86_ENTRY_NOT_AVAILABLE", "PVH note"),
     );
-    for (const more of [{ rngSeed: noise(8) }, { deviceTree: noise(8) }]) {
+    for (const more of [{ rngSeed: noise(8) }, { deviceTree: makeDeviceTree() }]) {
       assert.throws(() => load({ kernel: elf64, entry: "pvh", ...more }), refusal("OPTION_NOT_FOR_KERNEL"));
     }
     const far = makeElf({

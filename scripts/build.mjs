@@ -40,7 +40,14 @@ const { build } = await import("esbuild");
 // One file per public entry, and one for what they share (one class of errors, one table): 45 small modules cost 24 ms at
 // import, one file 0.4 ms.
 await build({
-  entryPoints: { index: "src/index.ts", decoders: "src/decoders/index.ts", cli: "src/cli/main.ts" },
+  entryPoints: {
+    index: "src/index.ts",
+    decoders: "src/decoders/index.ts",
+    cli: "src/cli/main.ts",
+    // Loaded on demand by loadLinux: what a page doesn't need it doesn't fetch.
+    "plan-x86": "src/linux/plan-x86.ts",
+    "plan-arm64": "src/linux/plan-arm64.ts",
+  },
   outdir: "dist",
   bundle: true,
   splitting: true,

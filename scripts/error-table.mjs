@@ -1,4 +1,4 @@
-// npm run docs:errors: writes docs/errors.md from the table of codes in src/base/errors.ts. A test compares the two.
+// npm run docs:errors: writes docs/errors.md from the tables of src/base/. A test compares the two.
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -9,7 +9,7 @@ export function errorTable(codes) {
   });
   return `# Errors
 
-Made by \`npm run docs:errors\` from \`src/base/errors.ts\`; a test compares the two.
+Made by \`npm run docs:errors\` from the tables in \`src/base/\`; a test compares the two.
 
 Everything that can be wrong is thrown as a \`DirectBootError\` with one of these codes; an argument of a wrong type is a
 \`TypeError\`. The message names the value and the limit, and ends with the cure; \`cause\` is the error underneath, where

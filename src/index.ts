@@ -15,7 +15,8 @@ export {
   alignUpToPageSize,
   HV_PAGE_SIZE,
 } from "./base/address.js";
-export { DirectBootError, type DirectBootErrorCode, ERROR_CODES } from "./base/errors.js";
+export { ERROR_CODES, type ErrorCode } from "./base/error-codes.js";
+export { DirectBootError, type DirectBootErrorCode } from "./base/errors.js";
 export {
   type Chosen,
   checkDeviceTree,
@@ -65,16 +66,9 @@ export {
 } from "./linux/extract-kernel.js";
 export type { Decompression } from "./linux/kernel-file.js";
 export { type EntryMode, type GuestArchitecture, LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
-export {
-  LinuxGuest,
-  type LoadedLinux,
-  type LoadOptions,
-  loadLinux,
-  loadLinuxSync,
-  planLinux,
-  planLinuxSync,
-  type RegistersByName,
-} from "./linux/load-linux.js";
+export { loadLinux, planLinux } from "./linux/load-linux.js";
+export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
+export { LinuxGuest, type LoadedLinux, type RegistersByName } from "./linux/loaded-linux.js";
 export type {
   Arm64Allowances,
   ImporterOption,
@@ -84,6 +78,7 @@ export type {
   MemoryInput,
   X86Entry,
 } from "./linux/options.js";
+export type { LoadOptions } from "./linux/prepare.js";
 export type { X86Addresses } from "./linux/x86-map.js";
 export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";

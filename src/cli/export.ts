@@ -14,7 +14,7 @@ import { join, resolve } from "node:path";
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { registerToJSON } from "../linux/linux-plan.js";
-import type { LinuxGuest } from "../linux/load-linux.js";
+import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { formatBytes, formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest } from "./load.js";
 import { LOAD_OPTIONS, outputError, parseArguments, UsageError } from "./options.js";

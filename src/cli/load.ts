@@ -2,7 +2,8 @@
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
-import { LinuxGuest, planLinuxSync } from "../linux/load-linux.js";
+import { planLinuxSync } from "../linux/load-linux-sync.js";
+import { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlanSync } from "../plan/apply.js";

@@ -1,5 +1,5 @@
 /** `directboot plan`: what a load would do. */
-import { planLinuxSync } from "../linux/load-linux.js";
+import { planLinuxSync } from "../linux/load-linux-sync.js";
 import { formatAddress, formatBytes, formatRegions, formatRegisters, formatTable } from "./format.js";
 import { linuxOptions } from "./load.js";
 import { LOAD_OPTIONS, parseArguments } from "./options.js";

@@ -11,7 +11,7 @@ import {
   type X86Register,
 } from "../importers/importer.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
-import type { LinuxGuest } from "../linux/load-linux.js";
+import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { buildArm64Stub } from "./arm64-stub.js";
 import { regionViews, writeAll } from "./export.js";
 import { progressBar } from "./progress.js";

@@ -155,10 +155,12 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
     const compressedBytes = source.byteLength === Number.MAX_SAFE_INTEGER ? undefined : source.byteLength;
     if (format === "zboot") {
       const zboot = yield* readZboot(source);
+      const end = zboot.payloadOffset + zboot.payloadLength;
+      const hasTrailer = zboot.compression !== "gzip" && end + SIZE_TRAILER_BYTES <= source.byteLength;
       const payload = yield* lookAtPayload(
         source,
         zboot.payloadOffset,
-        zboot.payloadLength + (zboot.compression === "gzip" ? 0 : SIZE_TRAILER_BYTES),
+        zboot.payloadLength + (hasTrailer ? SIZE_TRAILER_BYTES : 0),
       );
       decompression = {
         by: "host",

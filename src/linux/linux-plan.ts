@@ -2,6 +2,7 @@ import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
 import type { LoadInfo } from "../loading/load-info.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
 import { OverlapCheck, rangeOf } from "../plan/check.js";
@@ -32,6 +33,11 @@ export interface LinuxPlanParts {
   readonly info: LoadInfo;
   readonly layout: MemoryLayout;
   readonly decompression?: Decompression | undefined;
+}
+
+/** What a planner gives: the plan's parts, and the guest memory that the caller gave, if any. */
+export interface PlannedGuest extends Omit<LinuxPlanParts, "decompression"> {
+  readonly memory: GuestMemory | undefined;
 }
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */

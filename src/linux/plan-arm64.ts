@@ -32,7 +32,9 @@ import { PlanBuilder } from "../plan/plan.js";
 import { BytesSource } from "../sources/bytes.js";
 import type { Reading } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
-import { MOST_TREE_BYTES } from "./device-tree-file.js";
+import { MOST_TREE_BYTES, readTree } from "./device-tree-file.js";
+import type { PlannedGuest } from "./linux-plan.js";
+import { arm64LayoutOfSize, resolveMemory } from "./memory.js";
 import type { LinuxOptions, LinuxSources } from "./options.js";
 
 const X86_OPTIONS = [
@@ -56,7 +58,7 @@ const PAGE_SIZES = {
 const COMMAND_LINE_BYTES = 2047;
 
 /** RAM as /memory has it, in ascending order. */
-export function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {
+function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {
   if (tree === undefined) return [];
   return memoryOfTree(tree)
     .map(({ start, end }) => new MemoryRange(start, end))
@@ -67,7 +69,7 @@ export function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {
 /**
  * Throws DEVICE_TREE_MEMORY unless all RAM of the layout is in /memory, too: Linux knows of no other.
  */
-export function checkTreeMemory(layout: MemoryLayout, memory: readonly MemoryRange[]): void {
+function checkTreeMemory(layout: MemoryLayout, memory: readonly MemoryRange[]): void {
   if (memory.length === 0) return;
   const described = new MemoryLayout([...memory]);
   for (const { range } of layout.ram) {
@@ -81,8 +83,18 @@ export function checkTreeMemory(layout: MemoryLayout, memory: readonly MemoryRan
   }
 }
 
+/** Plans an arm64 guest in the memory that the caller means, or the device tree describes. */
+export function* planArm64Guest(options: LinuxOptions, sources: LinuxSources<Source>): Reading<PlannedGuest> {
+  const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
+  const described = treeMemory(tree);
+  const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
+  checkTreeMemory(layout, described);
+  const { builder: plan, info } = yield* planArm64(options, layout, sources, tree);
+  return { plan, info, layout, memory, architecture: "aarch64", entryMode: "aarch64" };
+}
+
 /** Plans an arm64 Image, the device tree that tells it of the rest, and its registers. */
-export function* planArm64(
+function* planArm64(
   options: LinuxOptions,
   layout: MemoryLayout,
   { kernel, initrd: initrdSource }: LinuxSources<Source>,

@@ -52,8 +52,8 @@ import {
   splitE820,
 } from "../x86/setup-data.js";
 import { readTree } from "./device-tree-file.js";
-import type { EntryMode, GuestArchitecture } from "./linux-plan.js";
-import { LOW_MMIO_GAP } from "./memory.js";
+import type { EntryMode, GuestArchitecture, PlannedGuest } from "./linux-plan.js";
+import { LOW_MMIO_GAP, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { LinuxOptions, LinuxSources, X86Entry } from "./options.js";
 import {
   ACPI_TABLES_ADDRESS,
@@ -263,8 +263,20 @@ function checkCommandLine(options: LinuxOptions, kernel: X86Kernel): Uint8Array 
   return text;
 }
 
+/** Plans an x86 guest in the memory that the caller means. */
+export function* planX86Guest(
+  options: LinuxOptions,
+  sources: LinuxSources<Source>,
+  format: "elf64" | "elf32" | "bzImage",
+  bzImage: BzImage | undefined,
+): Reading<PlannedGuest> {
+  const { layout, memory } = resolveMemory(options.memory, x86LayoutOfSize);
+  const { builder: plan, ...planned } = yield* planX86(options, layout, sources, format, bzImage);
+  return { plan, layout, memory, ...planned };
+}
+
 /** Plans an x86 kernel and all that its entry needs. */
-export function* planX86(
+function* planX86(
   options: LinuxOptions,
   layout: MemoryLayout,
   sources: LinuxSources<Source>,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DirectBootError, type DirectBootErrorCode, ERROR_CODES } from "../../src/base/errors.js";
+import { ERROR_CODES } from "../../src/base/error-codes.js";
+import { DirectBootError, type DirectBootErrorCode } from "../../src/base/errors.js";
 
 const codes = Object.keys(ERROR_CODES) as DirectBootErrorCode[];
 

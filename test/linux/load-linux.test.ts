@@ -8,13 +8,9 @@ import { GuestMemoryImporter } from "../../src/importers/guest-memory-importer.j
 import type { X86Register } from "../../src/importers/importer.js";
 import { RecordingImporter } from "../../src/importers/recording-importer.js";
 import { registerToJSON } from "../../src/linux/linux-plan.js";
-import {
-  type LinuxGuest,
-  loadLinux,
-  loadLinuxSync,
-  planLinux,
-  planLinuxSync,
-} from "../../src/linux/load-linux.js";
+import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
+import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
+import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
 import type { LinuxSyncOptions as LinuxOptions, MemoryInput } from "../../src/linux/options.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";

@@ -1,7 +1,7 @@
 /** A device tree for an x86 kernel: it goes by setup_data, as it is, if it is one. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { planLinuxSync } from "../../src/linux/load-linux.js";
+import { planLinuxSync } from "../../src/linux/load-linux-sync.js";
 import { X86_64_GUEST } from "../support/paths.js";
 import { refusal } from "../support/refusal.js";
 import { BreakingSource } from "../support/sources.js";

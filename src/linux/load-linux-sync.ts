@@ -1,0 +1,91 @@
+/** Any kernel, one synchronous call. */
+import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
+import { GuestMemory } from "../memory/guest-memory.js";
+import { type ApplyOptions, applyPlanSync } from "../plan/apply.js";
+import { gunzipSourceSync } from "../sources/gzip.js";
+import { runSync } from "../sources/reader.js";
+import type { Unpacking } from "./kernel-file.js";
+import type { LinuxPlan } from "./linux-plan.js";
+import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
+import type { ImporterOption, LinuxSyncOptions } from "./options.js";
+import { planArm64Guest } from "./plan-arm64.js";
+import { planX86Guest } from "./plan-x86.js";
+import {
+  checkImporterMemory,
+  type LoadOptions,
+  mostDecompressed,
+  open,
+  type Planners,
+  type Prepared,
+  plannedRegions,
+  prepare,
+  unpackingOf,
+} from "./prepare.js";
+
+/** The planners, as computations that have nothing to wait for. */
+const HERE: Planners = {
+  // biome-ignore lint/correctness/useYield: nothing is to be waited for.
+  *x86() {
+    return planX86Guest;
+  },
+  // biome-ignore lint/correctness/useYield: nothing is to be waited for.
+  *arm64() {
+    return planArm64Guest;
+  },
+};
+
+function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
+  const { close, ...inputs } = open(options);
+  try {
+    const maximumBytes = mostDecompressed(options);
+    const { decoders } = options;
+    const gunzip: Unpacking["gunzip"] =
+      decoders === undefined ? (source) => gunzipSourceSync(source, { maximumBytes }) : undefined;
+    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), HERE, undefined, close));
+  } catch (cause) {
+    close();
+    throw cause;
+  }
+}
+
+/**
+ * Plans a load: reads the kernel's headers, places everything, checks that all of it lies in RAM and that nothing
+ * collides. Guest memory is not touched.
+ *
+ * @throws DirectBootError with the code of what is wrong with the kernel, the placement or the options
+ */
+export function planLinuxSync(options: LinuxSyncOptions & ApplyOptions): LinuxPlan {
+  return prepareSync(options).plan;
+}
+
+/**
+ * Loads a kernel into guest memory, or hands its pages and registers to an `importer` of the caller's.
+ *
+ * @param options with `crc32: true` each region of a guest memory has the CRC-32 of its data
+ * @returns the memory, the registers to start the CPU with, and what lies where
+ * @throws DirectBootError before guest memory is touched; after a source broke midway, every page that had been
+ *   written is zero again
+ *
+ * @example
+ * const guest = loadLinuxSync({ kernel: "vmlinuz", commandLine: "console=ttyS0", memory: 256 * 1024 * 1024 });
+ * guest.registers.rip; // where to start
+ */
+export function loadLinuxSync(options: LinuxSyncOptions & ApplyOptions & ImporterOption): LoadedLinux;
+export function loadLinuxSync(options: LinuxSyncOptions & LoadOptions): LinuxGuest;
+export function loadLinuxSync(
+  options: LinuxSyncOptions & LoadOptions & Partial<ImporterOption>,
+): LoadedLinux {
+  if (options.importer !== undefined) checkImporterMemory(options.memory);
+  const { plan, memory } = prepareSync(options);
+  try {
+    if (options.importer !== undefined) {
+      applyPlanSync(plan, options.importer, options);
+      return new LoadedLinux(plan, plannedRegions(plan));
+    }
+    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
+    applyPlanSync(plan, importer, options);
+    return new LinuxGuest(importer, plan);
+  } finally {
+    plan.close();
+  }
+}

@@ -1,0 +1,184 @@
+/** What a load needs before it starts, synchronous or not: inputs opened, the kernel found in its file, a plan. */
+import { toAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import type { GuestMemoryImporterOptions, ImportedRegion } from "../importers/guest-memory-importer.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
+import type { ApplyOptions } from "../plan/apply.js";
+import { concatSources } from "../sources/concat.js";
+import { type OpenSource, openSource } from "../sources/open.js";
+import { loaded, type Reading } from "../sources/reader.js";
+import type { AsyncByteInput, Source } from "../sources/source.js";
+import type { Decoders } from "./decoding.js";
+import { plainInitrd } from "./initrd-file.js";
+import { isLengthNeeded, openKernelFile, type Unpacking } from "./kernel-file.js";
+import { LinuxPlan, type PlannedGuest } from "./linux-plan.js";
+import { ramSizeOf } from "./memory.js";
+import type { LinuxOptions, LinuxSources, MemoryInput } from "./options.js";
+import type { planArm64Guest } from "./plan-arm64.js";
+import type { planX86Guest } from "./plan-x86.js";
+
+/** Options of one load. */
+export type LoadOptions = ApplyOptions & GuestMemoryImporterOptions;
+
+/** A plan, and the guest memory that the caller gave, if any. */
+export interface Prepared {
+  readonly plan: LinuxPlan;
+  readonly memory: GuestMemory | undefined;
+}
+
+/** Reads a stream of unknown length to its end. */
+export type Whole = (source: Source) => Promise<Source>;
+
+/** What plans for an architecture: code that is there, or that is loaded when it is known which one is needed. */
+export interface Planners {
+  readonly x86: () => Reading<typeof planX86Guest>;
+  readonly arm64: () => Reading<typeof planArm64Guest>;
+}
+
+/** Looks into the kernel's file, and plans with what it finds. */
+export function* prepare(
+  options: LinuxOptions,
+  { initrds, ...sources }: Inputs,
+  unpacking: Unpacking,
+  planners: Planners,
+  whole: Whole | undefined,
+  close: () => void,
+): Reading<Prepared> {
+  const file = yield* openKernelFile(sources.kernel, unpacking);
+  const { format, decompression } = file;
+  // A stream whose header does not tell its length is read to its end.
+  const isOpenEnded = whole !== undefined && (yield* isLengthNeeded(file));
+  const kernel = isOpenEnded ? yield* loaded(() => whole(file.source)) : file.source;
+  const plain: Source[] = [];
+  for (const initrd of initrds) {
+    if (options.decompressInitrd === true) plain.push(yield* plainInitrd(initrd, unpacking));
+    else plain.push(initrd);
+  }
+  const opened = { ...sources, kernel, initrd: oneInitrd(plain) };
+  let planned: PlannedGuest;
+  if (format === "arm64-image") {
+    const planArm64 = yield* planners.arm64();
+    planned = yield* planArm64(options, opened);
+  } else {
+    const planX86 = yield* planners.x86();
+    // What is none of them is refused by the ELF parser, which says what it is.
+    const x86Format = format === "bzImage" || format === "elf32" ? format : "elf64";
+    planned = yield* planX86(options, opened, x86Format, file.bzImage);
+  }
+  const { memory, ...parts } = planned;
+  return { plan: new LinuxPlan({ ...parts, decompression }, close), memory };
+}
+
+/** The inputs, opened. */
+export interface Inputs {
+  readonly kernel: Source;
+  readonly initrds: readonly Source[];
+  readonly deviceTree: Source | undefined;
+  readonly acpi: LinuxSources<Source>["acpi"];
+}
+
+export interface Opened extends Inputs {
+  readonly close: () => void;
+}
+
+/** Opens the inputs; closes them again if one can't be opened. */
+export function open(options: LinuxOptions): Opened {
+  const closers: OpenSource["close"][] = [];
+  const close = (): void => {
+    for (const each of closers.splice(0)) each();
+  };
+  const { spoolLimit } = options;
+  const opened = (input: AsyncByteInput, name: string): Source => {
+    const { source, close: closeOne } = openSource(input, name, { spoolLimit });
+    closers.push(closeOne);
+    return source;
+  };
+  try {
+    const { initrd, deviceTree, acpi } = options;
+    const inputs: readonly AsyncByteInput[] = Array.isArray(initrd)
+      ? initrd
+      : initrd === undefined
+        ? []
+        : [initrd];
+    return {
+      kernel: opened(options.kernel, "kernel"),
+      initrds: inputs.map((input, index) =>
+        opened(input, inputs.length === 1 ? "initrd" : `initrd ${index}`),
+      ),
+      deviceTree: deviceTree === undefined ? undefined : opened(deviceTree, "device tree"),
+      acpi:
+        acpi === undefined
+          ? undefined
+          : { rdsp: opened(acpi.rdsp, "acpi.rdsp"), tables: opened(acpi.tables, "acpi.tables") },
+      close,
+    };
+  } catch (cause) {
+    close();
+    throw cause;
+  }
+}
+
+/** All archives as one. Throws SOURCE_EMPTY if one is empty. */
+function oneInitrd(initrds: readonly Source[]): Source | undefined {
+  for (const { name, byteLength } of initrds) {
+    if (byteLength === 0) {
+      throw new DirectBootError("SOURCE_EMPTY", `${name} has 0 bytes`, {
+        cure: "leave the initrd out, or give one with at least one byte",
+      });
+    }
+  }
+  const [first, ...others] = initrds;
+  return others.length === 0 ? first : concatSources(initrds);
+}
+
+/** How many bytes a compressed kernel may have. */
+export function mostDecompressed({ maxDecompressedSize, memory }: LinuxOptions): number {
+  const most =
+    maxDecompressedSize === undefined
+      ? ramSizeOf(memory)
+      : toAddress(maxDecompressedSize, "maxDecompressedSize");
+  return most > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(most);
+}
+
+/** How compressed input is undone; `gunzip` by the platform where no decoders are asked for. */
+export function unpackingOf(
+  options: LinuxOptions & ApplyOptions,
+  gunzip: Unpacking["gunzip"],
+  decoders: Decoders | undefined,
+): Unpacking {
+  const { addresses, decompress, decompressInto, entry, onProgress } = options;
+  if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
+    throw new TypeError(`decompress must be "host" or "guest", got ${describeType(decompress)}`);
+  }
+  if (decompressInto !== undefined && decompressInto !== "memory" && decompressInto !== "buffer") {
+    throw new TypeError(`decompressInto must be "memory" or "buffer", got ${describeType(decompressInto)}`);
+  }
+  return {
+    gunzip,
+    decoders,
+    maximumBytes: mostDecompressed(options),
+    // Where it goes is chosen for the bzImage as it is: what is in it has a place of its own.
+    decompress: decompress ?? (addresses?.kernel === undefined ? undefined : "guest"),
+    entry,
+    inPlace: decompressInto !== "buffer",
+    onUnpacked:
+      onProgress === undefined
+        ? undefined
+        : (loaded, total = loaded) => onProgress({ phase: "decompress", loaded, total }),
+  };
+}
+
+/** Throws TypeError for a memory beside an importer, which has its own. */
+export function checkImporterMemory(memory: MemoryInput): void {
+  if (typeof memory === "number" || typeof memory === "bigint" || memory instanceof MemoryLayout) return;
+  throw new TypeError(
+    `with an importer memory must be a number of bytes or a MemoryLayout, got ${describeType(memory)}`,
+  );
+}
+
+/** What a plan put where, for importers that keep no record of it. */
+export function plannedRegions(plan: LinuxPlan): ImportedRegion[] {
+  return plan.pages.map(({ range, tag, acceptance, dataLength }) => ({ range, tag, acceptance, dataLength }));
+}

@@ -88,14 +88,21 @@ interface Payload {
   readonly expectedBytes: number | undefined;
 }
 
-/** Looks at a payload of `length` bytes with its trailer. */
-function* lookAtPayload(source: Source, offset: number, length: number): Reading<Payload> {
+/** Looks at a payload; `length` counts the trailer, if there is one. */
+function* lookAtPayload(
+  source: Source,
+  offset: number,
+  length: number,
+  hasTrailer: boolean,
+): Reading<Payload> {
   const format = detectFormat(yield* readBytes(source, offset, Math.min(DETECT_BYTES, length)));
-  if (length <= SIZE_TRAILER_BYTES) return { source, offset, length, format, expectedBytes: undefined };
+  const isOwn = format === "gzip";
+  if (length <= SIZE_TRAILER_BYTES || !(hasTrailer || isOwn)) {
+    return { source, offset, length, format, expectedBytes: undefined };
+  }
   const at = offset + length - SIZE_TRAILER_BYTES;
   const trailer = yield* readBytes(source, at, SIZE_TRAILER_BYTES);
   const expectedBytes = new DataView(trailer.buffer, trailer.byteOffset).getUint32(0, true);
-  const isOwn = format === "gzip";
   return { source, offset, length: isOwn ? length : length - SIZE_TRAILER_BYTES, format, expectedBytes };
 }
 
@@ -161,6 +168,7 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
         source,
         zboot.payloadOffset,
         zboot.payloadLength + (hasTrailer ? SIZE_TRAILER_BYTES : 0),
+        hasTrailer,
       );
       decompression = {
         by: "host",
@@ -211,7 +219,7 @@ function* openBzImage(
       { cure: 'leave decompress out, or give "guest"' },
     );
   }
-  const payload = yield* lookAtPayload(source, image.payload.offset, image.payload.length);
+  const payload = yield* lookAtPayload(source, image.payload.offset, image.payload.length, true);
   const { format, length, expectedBytes } = payload;
   const byGuest: KernelFile = {
     ...asIs,

@@ -43,6 +43,7 @@ await build({
   entryPoints: {
     index: "src/index.ts",
     decoders: "src/decoders/index.ts",
+    v86: "src/hosts/v86.ts",
     cli: "src/cli/main.ts",
     // Loaded on demand by loadLinux: what a page doesn't need it doesn't fetch.
     "plan-x86": "src/linux/plan-x86.ts",

@@ -392,6 +392,14 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, Meaning>> = {
   DECOMPRESS_WRONG_SIZE: { seed: "", meaning: "decompressed bytes are not as many as declared" },
   DECOMPRESS_TRAILING_DATA: { seed: "", meaning: "bytes that are no part of the stream follow it" },
 
+  V86_UNSUPPORTED: { seed: "", meaning: "v86 has no processor for the kernel" },
+  V86_INTERNALS: {
+    seed: "",
+    meaning: "a field of the v86 emulator is not what it is in the version that is known",
+  },
+  V86_RUNNING: { seed: "", meaning: "the v86 machine runs already" },
+  V86_DOWNLOAD: { seed: "", meaning: "v86 can't load a file that it needs" },
+
   // plans
   PLAN_INVALID: { seed: "", meaning: "a plan's step is malformed" },
   ABORTED: { seed: "", meaning: "the load was aborted" },

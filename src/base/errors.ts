@@ -166,6 +166,12 @@ export const ERROR_CURES = {
   DECOMPRESS_WRONG_SIZE: "check that the file is the original one and complete",
   DECOMPRESS_TRAILING_DATA: "cut the file, or set allowTrailing",
 
+  // v86
+  V86_UNSUPPORTED: "give a 32-bit x86 kernel, and no entry but the 32-bit one",
+  V86_INTERNALS: "install the version of v86 that is named",
+  V86_RUNNING: "make it with autostart: false, and run it when the load is done",
+  V86_DOWNLOAD: "check wasm_path and the machine's images",
+
   // plans
   PLAN_INVALID: "make plans with directboot's functions",
   ABORTED: "load again when it is wanted",

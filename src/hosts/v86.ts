@@ -1,0 +1,338 @@
+/**
+ * The emulator v86 (npm: v86), started at a kernel's 32-bit entry: no BIOS, no option ROM.
+ *
+ * v86 has no interface for the state of its processor. What is set here are the fields that its own multiboot loader
+ * sets (src/cpu.js, load_multiboot_option_rom) and those that restoring a state sets (set_state): they are internals of
+ * the version {@link V86_VERSION}, so all of them are looked at before anything is changed. The emulator is the caller's;
+ * nothing is imported from v86.
+ */
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { GuestMemoryImporter, type GuestMemoryImporterOptions } from "../importers/guest-memory-importer.js";
+import type { LinuxPlan } from "../linux/linux-plan.js";
+import { planLinux } from "../linux/load-linux.js";
+import { LinuxGuest, type RegistersByName } from "../linux/loaded-linux.js";
+import type { LinuxOptions } from "../linux/options.js";
+import { GuestMemory } from "../memory/guest-memory.js";
+import { type ApplyOptions, applyPlan } from "../plan/apply.js";
+import { abortedError } from "../sources/source.js";
+
+/** The version of v86 whose internals are known. */
+export const V86_VERSION = "0.5.462";
+
+/** An instance of v86's class `V86`, as far as it is used here. */
+export interface V86Emulator {
+  /** Internals; undefined until v86 has compiled its WebAssembly. */
+  readonly v86?: unknown;
+  add_listener(event: "emulator-loaded" | "download-error", listener: (value: unknown) => void): void;
+  remove_listener(event: "emulator-loaded" | "download-error", listener: (value: unknown) => void): void;
+  is_running(): boolean;
+  run(): unknown;
+}
+
+/** Options of {@link loadV86} and {@link bootV86}: those of `loadLinux`; the memory is the emulator's. */
+export type V86Options = Omit<LinuxOptions, "memory"> &
+  ApplyOptions &
+  GuestMemoryImporterOptions & { readonly signal?: AbortSignal | undefined };
+
+/** A part of v86's state: a typed array, or a stand-in for one (lib.js, view), anew over its memory at each access. */
+interface Numbers {
+  [index: number]: number;
+}
+
+/** Indices in v86's arrays of segments (const.js, REG_ES …): 0-5 as x86 encodes them, then the task register. */
+const V86_SEGMENTS = ["es", "cs", "ss", "ds", "fs", "gs", "tr"] as const;
+/** Indices in v86's general registers (const.js, REG_EAX …), as x86 encodes them. */
+const V86_GENERAL = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"] as const;
+
+// Bits of a segment's attributes (SDM 3A, 3.4.5): those of a descriptor from bit 40 on.
+const ACCESS_BYTE = 0xff;
+const DPL_SHIFT = 5;
+const DPL_MASK = 3;
+const DEFAULT_32 = 1 << 14;
+/** CR0.PE (SDM 3A, 2.5). */
+const CR0_PE = 1n;
+
+/** The arrays of numbers that are set, each with how many elements of it. */
+const CPU_ARRAYS = {
+  cr: 5,
+  protected_mode: 1,
+  flags: 1,
+  flags_changed: 1,
+  cpl: 1,
+  is_32: 1,
+  stack_size_32: 1,
+  tss_size_32: 1,
+  in_hlt: 1,
+  gdtr_offset: 1,
+  gdtr_size: 1,
+  idtr_offset: 1,
+  idtr_size: 1,
+  segment_is_null: V86_SEGMENTS.length,
+  segment_offsets: V86_SEGMENTS.length,
+  segment_limits: V86_SEGMENTS.length,
+  segment_access_bytes: V86_SEGMENTS.length,
+  sreg: V86_SEGMENTS.length,
+  reg32: V86_GENERAL.length,
+  instruction_pointer: 1,
+} as const;
+type CpuArray = keyof typeof CPU_ARRAYS;
+const CPU_METHODS = ["full_clear_tlb", "jit_clear_cache", "update_state_flags"] as const;
+
+/** v86's processor, with all that is used of it looked at. */
+interface V86Cpu {
+  readonly arrays: Readonly<Record<CpuArray, Numbers>>;
+  /** Makes v86 forget what it keeps of memory and state. */
+  readonly refresh: () => void;
+  readonly memory: WebAssembly.Memory;
+  /** Where guest RAM lies in it, bytes. */
+  readonly ramOffset: number;
+  readonly ramBytes: number;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+function isNumbers(value: unknown, length: number): value is Numbers {
+  if (!isObject(value)) return false;
+  for (let i = 0; i < length; i++) if (typeof value[i] !== "number") return false;
+  return true;
+}
+
+function isProcedure(value: unknown): value is () => void {
+  return typeof value === "function";
+}
+
+/** The error for an internal that v86 has otherwise than it should. */
+function otherwise(field: string, value: unknown, wanted: string): DirectBootError {
+  return new DirectBootError(
+    "V86_INTERNALS",
+    `emulator.v86.${field} is ${describeType(value)}, v86 ${V86_VERSION} has ${wanted} there`,
+  );
+}
+
+function cpuFields(emulator: V86Emulator): Readonly<Record<string, unknown>> {
+  const { v86 } = emulator;
+  const cpu = isObject(v86) ? v86["cpu"] : undefined;
+  if (!isObject(cpu)) throw otherwise("cpu", cpu, "its processor");
+  return cpu;
+}
+
+/** Bytes of guest RAM, 0 before the emulator has made it. */
+function ramBytesOf(cpu: Readonly<Record<string, unknown>>): number {
+  const { memory_size } = cpu;
+  if (!isNumbers(memory_size, 1)) throw otherwise("cpu.memory_size[0]", undefined, "a number of bytes");
+  return memory_size[0] ?? 0;
+}
+
+/** Looks at everything that is used. Throws V86_INTERNALS for the first that is not as it should be. */
+function inspect(emulator: V86Emulator): V86Cpu {
+  const cpu = cpuFields(emulator);
+  const numbers = (name: CpuArray): Numbers => {
+    const value = cpu[name];
+    const count = CPU_ARRAYS[name];
+    if (!isNumbers(value, count)) throw otherwise(`cpu.${name}`, value, `${count} numbers`);
+    return value;
+  };
+  const arrays: V86Cpu["arrays"] = {
+    cr: numbers("cr"),
+    protected_mode: numbers("protected_mode"),
+    flags: numbers("flags"),
+    flags_changed: numbers("flags_changed"),
+    cpl: numbers("cpl"),
+    is_32: numbers("is_32"),
+    stack_size_32: numbers("stack_size_32"),
+    tss_size_32: numbers("tss_size_32"),
+    in_hlt: numbers("in_hlt"),
+    gdtr_offset: numbers("gdtr_offset"),
+    gdtr_size: numbers("gdtr_size"),
+    idtr_offset: numbers("idtr_offset"),
+    idtr_size: numbers("idtr_size"),
+    segment_is_null: numbers("segment_is_null"),
+    segment_offsets: numbers("segment_offsets"),
+    segment_limits: numbers("segment_limits"),
+    segment_access_bytes: numbers("segment_access_bytes"),
+    sreg: numbers("sreg"),
+    reg32: numbers("reg32"),
+    instruction_pointer: numbers("instruction_pointer"),
+  };
+  const methods = CPU_METHODS.map((name) => {
+    const value = cpu[name];
+    if (!isProcedure(value)) throw otherwise(`cpu.${name}`, value, "a function");
+    return value;
+  });
+  const { wasm_memory: memory, mem8 } = cpu;
+  if (!(memory instanceof WebAssembly.Memory)) {
+    throw otherwise("cpu.wasm_memory", memory, "a WebAssembly.Memory");
+  }
+  const ramBytes = ramBytesOf(cpu);
+  const ramOffset = isObject(mem8) && mem8["byteLength"] === ramBytes ? mem8["byteOffset"] : undefined;
+  if (typeof ramOffset !== "number") {
+    throw otherwise("cpu.mem8", mem8, `a view of ${ramBytes} bytes of guest RAM`);
+  }
+  const refresh = (): void => {
+    for (const method of methods) method.call(cpu);
+  };
+  return { arrays, refresh, memory, ramOffset, ramBytes };
+}
+
+/** Waits until the emulator has made its machine: "emulator-loaded". */
+async function loaded(emulator: V86Emulator, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted === true) throw abortedError("the load", signal);
+  // v86 and the processor are there first, then, all in one go, the RAM and the devices.
+  if (emulator.v86 !== undefined && ramBytesOf(cpuFields(emulator)) > 0) return;
+  let onLoaded = (): void => {};
+  let onError = (_event: unknown): void => {};
+  let onAbort = (): void => {};
+  try {
+    await new Promise<void>((resolve, reject) => {
+      onLoaded = resolve;
+      onError = (event) => {
+        const name = isObject(event) ? event["file_name"] : undefined;
+        reject(
+          new DirectBootError(
+            "V86_DOWNLOAD",
+            `v86 could not load ${typeof name === "string" ? name : "one of its files"}`,
+          ),
+        );
+      };
+      onAbort = () => {
+        if (signal !== undefined) reject(abortedError("the load", signal));
+      };
+      emulator.add_listener("emulator-loaded", onLoaded);
+      emulator.add_listener("download-error", onError);
+      signal?.addEventListener("abort", onAbort);
+    });
+  } finally {
+    emulator.remove_listener("emulator-loaded", onLoaded);
+    emulator.remove_listener("download-error", onError);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function checkStopped(emulator: V86Emulator): void {
+  if (emulator.is_running()) {
+    throw new DirectBootError("V86_RUNNING", "the machine runs, a kernel is loaded into one that does not");
+  }
+}
+
+/** Throws V86_UNSUPPORTED unless v86 has a processor for that kernel. */
+function checkPlan({ architecture, entryMode }: LinuxPlan): void {
+  if (architecture === "i386" && entryMode === "protected32") return;
+  throw new DirectBootError(
+    "V86_UNSUPPORTED",
+    `the kernel is for ${architecture} and is entered as ${entryMode}; v86 has a 32-bit x86 processor`,
+  );
+}
+
+/** Sets the processor to the registers of a plan; one that the plan does not set is zero. */
+function setRegisters({ arrays, refresh }: V86Cpu, registers: RegistersByName): void {
+  // v86's arrays take the low 32 bits, signed or not.
+  const low32 = (value: bigint | undefined): number => Number(BigInt.asIntN(32, value ?? 0n));
+  const flag = (isSet: boolean): number => (isSet ? 1 : 0);
+  const { cs, ss, tr, gdtr, idtr, cr0 = 0n, rflags } = registers;
+
+  arrays.cr[0] = low32(cr0);
+  arrays.cr[2] = 0;
+  arrays.cr[3] = low32(registers.cr3);
+  arrays.cr[4] = low32(registers.cr4);
+  arrays.protected_mode[0] = flag((cr0 & CR0_PE) !== 0n);
+  arrays.flags[0] = low32(rflags);
+  // The arithmetic flags are those in `flags`, not what an instruction before would leave.
+  arrays.flags_changed[0] = 0;
+  for (const [index, name] of V86_SEGMENTS.entries()) {
+    const segment = registers[name];
+    arrays.segment_is_null[index] = flag(segment === undefined);
+    arrays.segment_offsets[index] = low32(segment?.base);
+    arrays.segment_limits[index] = segment?.limit ?? 0;
+    arrays.segment_access_bytes[index] = (segment?.attributes ?? 0) & ACCESS_BYTE;
+    arrays.sreg[index] = segment?.selector ?? 0;
+  }
+  const is32 = (attributes = 0): number => flag((attributes & DEFAULT_32) !== 0);
+  arrays.is_32[0] = is32(cs?.attributes);
+  arrays.stack_size_32[0] = is32(ss?.attributes);
+  // The size of a TSS is bit 3 of its type (SDM 3A, table 3-2).
+  arrays.tss_size_32[0] = flag(((tr?.attributes ?? 0) & 8) !== 0);
+  arrays.cpl[0] = ((ss?.attributes ?? 0) >> DPL_SHIFT) & DPL_MASK;
+  arrays.gdtr_offset[0] = low32(gdtr?.base);
+  arrays.gdtr_size[0] = gdtr?.limit ?? 0;
+  arrays.idtr_offset[0] = low32(idtr?.base);
+  arrays.idtr_size[0] = idtr?.limit ?? 0;
+  for (const [index, name] of V86_GENERAL.entries()) arrays.reg32[index] = low32(registers[name]);
+  // A linear address in v86: the base of CS is in it.
+  arrays.instruction_pointer[0] = low32((cs?.base ?? 0n) + (registers.rip ?? 0n));
+  arrays.in_hlt[0] = 0;
+  refresh();
+}
+
+/**
+ * The RAM of an emulator whose machine is made ("emulator-loaded"), in place. Use it while the machine does not run: v86
+ * does not see what is written, and goes on with code that it has translated.
+ *
+ * @throws DirectBootError V86_INTERNALS if this is not the v86 that is known
+ */
+export function v86Memory(emulator: V86Emulator): GuestMemory {
+  return attach(inspect(emulator));
+}
+
+function attach({ memory, ramOffset, ramBytes }: V86Cpu): GuestMemory {
+  return GuestMemory.attach(memory, [
+    { guestPhysicalAddress: 0, byteOffset: ramOffset, byteLength: ramBytes },
+  ]);
+}
+
+/**
+ * Loads a 32-bit kernel into the RAM of a v86 machine, and sets the processor to the kernel's entry; `emulator.run()`
+ * starts it. Waits until the emulator is loaded.
+ *
+ * Bytes are read straight into the emulator's RAM; the caller's buffers are never changed. The machine must be a new one
+ * that has not run, made with `autostart: false`, without `bzimage`, `multiboot` or `initial_state`; it needs no `bios`.
+ *
+ * @returns what lies where, and the memory
+ * @throws DirectBootError V86_UNSUPPORTED for a kernel that v86 has no processor for; V86_INTERNALS for another version
+ *   of v86; V86_RUNNING; V86_DOWNLOAD; ABORTED; and what `loadLinux` throws. RAM and registers are then as before, unless
+ *   a source broke midway: then what had been written is zero.
+ *
+ * @example
+ * const emulator = new V86({ wasm_path, memory_size: 256 * 1024 * 1024, autostart: false });
+ * await loadV86(emulator, { kernel: "vmlinuz", initrd: "initrd.img", commandLine: "console=ttyS0" });
+ * emulator.run();
+ */
+export async function loadV86(emulator: V86Emulator, options: V86Options): Promise<LinuxGuest> {
+  if (typeof emulator?.add_listener !== "function" || typeof emulator.is_running !== "function") {
+    throw new TypeError(`emulator must be an instance of V86, got ${describeType(emulator)}`);
+  }
+  if ("memory" in options && options.memory !== undefined) {
+    throw new TypeError("memory is the emulator's: give memory_size to V86, and no memory here");
+  }
+  const { signal, onProgress } = options;
+  await loaded(emulator, signal);
+  checkStopped(emulator);
+  const cpu = inspect(emulator);
+  const memory = attach(cpu);
+  const plan = await planLinux({ ...options, memory });
+  try {
+    checkPlan(plan);
+    // The caller may have gone on while the plan was made.
+    checkStopped(emulator);
+    const importer = new GuestMemoryImporter(memory, options);
+    await applyPlan(plan, importer, {
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    checkStopped(emulator);
+    const guest = new LinuxGuest(importer, plan);
+    setRegisters(cpu, guest.registers);
+    return guest;
+  } finally {
+    plan.close();
+  }
+}
+
+/** The same as {@link loadV86}, and starts the machine. */
+export async function bootV86(emulator: V86Emulator, options: V86Options): Promise<LinuxGuest> {
+  const guest = await loadV86(emulator, options);
+  await emulator.run();
+  return guest;
+}

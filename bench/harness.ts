@@ -64,6 +64,8 @@ export interface Suite {
   readonly baseline?: string;
   /** What could not be measured here, and why. */
   readonly notes: string[];
+  /** Takes minutes: measured only when it is asked for by its name. */
+  readonly isSlow?: true;
   measure(options: SuiteOptions): Promise<Row[]>;
 }
 
@@ -209,6 +211,15 @@ export async function measureCase({ size, byteLength, contenders }: Case, timing
     for (const each of [...timed.slice(first), ...timed.slice(0, first)]) await each.round();
     if (round === -1) for (const each of timed) each.samples.length = 0;
   }
+  return rowsOf(size, byteLength, timed);
+}
+
+/** The rows of a case, of each contender's nanoseconds by round. */
+export function rowsOf(
+  size: string,
+  byteLength: number,
+  timed: readonly { readonly name: string; readonly samples: readonly number[] }[],
+): Row[] {
   return timed.map(({ name, samples }): Row => {
     const nsPerOp = median(samples);
     const ratioTo = Object.fromEntries(

@@ -3,7 +3,15 @@
  * asynchronous; no parser exists in two copies.
  */
 import { DirectBootError } from "../base/errors.js";
-import { abortedError, guardSource, type Source, toSyncSource } from "./source.js";
+import {
+  abortedError,
+  guardSource,
+  hasKnownLength,
+  knownLength,
+  type Source,
+  toSyncSource,
+  UNKNOWN_LENGTH,
+} from "./source.js";
 import { StreamSource } from "./stream.js";
 
 /** Bytes that are needed next. */
@@ -13,6 +21,8 @@ export interface ReadRequest {
   readonly length: number;
   /** As many of `length` bytes from the start as there are. */
   readonly isHead?: true;
+  /** All of the source, however long it is; one of unknown length is read to its end. */
+  readonly isWhole?: true;
 }
 
 /** Work that takes long, in steps: the asynchronous driver gives others a turn between two, and heeds the signal. */
@@ -58,8 +68,19 @@ export function* readHead(source: Source, length: number): Reading<Uint8Array> {
   return yield { source, offset: 0, length, isHead: true };
 }
 
+/**
+ * Asks for all of a source, which is not to be written to.
+ *
+ * @throws DirectBootError SOURCE_LENGTH_UNKNOWN where it can't be read to its end first, SOURCE_SPOOL_LIMIT if that is too
+ *   far, SOURCE_TOO_LARGE if it can't be held
+ */
+export function* readWhole(source: Source): Reading<Uint8Array> {
+  return yield { source, offset: 0, length: UNKNOWN_LENGTH, isWhole: true };
+}
+
 /** What is asked for, in bytes that are there. */
 function bounded(request: ReadRequest): ReadRequest {
+  if (request.isWhole === true) return { ...request, length: knownLength(request.source) };
   if (request.isHead !== true) return request;
   const { source, offset } = request;
   return { source, offset, length: Math.min(request.length, source.byteLength) };
@@ -69,6 +90,17 @@ function bounded(request: ReadRequest): ReadRequest {
 const MOST_BYTES_A_REQUEST = 256 * 1024 * 1024;
 
 function bufferFor(request: ReadRequest): Uint8Array {
+  if (request.isWhole === true) {
+    try {
+      return new Uint8Array(request.length);
+    } catch (cause) {
+      throw new DirectBootError(
+        "SOURCE_TOO_LARGE",
+        `${request.source.name}: ${request.length} bytes can't be held at once`,
+        { cause },
+      );
+    }
+  }
   if (request.length > MOST_BYTES_A_REQUEST || request.offset + request.length > request.source.byteLength) {
     throw new DirectBootError(
       "SOURCE_SHORT",
@@ -138,10 +170,13 @@ export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Pr
       step = reading.next(NOTHING);
       continue;
     }
-    const asked = step.value;
+    let asked = step.value;
     // A stream that ends early tells its length only then.
     if (asked.isHead && asked.source instanceof StreamSource) {
       await asked.source.spoolHead(asked.length, signal);
+    }
+    if (asked.isWhole && asked.source instanceof StreamSource && !hasKnownLength(asked.source)) {
+      asked = { ...asked, source: await asked.source.spoolWhole(undefined, signal) };
     }
     const request = bounded(asked);
     const source = guardSource(request.source);

@@ -186,6 +186,16 @@ export function decodeSteps(
   return decode(format, input, options, false);
 }
 
+/** {@link decompressMember} in steps, as {@link decodeSteps}. */
+export function decodeMemberSteps(
+  format: CompressionFormat,
+  input: Uint8Array,
+  options: DecompressOptions,
+): Decoding<DecodedMember> {
+  check(format, input, options);
+  return decode(format, input, options, true);
+}
+
 /** What {@link decodeStepsInto} gives: bytes of output, and of input that they took. */
 export interface DecodedInto {
   readonly byteLength: number;

@@ -6,6 +6,7 @@ export {
   type DecodedInto,
   type DecodedMember,
   type DecodeTarget,
+  decodeMemberSteps,
   decodeSteps,
   decodeStepsInto,
   decompress,

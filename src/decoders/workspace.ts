@@ -415,8 +415,10 @@ export class Workspace {
   /** Clears what decoders scribbled behind the output, and the scratch area of a guest's memory. */
   cleanTarget(): void {
     const end = this.outStart + this.#capacity;
-    this.#bytes.fill(0, this.out, Math.min(this.out + OVERSHOOT, end));
-    const { scratch, window, windowBytes } = this.#areas;
-    this.#bytes.fill(0, scratch, window + windowBytes);
+    const { memory, scratch, window, windowBytes } = this.#areas;
+    // A memory that grew meanwhile has another buffer, with the same bytes.
+    const bytes = new Uint8Array(memory.buffer);
+    bytes.fill(0, this.out, Math.min(this.out + OVERSHOOT, end));
+    bytes.fill(0, scratch, window + windowBytes);
   }
 }

@@ -90,6 +90,40 @@ export function detectFormat(head: Uint8Array): ImageFormat {
   return isText(head) ? "text" : "unknown";
 }
 
+/** Formats that hold something compressed. */
+export type CompressionImageFormat = Extract<
+  ImageFormat,
+  "gzip" | "xz" | "zstd" | "lz4-legacy" | "lz4" | "lzma" | "bzip2" | "lzo"
+>;
+
+const COMPRESSIONS: readonly ImageFormat[] = [
+  "gzip",
+  "xz",
+  "zstd",
+  "lz4-legacy",
+  "lz4",
+  "lzma",
+  "bzip2",
+  "lzo",
+];
+
+/** True for a format that holds something compressed. */
+export function isCompressionFormat(format: ImageFormat): format is CompressionImageFormat {
+  return COMPRESSIONS.includes(format);
+}
+
+/**
+ * The format of data that nothing but its first bytes tells of, such as a payload or a member of an initrd: what
+ * stands further inside, by chance (the time in a gzip header may read "zimg"), is not looked at.
+ */
+export function detectCompression(head: Uint8Array): CompressionImageFormat | undefined {
+  for (const { format, offset, bytes } of SIGNATURES) {
+    if (offset !== 0 || !isCompressionFormat(format)) continue;
+    if (bytes.every((byte, index) => head[index] === byte)) return format;
+  }
+  return undefined;
+}
+
 /** `format` in words, with its article. */
 export function describeFormat(format: ImageFormat): string {
   return DESCRIPTIONS[format];

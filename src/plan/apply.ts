@@ -292,8 +292,13 @@ const STREAM_FAILURES: ReadonlySet<DirectBootErrorCode> = /* @__PURE__ */ new Se
   "SOURCE_CONSUMED",
   "SOURCE_SPOOL_LIMIT",
   "SOURCE_TOO_LARGE",
+  "DECOMPRESS_CHECKSUM",
   "DECOMPRESS_CORRUPT",
   "DECOMPRESS_TOO_LARGE",
+  "DECOMPRESS_TRAILING_DATA",
+  "DECOMPRESS_TRUNCATED",
+  "DECOMPRESS_UNSUPPORTED",
+  "DECOMPRESS_WRONG_SIZE",
 ]);
 
 /** What a source failed with midway, as the error of the step; others as they are. */

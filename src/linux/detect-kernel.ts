@@ -1,6 +1,12 @@
 /** What a kernel's file is: told from its headers, nothing is loaded. */
 import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
-import { DETECT_BYTES, describeFormat, detectFormat, type ImageFormat } from "../images/detect.js";
+import {
+  DETECT_BYTES,
+  describeFormat,
+  detectFormat,
+  type ImageFormat,
+  isCompressionFormat,
+} from "../images/detect.js";
 import { EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
@@ -102,7 +108,7 @@ function* detect(source: Source, gunzip: Gunzip): Reading<DetectedKernel> {
     kernelFormat,
     ...told,
     description: isCompressed ? `${describeFormat(format)}: ${description}` : description,
-    compression: isCompressed ? "gzip" : payload,
+    compression: isCompressed ? "gzip" : isCompressionFormat(format) ? format : payload,
   };
 }
 
@@ -114,8 +120,9 @@ function unpackingBy(gunzip: Gunzip): Unpacking {
     maximumBytes: MOST_UNPACKED,
     decompress: "guest",
     entry: undefined,
+    hasKernelAddress: false,
     inPlace: false,
-    onUnpacked: undefined,
+    progress: undefined,
   };
 }
 

@@ -3,10 +3,10 @@ import { DirectBootError } from "../base/errors.js";
 import { describeFormat, type ImageFormat } from "../images/detect.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { type Reading, readBytes, runAsync, runSync } from "../sources/reader.js";
-import { type AsyncByteInput, type ByteInput, knownLength, type Source } from "../sources/source.js";
+import { type Reading, readWhole, runAsync, runSync } from "../sources/reader.js";
+import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import { spoolIfUnknown } from "../sources/stream.js";
-import type { Decoders } from "./decoding.js";
+import { type Decoders, UnpackProgress } from "./decoding.js";
 import { openKernelFile, type Unpacking } from "./kernel-file.js";
 
 /** Options of {@link extractKernel}. */
@@ -67,14 +67,10 @@ function unpackingOf(
     maximumBytes: maxDecompressedSize,
     decompress: "host",
     entry: undefined,
+    hasKernelAddress: false,
     inPlace: false,
-    onUnpacked:
-      onProgress === undefined ? undefined : (loaded, total = loaded) => onProgress({ loaded, total }),
+    progress: onProgress === undefined ? undefined : new UnpackProgress(onProgress),
   };
-}
-
-function* bytesOf(source: Source): Reading<Uint8Array> {
-  return yield* readBytes(source, 0, knownLength(source));
 }
 
 /**
@@ -99,7 +95,7 @@ export async function extractKernel(
     const whole = await spoolIfUnknown(source, maxDecompressedSize, signal);
     const found = await runAsync(extract(whole, unpackingOf(options, gunzip, decoders)), signal);
     const kernel = await spoolIfUnknown(found.source, maxDecompressedSize, signal);
-    const bytes = await runAsync(bytesOf(kernel), signal);
+    const bytes = await runAsync(readWhole(kernel), signal);
     const { source: _, ...told } = found;
     return { ...told, kernel: bytes, size: bytes.byteLength };
   } finally {
@@ -117,7 +113,7 @@ export function extractKernelSync(input: ByteInput, options: ExtractOptions = {}
         ? (packed: Source): Source => gunzipSourceSync(packed, { maximumBytes })
         : undefined;
     const { source: kernel, ...told } = runSync(extract(source, unpackingOf(options, gunzip, decoders)));
-    const bytes = runSync(bytesOf(kernel));
+    const bytes = runSync(readWhole(kernel));
     return { ...told, kernel: bytes, size: bytes.byteLength };
   } finally {
     close();

@@ -2,18 +2,25 @@
 import { DirectBootError } from "../base/errors.js";
 import { readArm64Image } from "../images/arm64-image.js";
 import { type BzImage, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
-import { DETECT_BYTES, describeFormat, detectFormat, type ImageFormat } from "../images/detect.js";
+import {
+  DETECT_BYTES,
+  describeFormat,
+  detectCompression,
+  detectFormat,
+  type ImageFormat,
+} from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
 import { BytesSource } from "../sources/bytes.js";
 import { type Reading, readBytes, readHead } from "../sources/reader.js";
 import { sliceSource } from "../sources/slice.js";
-import { isMade, knownLength, type Source } from "../sources/source.js";
+import { hasKnownLength, isMade, type Source } from "../sources/source.js";
 import {
   type Decoders,
   isCompression,
   noDecoder,
-  type OnUnpacked,
   type PackedRange,
+  readPacked,
+  type UnpackProgress,
   unpackedHead,
   unpackRange,
 } from "./decoding.js";
@@ -33,9 +40,11 @@ export interface Unpacking {
   /** Who decompresses the payload of a bzImage; undefined: the host if it can. */
   readonly decompress: "host" | "guest" | undefined;
   readonly entry: X86Entry | undefined;
-  /** An arm64 Image is unpacked where it is to lie. */
+  /** The caller has chosen the kernel's address, which only a bzImage has a choice of: it stays one. */
+  readonly hasKernelAddress: boolean;
+  /** An arm64 Image is unpacked where it is to lie; else all is unpacked before guest memory is touched. */
   readonly inPlace: boolean;
-  readonly onUnpacked: OnUnpacked | undefined;
+  readonly progress: UnpackProgress | undefined;
 }
 
 /** What was decompressed, or will be. */
@@ -78,6 +87,9 @@ const MOST_WRAPPERS = 3;
 /** Behind a payload stands its size, but for gzip, which has it within (scripts/Makefile.lib, size_append). */
 const SIZE_TRAILER_BYTES = 4;
 
+/** For a bzImage whose payload the host can't take out. */
+const GUEST_CURE = 'load it with decompress: "guest", which starts the bzImage\'s own code';
+
 /** The payload of a bzImage or a zboot image, and what it says of its size. */
 interface Payload {
   readonly source: Source;
@@ -88,18 +100,12 @@ interface Payload {
   readonly expectedBytes: number | undefined;
 }
 
-/** Looks at a payload; `length` counts the trailer, if there is one. */
-function* lookAtPayload(
-  source: Source,
-  offset: number,
-  length: number,
-  hasTrailer: boolean,
-): Reading<Payload> {
-  const format = detectFormat(yield* readBytes(source, offset, Math.min(DETECT_BYTES, length)));
+/** Looks at a payload of `length` bytes with its trailer. */
+function* lookAtPayload(source: Source, offset: number, length: number): Reading<Payload> {
+  const head = yield* readBytes(source, offset, Math.min(DETECT_BYTES, length));
+  const format = detectCompression(head) ?? detectFormat(head);
+  if (length <= SIZE_TRAILER_BYTES) return { source, offset, length, format, expectedBytes: undefined };
   const isOwn = format === "gzip";
-  if (length <= SIZE_TRAILER_BYTES || !(hasTrailer || isOwn)) {
-    return { source, offset, length, format, expectedBytes: undefined };
-  }
   const at = offset + length - SIZE_TRAILER_BYTES;
   const trailer = yield* readBytes(source, at, SIZE_TRAILER_BYTES);
   const expectedBytes = new DataView(trailer.buffer, trailer.byteOffset).getUint32(0, true);
@@ -108,12 +114,12 @@ function* lookAtPayload(
 
 /** A compressed range, as the source of what it holds. */
 function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
-  const { decoders, maximumBytes, onUnpacked, inPlace } = unpacking;
-  const { source, offset, length, format, expectedBytes, allowTrailing } = packed;
+  const { decoders, maximumBytes, progress, inPlace } = unpacking;
+  const { source, format, expectedBytes, allowTrailing } = packed;
   const { name } = source;
   if (decoders === undefined) throw noDecoder(source, format);
+  const input = yield* readPacked(packed);
   if (inPlace) {
-    const input = yield* readBytes(source, offset, length);
     const head = unpackedHead(decoders, input, packed, maximumBytes);
     if (head !== undefined && detectFormat(head.subarray(0, DETECT_BYTES)) === "arm64-image") {
       const { imageSize } = yield* readArm64Image(new BytesSource(head, name));
@@ -133,7 +139,7 @@ function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
       }
     }
   }
-  return new BytesSource(yield* unpackRange(decoders, packed, maximumBytes, onUnpacked), name);
+  return new BytesSource(yield* unpackRange(decoders, packed, input, maximumBytes, progress), name);
 }
 
 /**
@@ -142,11 +148,13 @@ function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
  * @throws DirectBootError DECOMPRESS_*, ZBOOT_*, BZIMAGE_*; what reading throws
  */
 export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<KernelFile> {
-  const { gunzip } = unpacking;
+  // The platform's gzip gives a stream, which goes to guest memory as it is unpacked; or all at once where nobody waits.
+  const gunzip = unpacking.inPlace || unpacking.decoders === undefined ? unpacking.gunzip : undefined;
   let source = file;
   let decompression: Decompression | undefined;
   for (let wrappers = 0; ; wrappers++) {
-    const format = detectFormat(yield* readHead(source, DETECT_BYTES));
+    const head = yield* readHead(source, DETECT_BYTES);
+    const format = formatOfKernel(head);
     if (format === "bzImage") {
       return yield* openBzImage(source, decompression, unpacking);
     }
@@ -159,17 +167,17 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
         `${source.name} is ${describeFormat(format)}, still`,
       );
     }
-    const compressedBytes = source.byteLength === Number.MAX_SAFE_INTEGER ? undefined : source.byteLength;
+    const compressed = source;
     if (format === "zboot") {
       const zboot = yield* readZboot(source);
-      const end = zboot.payloadOffset + zboot.payloadLength;
-      const hasTrailer = zboot.compression !== "gzip" && end + SIZE_TRAILER_BYTES <= source.byteLength;
-      const payload = yield* lookAtPayload(
-        source,
-        zboot.payloadOffset,
-        zboot.payloadLength + (hasTrailer ? SIZE_TRAILER_BYTES : 0),
-        hasTrailer,
-      );
+      const payloadLength = zboot.payloadLength + (zboot.compression === "gzip" ? 0 : SIZE_TRAILER_BYTES);
+      if (zboot.payloadOffset + payloadLength > source.byteLength) {
+        throw new DirectBootError(
+          "ZBOOT_TRUNCATED",
+          `${source.name} has ${source.byteLength} bytes, the size behind its payload ends at ${zboot.payloadOffset + payloadLength}`,
+        );
+      }
+      const payload = yield* lookAtPayload(source, zboot.payloadOffset, payloadLength);
       decompression = {
         by: "host",
         format: payload.format,
@@ -187,19 +195,28 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
         );
       }
     } else if (format === "gzip" && gunzip !== undefined) {
-      decompression = { by: "host", format, compressedBytes, bytes: undefined };
+      decompression = { by: "host", format, compressedBytes: lengthOf(compressed), bytes: undefined };
       source = gunzip(source);
     } else {
-      const packed = { source, offset: 0, length: knownLength(source), format, allowTrailing: false };
+      const packed = { source, offset: 0, length: undefined, format, allowTrailing: false };
       source = yield* unpack(packed, unpacking);
       decompression = {
         by: "host",
         format,
-        compressedBytes,
+        compressedBytes: lengthOf(compressed),
         bytes: isMade(source) ? undefined : source.byteLength,
       };
     }
   }
+}
+
+/** Compressed data is known by its first bytes, whatever stands further inside by chance. */
+function formatOfKernel(head: Uint8Array): ImageFormat {
+  return detectCompression(head) ?? detectFormat(head);
+}
+
+function lengthOf(source: Source): number | undefined {
+  return hasKnownLength(source) ? source.byteLength : undefined;
 }
 
 /** A bzImage, or the ELF in it. */
@@ -208,7 +225,7 @@ function* openBzImage(
   outer: Decompression | undefined,
   unpacking: Unpacking,
 ): Reading<KernelFile> {
-  const { decompress, entry, decoders } = unpacking;
+  const { decompress, entry, decoders, gunzip, hasKernelAddress } = unpacking;
   const image = yield* readBzImage(source);
   const asIs: KernelFile = { source, format: "bzImage", bzImage: undefined, decompression: outer };
   if (image.payload === undefined) {
@@ -216,36 +233,56 @@ function* openBzImage(
     throw new DirectBootError(
       "DECOMPRESS_UNSUPPORTED",
       `${source.name} does not say where its compressed kernel is (protocol before 2.08)`,
-      { cure: 'leave decompress out, or give "guest"' },
+      { cure: GUEST_CURE },
     );
   }
-  const payload = yield* lookAtPayload(source, image.payload.offset, image.payload.length, true);
-  const { format, length, expectedBytes } = payload;
+  const payload = yield* lookAtPayload(source, image.payload.offset, image.payload.length);
+  const { format, offset, length, expectedBytes } = payload;
   const byGuest: KernelFile = {
     ...asIs,
     decompression: { by: "guest", format, compressedBytes: length, bytes: expectedBytes },
   };
-  // The 32-bit entry of a 64-bit kernel is in the bzImage's own code only.
+  // The 32-bit entry of a 64-bit kernel is in the bzImage's own code only, which alone can lie elsewhere, too.
   const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
-  const canEnter = entry !== "32" || !has64;
+  const canEnter = (entry !== "32" || !has64) && !hasKernelAddress;
   const canDecode = isCompression(format) && decoders !== undefined;
   // PVH is an ELF's.
-  const wantsHost =
-    decompress === "host" || (decompress === undefined && (canDecode || entry === "pvh") && canEnter);
-  if (!wantsHost) return byGuest;
+  const mustBeHost = decompress === "host" || (decompress === undefined && entry === "pvh");
+  if (!mustBeHost && !(decompress === undefined && canDecode && canEnter)) return byGuest;
   if (!isCompression(format)) {
     throw new DirectBootError(
       "DECOMPRESS_UNSUPPORTED",
       `the payload of ${source.name} is ${describeFormat(format)}`,
-      { cure: 'leave decompress out, or give "guest"' },
+      { cure: GUEST_CURE },
     );
   }
-  const kernel = yield* unpack({ ...payload, format, allowTrailing: true }, unpacking);
-  const inner = detectFormat(yield* readHead(kernel, DETECT_BYTES));
-  return {
+  const byHost = (kernel: Source, inner: ImageFormat): KernelFile => ({
     source: kernel,
     format: inner,
     bzImage: image,
-    decompression: { by: "host", format, compressedBytes: length, bytes: kernel.byteLength },
-  };
+    decompression: {
+      by: "host",
+      format,
+      compressedBytes: length,
+      bytes: lengthOf(kernel) ?? expectedBytes,
+    },
+  });
+  if (decoders === undefined && format === "gzip" && gunzip !== undefined) {
+    const kernel = gunzip(sliceSource(source, offset, length));
+    return byHost(kernel, detectFormat(yield* readHead(kernel, DETECT_BYTES)));
+  }
+  let kernel: Source;
+  try {
+    kernel = yield* unpack({ ...payload, format, allowTrailing: true }, unpacking);
+  } catch (cause) {
+    // What the decoders don't know, or can't do here, the guest may.
+    const isUnsupported = cause instanceof DirectBootError && cause.code === "DECOMPRESS_UNSUPPORTED";
+    if (isUnsupported && !mustBeHost) return byGuest;
+    throw cause;
+  }
+  const inner = detectFormat(yield* readHead(kernel, DETECT_BYTES));
+  // What can't be loaded without the bzImage's own code, or not be entered as it is asked for.
+  const isLoadable = (inner === "elf64" && entry !== "32") || (inner === "elf32" && entry !== "64");
+  if (!mustBeHost && !isLoadable) return byGuest;
+  return byHost(kernel, inner);
 }

@@ -10,8 +10,8 @@ import { concatSources } from "../sources/concat.js";
 import { type OpenSource, openSource } from "../sources/open.js";
 import { loaded, type Reading } from "../sources/reader.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
-import type { Decoders } from "./decoding.js";
-import { plainInitrd } from "./initrd-file.js";
+import { type Decoders, UnpackProgress } from "./decoding.js";
+import { plainInitrds } from "./initrd-file.js";
 import { isLengthNeeded, openKernelFile, type Unpacking } from "./kernel-file.js";
 import { LinuxPlan, type PlannedGuest } from "./linux-plan.js";
 import { ramSizeOf } from "./memory.js";
@@ -51,11 +51,7 @@ export function* prepare(
   // A stream whose header does not tell its length is read to its end.
   const isOpenEnded = whole !== undefined && (yield* isLengthNeeded(file));
   const kernel = isOpenEnded ? yield* loaded(() => whole(file.source)) : file.source;
-  const plain: Source[] = [];
-  for (const initrd of initrds) {
-    if (options.decompressInitrd === true) plain.push(yield* plainInitrd(initrd, unpacking));
-    else plain.push(initrd);
-  }
+  const plain = options.decompressInitrd === true ? yield* plainInitrds(initrds, unpacking) : initrds;
   const opened = { ...sources, kernel, initrd: oneInitrd(plain) };
   let planned: PlannedGuest;
   if (format === "arm64-image") {
@@ -159,14 +155,14 @@ export function unpackingOf(
     gunzip,
     decoders,
     maximumBytes: mostDecompressed(options),
-    // Where it goes is chosen for the bzImage as it is: what is in it has a place of its own.
-    decompress: decompress ?? (addresses?.kernel === undefined ? undefined : "guest"),
+    decompress,
     entry,
+    hasKernelAddress: addresses?.kernel !== undefined,
     inPlace: decompressInto !== "buffer",
-    onUnpacked:
+    progress:
       onProgress === undefined
         ? undefined
-        : (loaded, total = loaded) => onProgress({ phase: "decompress", loaded, total }),
+        : new UnpackProgress(({ loaded, total }) => onProgress({ phase: "decompress", loaded, total })),
   };
 }
 

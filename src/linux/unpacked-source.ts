@@ -1,5 +1,6 @@
 /** A compressed file as the bytes that it unpacks to, which are made where they are to lie. */
 import { DirectBootError } from "../base/errors.js";
+import { workEffect } from "../sources/reader.js";
 import { checkSourceRange, type MadeSource, type MemoryPlace, needsNoGuard } from "../sources/source.js";
 import type { CompressionFormat, Decoders } from "./decoding.js";
 
@@ -26,26 +27,64 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
   const range = { name, byteLength };
   const options = { maximumBytes: byteLength, expectedBytes, allowTrailing };
   let whole: Uint8Array | undefined;
-  const readSync = (target: Uint8Array, offset: number): void => {
-    checkSourceRange(range, offset, target.byteLength);
-    if (offset + target.byteLength <= head.byteLength) {
-      target.set(head.subarray(offset, offset + target.byteLength));
-      return;
+  const unpackWhole = function* (): Generator<unknown, void> {
+    const steps = decoders.decodeSteps(format, packed, options);
+    try {
+      while (true) {
+        const step = steps.next();
+        if (step.done === true) {
+          checkHead(step.value.output);
+          whole = step.value.output;
+          return;
+        }
+        yield;
+      }
+    } finally {
+      steps.return({ output: new Uint8Array(0), consumed: 0 });
     }
-    whole ??= decoders.decompress(format, packed, options);
-    const own = whole.subarray(offset, offset + target.byteLength);
+  };
+  /** The plan was made by the head: what comes out must begin with it. */
+  const checkHead = (made: Uint8Array): void => {
+    if (head.every((byte, index) => made[index] === byte)) return;
+    throw new DirectBootError(
+      "DECOMPRESS_CORRUPT",
+      `${name}: ${format}: its first bytes change as it is unpacked`,
+    );
+  };
+  /** Fills `target` from what is there; false if it is not there yet. */
+  const copy = (target: Uint8Array, offset: number): boolean => {
+    checkSourceRange(range, offset, target.byteLength);
+    const from = whole ?? (offset + target.byteLength <= head.byteLength ? head : undefined);
+    if (from === undefined) return false;
+    const own = from.subarray(offset, offset + target.byteLength);
     target.set(own);
     target.fill(0, own.byteLength);
+    return true;
   };
   const source: MadeSource = {
     ...range,
-    readSync,
-    read: async (target, offset) => readSync(target, offset),
+    readSync: (target, offset) => {
+      if (copy(target, offset)) return;
+      workEffect(unpackWhole()).runSync();
+      copy(target, offset);
+    },
+    read: async (target, offset, signal) => {
+      const { byteLength: length } = target;
+      if (copy(target, offset)) return;
+      await workEffect(unpackWhole()).runAsync(signal);
+      // Others had turns meanwhile, in which the target may have gone away.
+      if (target.byteLength !== length) {
+        throw new DirectBootError(
+          "GUEST_MEMORY_DETACHED",
+          `${name}: the buffer went away while it was unpacked`,
+        );
+      }
+      copy(target, offset);
+    },
     makeInto: function* (place: MemoryPlace) {
       const buffer = place.memory.buffer;
       const steps = decoders.decodeStepsInto(format, packed, place, options);
       let made = 0;
-      let isDone = false;
       try {
         while (true) {
           if (place.memory.buffer !== buffer) {
@@ -56,10 +95,11 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
           }
           const step = steps.next();
           if (step.done === true) {
-            isDone = true;
             const produced = step.value.byteLength;
+            const output = new Uint8Array(buffer, place.offset, place.byteLength);
+            checkHead(output.subarray(0, produced));
             // Memory that was made for the guest may have been used before.
-            new Uint8Array(buffer, place.offset + produced, place.byteLength - produced).fill(0);
+            output.fill(0, produced);
             return;
           }
           yield step.value.produced - made;
@@ -67,7 +107,7 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
         }
       } finally {
         // What it left in its scratch is cleared.
-        if (!isDone) steps.return({ byteLength: 0, consumed: 0 });
+        steps.return({ byteLength: 0, consumed: 0 });
       }
     },
   };

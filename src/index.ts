@@ -57,7 +57,12 @@ export { crc32Combine } from "./kernels/crc32-combine.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";
 export type { Decoders } from "./linux/decoding.js";
-export { type DetectedKernel, detectKernel, detectKernelSync } from "./linux/detect-kernel.js";
+export {
+  type DetectedKernel,
+  type DetectOptions,
+  detectKernel,
+  detectKernelSync,
+} from "./linux/detect-kernel.js";
 export {
   type ExtractedKernel,
   type ExtractOptions,

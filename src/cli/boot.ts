@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import * as decoders from "../decoders/index.js";
 import { detectKernelSync } from "../linux/detect-kernel.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
@@ -45,7 +46,7 @@ function alignUp(size: bigint, unit: bigint): bigint {
  * What the kernel is for; the file is looked into as the load will do it. A kernel that can't be is refused here, by name.
  */
 function architectureOf(kernel: ByteInput): GuestArchitecture {
-  return detectKernelSync(kernel).architecture ?? "x86_64";
+  return detectKernelSync(kernel, { decoders }).architecture ?? "x86_64";
 }
 
 export async function bootCommand(argv: readonly string[]): Promise<number> {

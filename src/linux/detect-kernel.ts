@@ -3,6 +3,7 @@ import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzi
 import {
   DETECT_BYTES,
   describeFormat,
+  detectCompression,
   detectFormat,
   type ImageFormat,
   isCompressionFormat,
@@ -15,7 +16,8 @@ import { openSource } from "../sources/open.js";
 import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import type { StreamSource } from "../sources/stream.js";
-import { type Gunzip, openKernelFile, type Unpacking } from "./kernel-file.js";
+import type { Decoders } from "./decoding.js";
+import { formatOfKernel, openKernelFile, type Unpacking } from "./kernel-file.js";
 import type { GuestArchitecture } from "./linux-plan.js";
 import type { X86Entry } from "./options.js";
 
@@ -80,54 +82,74 @@ function* tell(source: Source, format: ImageFormat): Reading<Told> {
   }
 }
 
-function* detect(source: Source, gunzip: Gunzip): Reading<DetectedKernel> {
-  const format = detectFormat(yield* readHead(source, DETECT_BYTES));
-  if (format === "zboot") {
-    const { compression, payloadOffset, payloadLength } = yield* readZboot(source);
-    const head = yield* readBytes(source, payloadOffset, Math.min(DETECT_BYTES, payloadLength));
-    const payload = detectFormat(head);
-    if (payload !== "gzip") {
-      const description = `${describeFormat(format)}, ${compression}-compressed`;
-      return {
-        format,
-        kernelFormat: "unknown",
-        description,
-        architecture: undefined,
-        entries: [],
-        compression: payload,
-      };
-    }
+/** Options of {@link detectKernel}. */
+export interface DetectOptions {
+  /**
+   * `import * as decoders from "directboot/decoders"`: what the synchronous function looks into compressed files with.
+   * Without, it looks into gzip files only (in Node), and tells of others what they are. The asynchronous one loads them.
+   */
+  readonly decoders?: Decoders | undefined;
+}
+
+function* detect(source: Source, unpacking: Unpacking): Reading<DetectedKernel> {
+  const format = formatOfKernel(yield* readHead(source, DETECT_BYTES));
+  if (format !== "zboot" && !isCompressionFormat(format)) {
+    const { payload, ...told } = yield* tell(source, format);
+    return { format, kernelFormat: format, ...told, compression: payload };
   }
-  const isCompressed = format === "gzip" || format === "zboot";
-  const { source: kernel, format: kernelFormat } = isCompressed
-    ? yield* openKernelFile(source, unpackingBy(gunzip))
-    : { source, format };
-  const { payload, description, ...told } = yield* tell(kernel, kernelFormat);
+  let compression: ImageFormat = format;
+  let description = describeFormat(format);
+  if (format === "zboot") {
+    const zboot = yield* readZboot(source);
+    const head = yield* readBytes(source, zboot.payloadOffset, Math.min(DETECT_BYTES, zboot.payloadLength));
+    compression = detectCompression(head) ?? detectFormat(head);
+    description = `${description}, ${zboot.compression}-compressed`;
+  }
+  const canOpen =
+    isCompressionFormat(compression) && (compression === "gzip" || unpacking.decoders !== undefined);
+  if (!canOpen) {
+    const kernelFormat = format === "zboot" ? "unknown" : format;
+    return { format, kernelFormat, description, architecture: undefined, entries: [], compression };
+  }
+  const { source: kernel, format: kernelFormat } = yield* openKernelFile(source, unpacking);
+  const { payload: _, ...told } = yield* tell(kernel, kernelFormat);
   return {
     format,
     kernelFormat,
     ...told,
-    description: isCompressed ? `${describeFormat(format)}: ${description}` : description,
-    compression: isCompressed ? "gzip" : isCompressionFormat(format) ? format : payload,
+    description: `${describeFormat(format)}: ${told.description}`,
+    compression,
   };
 }
 
-/** The platform's gzip alone: to tell what a bzImage is its payload need not be unpacked. */
-function unpackingBy(gunzip: Gunzip): Unpacking {
+/** As far as a kernel's headers need it; to tell what a bzImage is its payload need not be unpacked. */
+function unpackingBy(gunzip: Unpacking["gunzip"], decoders: Decoders | undefined): Unpacking {
   return {
     gunzip,
-    decoders: undefined,
+    decoders,
     maximumBytes: MOST_UNPACKED,
     decompress: "guest",
     entry: undefined,
     hasKernelAddress: false,
-    inPlace: false,
+    inPlace: true,
     progress: undefined,
   };
 }
 
 /** More than any kernel has in front of what is looked at. */
 const MOST_UNPACKED = 1024 * 1024 * 1024;
+
+/** The decoders, if the file may need them. */
+async function decodersFor(source: Source, signal: AbortSignal | undefined): Promise<Decoders | undefined> {
+  const format = formatOfKernel(await runAsync(readHead(source, DETECT_BYTES), signal));
+  if (format !== "zboot" && !isCompressionFormat(format)) return undefined;
+  try {
+    return await import("../decoders/index.js");
+  } catch {
+    // A page may be offline, a policy may forbid it: then it is told what the file is.
+    return undefined;
+  }
+}
 
 /**
  * Tells what a kernel's file is. A compressed one is unpacked, as far as its headers need it.
@@ -136,29 +158,35 @@ const MOST_UNPACKED = 1024 * 1024 * 1024;
  */
 export async function detectKernel(
   input: AsyncByteInput,
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: DetectOptions & { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<DetectedKernel> {
+  const { signal } = options;
   const { source, close } = openSource(input, "kernel");
   const unpacked: StreamSource[] = [];
   try {
-    const gunzip: Gunzip = (compressed) => {
+    const gunzip = (compressed: Source): Source => {
       const stream = gunzipSource(compressed, { maximumBytes: MOST_UNPACKED });
       unpacked.push(stream);
       return stream;
     };
-    return await runAsync(detect(source, gunzip), options.signal);
+    const decoders = options.decoders ?? (await decodersFor(source, signal));
+    return await runAsync(detect(source, unpackingBy(gunzip, decoders)), signal);
   } finally {
     for (const each of unpacked) each.cancel();
     close();
   }
 }
 
-/** The synchronous {@link detectKernel}; a compressed file is unpacked whole. */
-export function detectKernelSync(input: ByteInput): DetectedKernel {
+/** The synchronous {@link detectKernel}; a gzip file is unpacked whole where there are no `decoders`. */
+export function detectKernelSync(input: ByteInput, options: DetectOptions = {}): DetectedKernel {
+  const { decoders } = options;
   const { source, close } = openSource(input, "kernel");
   try {
-    const gunzip: Gunzip = (compressed) => gunzipSourceSync(compressed, { maximumBytes: MOST_UNPACKED });
-    return runSync(detect(source, gunzip));
+    const gunzip =
+      decoders === undefined
+        ? (compressed: Source): Source => gunzipSourceSync(compressed, { maximumBytes: MOST_UNPACKED })
+        : undefined;
+    return runSync(detect(source, unpackingBy(gunzip, decoders)));
   } finally {
     close();
   }

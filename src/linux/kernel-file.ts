@@ -211,7 +211,7 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
 }
 
 /** Compressed data is known by its first bytes, whatever stands further inside by chance. */
-function formatOfKernel(head: Uint8Array): ImageFormat {
+export function formatOfKernel(head: Uint8Array): ImageFormat {
   return detectCompression(head) ?? detectFormat(head);
 }
 

@@ -7,13 +7,9 @@ import { gzipSync } from "node:zlib";
 import * as decoders from "../../src/decoders/index.js";
 import type { Decoders } from "../../src/linux/decoding.js";
 import { detectKernel, detectKernelSync } from "../../src/linux/detect-kernel.js";
-import {
-  type LinuxGuest,
-  loadLinux,
-  loadLinuxSync,
-  planLinux,
-  planLinuxSync,
-} from "../../src/linux/load-linux.js";
+import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
+import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
+import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
 import type { LinuxOptions } from "../../src/linux/options.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { applyPlanSync } from "../../src/plan/apply.js";

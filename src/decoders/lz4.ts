@@ -48,7 +48,11 @@ function* decodeBlock(w: Workspace, end: number, most: number, historyStart: num
     w.limitTo(blockStart + most - w.produced, false);
     const status = w.exports.lz4Run(w.state);
     w.update();
-    if (status === DONE) return;
+    if (status === DONE) {
+      // A block has no end of its own: one that is cut off between two sequences looks complete.
+      if (!isWhole) throw w.truncated("a block");
+      return;
+    }
     if (status === FULL && blockStart + most <= w.limit) throw w.corrupt("a block is larger than allowed");
     if (status >= FULL) throw w.failure(status, "a block", isWhole);
     if (w.isStep()) yield w.progress();
@@ -61,6 +65,8 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Decoding
   if (w.u32(w.position) !== LEGACY_MAGIC) throw w.corrupt("there is no legacy LZ4 magic number");
   w.position += 4;
   let isShort = false;
+  /** An archive has a block: one that is longer than what is left is cut off, not somebody else's bytes. */
+  let isFirst = true;
   while (w.left > 0) {
     if (allowTrailing && w.produced === w.limit) return;
     if (w.left < 4) {
@@ -71,15 +77,21 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Decoding
     if (size === LEGACY_MAGIC) {
       w.position += 4;
       isShort = false;
+      isFirst = true;
       continue;
     }
     // Padding; or what can't be a block, or follows the last one of an archive, the only one that is short.
-    if (size === 0 || (allowTrailing && (isShort || size > LEGACY_MOST_BYTES || size > w.left - 4))) return;
+    if (
+      size === 0 ||
+      (allowTrailing && (isShort || size > LEGACY_MOST_BYTES || (size > w.left - 4 && !isFirst)))
+    )
+      return;
     if (isShort || size > LEGACY_MOST_BYTES) return;
     w.position += 4;
     const start = w.produced;
     yield* decodeBlock(w, w.position + size, LEGACY_BLOCK_BYTES, start);
     isShort = w.produced - start < LEGACY_BLOCK_BYTES;
+    isFirst = false;
     if (w.isStep()) yield w.progress();
   }
 }

@@ -118,6 +118,9 @@ function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
   const { source, format, expectedBytes, allowTrailing } = packed;
   const { name } = source;
   if (decoders === undefined) throw noDecoder(source, format);
+  if (expectedBytes === 0) {
+    throw new DirectBootError("DECOMPRESS_WRONG_SIZE", `the kernel in ${name}: declared are 0 bytes`);
+  }
   const input = yield* readPacked(packed);
   if (inPlace) {
     const head = unpackedHead(decoders, input, packed, maximumBytes);

@@ -18,8 +18,9 @@ const TIMEOUT_MILLISECONDS = 120_000;
 const MEGABYTES = 256;
 /** Not microvm: with QEMU's own ACPI tables for it, the kernel has nothing but the busy host to calibrate its TSC by. */
 const QEMU_MACHINE = "pc";
-// Ends the machine when it panics or is done, in QEMU and in v86; the kernel's log shows on the serial port.
-const COMMAND_LINE = "console=ttyS0 reboot=t panic=-1";
+// Ends the machine when it panics or is done, in QEMU and in v86; the kernel's log shows on the serial port, from its
+// first line on and not only once the port's driver is there.
+const COMMAND_LINE = "console=ttyS0 earlyprintk=serial,ttyS0,115200 reboot=t panic=-1";
 /** In the kernel's first line. */
 const FIRST_LINE = "Linux version";
 /** The first thing that userspace does. */

@@ -1,8 +1,8 @@
 /** The decoders, as the loader sees them: handed in by the caller or loaded on demand, so that nobody pays who needs none. */
-
 import { DirectBootError } from "../base/errors.js";
 import type * as DecodersModule from "../decoders/index.js";
-import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
+import { DETECT_BYTES, describeFormat, type ImageFormat } from "../images/detect.js";
+import { DECODER_WORK_PAGES } from "../memory/guest-memory.js";
 import { type Reading, readBytes, readWhole, readWork } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
 
@@ -15,9 +15,16 @@ export type Decoders = Pick<
 /** Formats that hold something compressed. */
 export type CompressionFormat = DecodersModule.CompressionFormat;
 
-/** True for a format that holds something compressed. */
-export function isCompression(format: ImageFormat): format is CompressionFormat {
-  return isCompressionFormat(format);
+/**
+ * Loads the decoders: a file of their own. Gives undefined where that can't be done (a page may be offline, a policy may
+ * forbid it): then what needs them says so.
+ */
+export async function loadDecoders(): Promise<Decoders | undefined> {
+  try {
+    return await import("../decoders/index.js");
+  } catch {
+    return undefined;
+  }
 }
 
 /** How far decompressing is: wrappers, kernel and initrds one after the other, as one way that never goes back. */
@@ -71,8 +78,6 @@ export function noDecoder({ name }: Source, format: ImageFormat): DirectBootErro
 }
 
 const WASM_PAGE_BYTES = 65536;
-/** DECODER_SCRATCH_BYTES of decoders/. */
-const SCRATCH_PAGES = 9;
 /** Address space for the first step, of which no more is touched than it makes. */
 const MOST_HEAD_BYTES = 536_870_912;
 
@@ -95,7 +100,7 @@ export function unpackedHead(
   const scratchOffset = Math.ceil(byteLength / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
   let memory: WebAssembly.Memory;
   try {
-    memory = new WebAssembly.Memory({ initial: scratchOffset / WASM_PAGE_BYTES + SCRATCH_PAGES });
+    memory = new WebAssembly.Memory({ initial: scratchOffset / WASM_PAGE_BYTES + DECODER_WORK_PAGES });
   } catch {
     return undefined;
   }

@@ -3,7 +3,6 @@ import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzi
 import {
   DETECT_BYTES,
   describeFormat,
-  detectCompression,
   detectFormat,
   type ImageFormat,
   isCompressionFormat,
@@ -16,7 +15,7 @@ import { openSource } from "../sources/open.js";
 import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import type { StreamSource } from "../sources/stream.js";
-import type { Decoders } from "./decoding.js";
+import { type Decoders, loadDecoders } from "./decoding.js";
 import { formatOfKernel, openKernelFile, type Unpacking } from "./kernel-file.js";
 import type { GuestArchitecture } from "./linux-plan.js";
 import type { X86Entry } from "./options.js";
@@ -102,7 +101,7 @@ function* detect(source: Source, unpacking: Unpacking): Reading<DetectedKernel> 
   if (format === "zboot") {
     const zboot = yield* readZboot(source);
     const head = yield* readBytes(source, zboot.payloadOffset, Math.min(DETECT_BYTES, zboot.payloadLength));
-    compression = detectCompression(head) ?? detectFormat(head);
+    compression = formatOfKernel(head);
     description = `${description}, ${zboot.compression}-compressed`;
   }
   const canOpen =
@@ -143,12 +142,7 @@ const MOST_UNPACKED = 1024 * 1024 * 1024;
 async function decodersFor(source: Source, signal: AbortSignal | undefined): Promise<Decoders | undefined> {
   const format = formatOfKernel(await runAsync(readHead(source, DETECT_BYTES), signal));
   if (format !== "zboot" && !isCompressionFormat(format)) return undefined;
-  try {
-    return await import("../decoders/index.js");
-  } catch {
-    // A page may be offline, a policy may forbid it: then it is told what the file is.
-    return undefined;
-  }
+  return await loadDecoders();
 }
 
 /**

@@ -6,7 +6,7 @@ import { openSource } from "../sources/open.js";
 import { type Reading, readWhole, runAsync, runSync } from "../sources/reader.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import { spoolIfUnknown } from "../sources/stream.js";
-import { type Decoders, UnpackProgress } from "./decoding.js";
+import { type Decoders, loadDecoders, UnpackProgress } from "./decoding.js";
 import { openKernelFile, type Unpacking } from "./kernel-file.js";
 
 /** Options of {@link extractKernel}. */
@@ -89,7 +89,7 @@ export async function extractKernel(
   const { signal, maxDecompressedSize = MOST_BYTES } = options;
   const { source, close } = openSource(input, "kernel", { spoolLimit: maxDecompressedSize });
   try {
-    const decoders = options.decoders ?? (await import("../decoders/index.js"));
+    const decoders = options.decoders ?? (await loadDecoders());
     const gunzip = (packed: Source): Source =>
       gunzipSource(packed, { maximumBytes: maxDecompressedSize, spoolLimit: maxDecompressedSize });
     const whole = await spoolIfUnknown(source, maxDecompressedSize, signal);

@@ -8,6 +8,7 @@ import {
   detectCompression,
   detectFormat,
   type ImageFormat,
+  isCompressionFormat,
 } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
 import { BytesSource } from "../sources/bytes.js";
@@ -16,7 +17,6 @@ import { sliceSource } from "../sources/slice.js";
 import { hasKnownLength, isMade, type Source } from "../sources/source.js";
 import {
   type Decoders,
-  isCompression,
   noDecoder,
   type PackedRange,
   readPacked,
@@ -103,7 +103,7 @@ interface Payload {
 /** Looks at a payload of `length` bytes with its trailer. */
 function* lookAtPayload(source: Source, offset: number, length: number): Reading<Payload> {
   const head = yield* readBytes(source, offset, Math.min(DETECT_BYTES, length));
-  const format = detectCompression(head) ?? detectFormat(head);
+  const format = formatOfKernel(head);
   if (length <= SIZE_TRAILER_BYTES) return { source, offset, length, format, expectedBytes: undefined };
   const isOwn = format === "gzip";
   const at = offset + length - SIZE_TRAILER_BYTES;
@@ -161,7 +161,7 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
     if (format === "bzImage") {
       return yield* openBzImage(source, decompression, unpacking);
     }
-    if (format !== "zboot" && !isCompression(format)) {
+    if (format !== "zboot" && !isCompressionFormat(format)) {
       return { source, format, bzImage: undefined, decompression };
     }
     if (wrappers === MOST_WRAPPERS) {
@@ -189,7 +189,7 @@ export function* openKernelFile(file: Source, unpacking: Unpacking): Reading<Ker
       };
       if (payload.format === "gzip" && gunzip !== undefined) {
         source = gunzip(sliceSource(source, zboot.payloadOffset, zboot.payloadLength));
-      } else if (isCompression(payload.format)) {
+      } else if (isCompressionFormat(payload.format)) {
         source = yield* unpack({ ...payload, format: payload.format, allowTrailing: true }, unpacking);
       } else {
         throw new DirectBootError(
@@ -248,11 +248,11 @@ function* openBzImage(
   // The 32-bit entry of a 64-bit kernel is in the bzImage's own code only, which alone can lie elsewhere, too.
   const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
   const canEnter = (entry !== "32" || !has64) && !hasKernelAddress;
-  const canDecode = isCompression(format) && decoders !== undefined;
+  const canDecode = isCompressionFormat(format) && decoders !== undefined;
   // PVH is an ELF's.
   const mustBeHost = decompress === "host" || (decompress === undefined && entry === "pvh");
   if (!mustBeHost && !(decompress === undefined && canDecode && canEnter)) return byGuest;
-  if (!isCompression(format)) {
+  if (!isCompressionFormat(format)) {
     throw new DirectBootError(
       "DECOMPRESS_UNSUPPORTED",
       `the payload of ${source.name} is ${describeFormat(format)}`,

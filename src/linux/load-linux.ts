@@ -8,7 +8,7 @@ import { gunzipSource } from "../sources/gzip.js";
 import { loaded, readHead, runAsync } from "../sources/reader.js";
 import type { Source } from "../sources/source.js";
 import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
-import type { Decoders } from "./decoding.js";
+import { type Decoders, loadDecoders } from "./decoding.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, LinuxOptions } from "./options.js";
@@ -47,12 +47,7 @@ async function decodersFor(
     if (format === "elf64" || format === "elf32" || format === "arm64-image") return undefined;
     if (format === "bzImage" && options.decompress === "guest") return undefined;
   }
-  try {
-    return await import("../decoders/index.js");
-  } catch {
-    // A page may be offline, a policy may forbid it: then what needs them says so.
-    return undefined;
-  }
+  return await loadDecoders();
 }
 
 async function prepareAsync(

@@ -79,8 +79,8 @@ const I386_INITRD_ADDRESS_MAX = 0x37ff_ffffn;
 const PVH_START_INFO_BELOW = 0x4000_0000n;
 /** Most bytes of an RSDP or of tables that are read: what lies between 0xe0000 and 1 MiB, many times over. */
 const MOST_ACPI_BYTES = 16 * 1024 * 1024;
-/** Bits of the 64-bit entry's identity map that 4 GiB of page tables cover; a kernel above needs more. */
-const MOST_MAPPED = 1n << 46n;
+/** 64 TiB: one past the highest address that the 64-bit entry's page tables are made for. */
+const MOST_MAPPED = 0x4000_0000_0000n;
 
 /** What an x86 kernel is, and how it will be entered. */
 type X86Kernel = { readonly entry: X86Entry; readonly architecture: GuestArchitecture } & (

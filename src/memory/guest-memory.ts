@@ -63,8 +63,8 @@ export interface MemoryBank {
 const WASM_PAGE_BYTES = 65536;
 // WebAssembly core specification, 4.2.6: a memory has at most 2^16 pages.
 const MOST_WASM_PAGES = 65536;
-/** What decoders need beside their output: 589824 bytes (DECODER_SCRATCH_BYTES of decoders/). */
-const WORK_PAGES = 9;
+/** Pages of WebAssembly that decoders need beside their output: DECODER_SCRATCH_BYTES of decoders/, which is not imported. */
+export const DECODER_WORK_PAGES = 9;
 const SPARSE_BANK_BYTES = 1 << 30;
 // 64 TiB: each bank costs some hundred bytes of bookkeeping before it is first written.
 const MOST_SPARSE_BYTES = 65536n * BigInt(SPARSE_BANK_BYTES);
@@ -236,9 +236,9 @@ export class GuestMemory {
       const ramPages = Math.ceil(ramBytes / WASM_PAGE_BYTES);
       const scratchPages = hasScratch ? (SCRATCH_BYTES + laneBytes) / WASM_PAGE_BYTES : 0;
       const scratch = hasScratch ? ramPages * WASM_PAGE_BYTES : undefined;
-      const hasWork = !shared && ramPages + scratchPages + WORK_PAGES <= MOST_WASM_PAGES;
+      const hasWork = !shared && ramPages + scratchPages + DECODER_WORK_PAGES <= MOST_WASM_PAGES;
       const work = hasWork ? (ramPages + scratchPages) * WASM_PAGE_BYTES : undefined;
-      const pages = ramPages + scratchPages + (hasWork ? WORK_PAGES : 0);
+      const pages = ramPages + scratchPages + (hasWork ? DECODER_WORK_PAGES : 0);
       let storage: Storage;
       if (typeof WebAssembly === "object") {
         const memory = allocate(ramBytes, () =>

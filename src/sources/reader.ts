@@ -30,7 +30,7 @@ export interface WorkRequest {
   readonly work: Generator<unknown, Uint8Array>;
 }
 
-/** Code that is loaded on demand: the asynchronous driver waits for it. */
+/** What takes a promise, such as code that is loaded on demand: the asynchronous driver waits for it. */
 export interface LoadRequest {
   readonly load: () => Promise<void>;
 }
@@ -38,7 +38,7 @@ export interface LoadRequest {
 /** A computation that reads: yields requests, is handed the bytes, returns `T`. */
 export type Reading<T> = Generator<ReadRequest | WorkRequest | LoadRequest, T, Uint8Array>;
 
-/** Waits for code to be loaded, and gives it. Only under the asynchronous driver. */
+/** Waits for what `load` promises, and gives it. Only under the asynchronous driver. */
 export function* loaded<T>(load: () => Promise<T>): Reading<T> {
   const found: T[] = [];
   yield {
@@ -46,9 +46,9 @@ export function* loaded<T>(load: () => Promise<T>): Reading<T> {
       found.push(await load());
     },
   };
-  const [code] = found;
-  if (code === undefined) throw new TypeError("code that is loaded on demand needs the asynchronous driver");
-  return code;
+  const [result] = found;
+  if (result === undefined) throw new TypeError("what is waited for needs the asynchronous driver");
+  return result;
 }
 
 const NOTHING = new Uint8Array(0);

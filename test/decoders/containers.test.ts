@@ -11,6 +11,7 @@ import {
   decompressInto,
   decompressMember,
 } from "../../src/decoders/index.js";
+import { DECODER_WORK_PAGES } from "../../src/memory/guest-memory.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { tempFolder } from "../support/temp-folder.js";
@@ -400,5 +401,11 @@ describe("decodeSteps", () => {
     assert.equal(steps.next().done, false);
     steps.return({ output: new Uint8Array(0), consumed: 0 });
     same(decompress("zstd", make("zstd"), LIMIT), INPUT);
+  });
+});
+
+describe("the place for decoders in guest memory", () => {
+  it("has the bytes of scratch that they need", () => {
+    assert.equal(DECODER_WORK_PAGES * 65_536, DECODER_SCRATCH_BYTES);
   });
 });

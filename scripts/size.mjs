@@ -1,6 +1,6 @@
 // npm run size: what an import of `crc32` alone, and of `loadLinux`, adds to a bundle: minified, gzipped, against the
 // budgets of PERFORMANCE.md §4. Exits 1 if one is over its gate.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -17,7 +17,8 @@ const budgets = [
   { name: "loadLinux", target: 30, gate: 40 },
 ];
 const kib = (bytes) => `${(bytes / KIB).toFixed(1)} KiB`;
-const sizes = async (contents) => {
+const ON_DEMAND = ["x86", "arm64", "decoders"];
+const sizes = async (contents, onDemand = ON_DEMAND) => {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: dist, loader: "js" },
     bundle: true,
@@ -25,7 +26,7 @@ const sizes = async (contents) => {
     format: "esm",
     platform: "neutral",
     // What is imported on demand is no cost of the import: it is told below.
-    external: ["node:*", "./decoders.js", "./plan-x86.js", "./plan-arm64.js"],
+    external: ["node:*", ...onDemand.map((name) => `./${name}.js`)],
     legalComments: "none",
     // A file of dist/ that is imported for its order alone has nothing to keep: no warning.
     logLevel: "error",
@@ -47,17 +48,11 @@ for (const { name, target, gate } of budgets) {
 }
 // Each beside what loadLinux has already.
 const base = await sizes('export { loadLinux } from "./index.js";');
-const shared = readdirSync(dist).filter((file) => /^shared-.*\.js$/.test(file));
-for (const [name, what] of [
-  ["plan-x86", "planX86Guest"],
-  ["plan-arm64", "planArm64Guest"],
-  ["decoders", "decodeSteps"],
-]) {
-  const file = shared.find((each) =>
-    new RegExp(`\\b${what}\\b[^}]*\\};?\\s*(//#.*)?\\s*$`).test(readFileSync(`${dist}/${each}`, "utf8")),
+for (const name of ON_DEMAND) {
+  const both = await sizes(
+    `export { loadLinux } from "./index.js"; export * as part from "./${name}.js";`,
+    ON_DEMAND.filter((each) => each !== name),
   );
-  if (file === undefined) throw new Error(`no file of dist/ exports ${what}`);
-  const both = await sizes(`export { loadLinux } from "./index.js"; export { ${what} } from "./${file}";`);
   const cells = [kib(both.bytes - base.bytes), kib(both.gzipped - base.gzipped)];
   line(`  on demand: ${name}`, cells, "");
 }

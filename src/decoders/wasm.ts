@@ -2,9 +2,8 @@
  * The decoders' WASM: compiled from the inlined bytes at the first call, never at import, and attached to the linear
  * memory that holds the output.
  */
-import { instantiateSync } from "@assemblyscript/loader";
 import { describeType } from "../base/describe.js";
-import { decodeBase64, withSharedMemoryImport } from "../kernels/wasm.js";
+import { decodeBase64, instantiate, withSharedMemoryImport } from "../kernels/wasm.js";
 import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 
 /** What assembly/decoders.ts exports; addresses and results are numbers, and u32 may come back negative. */
@@ -115,7 +114,7 @@ export function decodersOver(memory: WebAssembly.Memory): DecoderExports | undef
     }
     module = shared;
   }
-  const { exports } = instantiateSync<DecoderExports>(module, { env: { memory } });
+  const exports = instantiate<DecoderExports>(module, memory);
   attached ??= new WeakMap();
   attached.set(memory, exports);
   return exports;

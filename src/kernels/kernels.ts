@@ -61,6 +61,11 @@ export const kernels = {
   },
 };
 
+/** Compiles the kernels now, if they are not yet. */
+export function prepareKernels(): void {
+  choose();
+}
+
 /** The chosen kernels over a WebAssembly.Memory; `scratch` as {@link WasmKernels.attach} takes it. */
 export function kernelsOverMemory(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
   if (choose() === "wasm" && wasm !== undefined) {

@@ -28,6 +28,7 @@ import {
   kernelsOverBuffer,
   kernelsOverMemory,
   parallelOverMemory,
+  prepareKernels,
 } from "../kernels/kernels.js";
 import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../kernels/parallel.js";
 import { SCRATCH_BYTES } from "../kernels/wasm.js";
@@ -241,6 +242,9 @@ export class GuestMemory {
       const pages = ramPages + scratchPages + (hasWork ? DECODER_WORK_PAGES : 0);
       let storage: Storage;
       if (typeof WebAssembly === "object") {
+        // The kernels are compiled first: V8 starts a collection when a large memory is made, and every buffer that is
+        // made while it runs takes part in it.
+        prepareKernels();
         const memory = allocate(ramBytes, () =>
           shared
             ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared })

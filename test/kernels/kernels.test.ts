@@ -4,13 +4,13 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import { crc32 as zlibCrc32 } from "node:zlib";
-import { instantiateSync } from "@assemblyscript/loader";
 import fc from "fast-check";
 import type { BufferKernels, KernelImplementation } from "../../src/kernels/buffer-kernels.js";
 import { type IdentityMap, identityMapBytes } from "../../src/kernels/identity-map.js";
 import { crc32, kernels, kernelsOverBuffer, kernelsOverMemory } from "../../src/kernels/kernels.js";
 import { crc32Twin, identityMapTwin, twinKernels } from "../../src/kernels/twins.js";
 import {
+  instantiate,
   type KernelExports,
   kernelModuleBytes,
   SCRATCH_BYTES,
@@ -433,7 +433,7 @@ describe("the WASM module", () => {
     const compiled = new WebAssembly.Module(module);
     for (const initial of [0, 1, 65536]) {
       const memory = new WebAssembly.Memory({ initial });
-      const { exports } = instantiateSync<KernelExports>(compiled, { env: { memory } });
+      const exports = instantiate<KernelExports>(compiled, memory);
       assert.equal(exports.zero(0, 0), undefined);
       const head = new Uint8Array(memory.buffer, 0, Math.min(initial, 1) * WASM_PAGE);
       assert.ok(head.every((byte) => byte === 0));
@@ -442,7 +442,7 @@ describe("the WASM module", () => {
 
   it("needs no more scratch than is kept for it", () => {
     const memory = new WebAssembly.Memory({ initial: 0 });
-    const { exports } = instantiateSync<KernelExports>(new WebAssembly.Module(module), { env: { memory } });
+    const exports = instantiate<KernelExports>(new WebAssembly.Module(module), memory);
     assert.ok(exports.CRC32_SCRATCH_BYTES.value <= SCRATCH_BYTES);
   });
 
@@ -450,7 +450,7 @@ describe("the WASM module", () => {
     const memory = new WebAssembly.Memory({ initial: 2 });
     const bytes = new Uint8Array(memory.buffer);
     bytes.fill(0xee);
-    const { exports } = instantiateSync<KernelExports>(new WebAssembly.Module(module), { env: { memory } });
+    const exports = instantiate<KernelExports>(new WebAssembly.Module(module), memory);
     const end = 4096 + exports.CRC32_SCRATCH_BYTES.value;
     exports.crc32Prepare(4096);
     assert.ok(bytes.subarray(0, 4096).every((byte) => byte === 0xee));

@@ -1,0 +1,126 @@
+// dist/: src/ in few and small files. Each file that a process imports costs it 0.6 ms, each 50 KB of code 1 ms:
+//
+//   index.js ──► x86.js ───┐       index.js     the public face, and loadLinuxSync, which has the planners at hand
+//        │  └──► arm64.js ─┤       x86.js       x86/ and its planner    } loaded by loadLinux when they are needed,
+//        │                 │       arm64.js     arm64/ and its planner  } as the decoders are
+//        └──────────────► core.js  core.js      what all share: one class of errors, one GuestMemory
+//   decoders.js ► decoding.js ┘    decoding.js  decoders/
+import { existsSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
+import { build as esbuild, transform as esbuildTransform } from "esbuild";
+import { rollup } from "rollup";
+import { minify } from "terser";
+
+const TARGET = "es2022";
+const SRC = resolve("src");
+const roomOf = (id) => relative(SRC, id).split("\\").join("/");
+
+/** TypeScript by esbuild, packages of npm as ES modules. */
+const sources = {
+  name: "sources",
+  resolveId(id, importer) {
+    if (id.startsWith("node:")) return { id, external: true };
+    if (importer === undefined) return resolve(id);
+    if (id.startsWith(".")) {
+      const path = resolve(dirname(importer), id).replace(/\.js$/, ".ts");
+      if (!existsSync(path)) throw new Error(`${importer} imports ${id}, which is not there`);
+      return path;
+    }
+    return `\0${id}`;
+  },
+  async load(id) {
+    if (id.startsWith("\0")) {
+      const { outputFiles } = await esbuild({
+        entryPoints: [id.slice(1)],
+        bundle: true,
+        format: "esm",
+        platform: "neutral",
+        mainFields: ["module", "main"],
+        target: TARGET,
+        legalComments: "inline",
+        write: false,
+      });
+      const { text } = outputFiles[0];
+      // Rollup drops a comment with the statement that it stands at: a licence stands at the first one.
+      const licences = [...text.matchAll(/\/\*!.*?\*\//gs)].join("\n");
+      const exported = Object.keys((await import(id.slice(1))).default);
+      // A CommonJS package is run at its first use: crc-32 makes its tables then.
+      const getters = (call) =>
+        exported.map((name) => `get ${name}() { return ${call}.${name}; }`).join(", ");
+      return `${licences}\n${text.replace(/^export default (require_\w+\(\));$/m, (_, call) => `export default { ${getters(call)} };`)}`;
+    }
+    return undefined;
+  },
+  async transform(code, id) {
+    if (!id.endsWith(".ts")) return undefined;
+    const { code: text, map } = await esbuildTransform(code, {
+      loader: "ts",
+      target: TARGET,
+      sourcemap: true,
+      sourcefile: id,
+    });
+    return { code: text, map };
+  },
+  // Classes and functions keep their names, which are in messages and stack traces; /* @__PURE__ */ stays for bundlers.
+  async renderChunk(code) {
+    const names = { keep_classnames: true, keep_fnames: true };
+    const { code: text, map } = await minify(code, {
+      ...names,
+      module: true,
+      ecma: 2020,
+      compress: { ...names, inline: 0, reduce_funcs: false, toplevel: false },
+      mangle: { ...names, toplevel: false },
+      format: { comments: /^!/, preserve_annotations: true },
+      sourceMap: { asObject: true },
+    });
+    return { code: text, map };
+  },
+};
+
+/** Which file a module goes to; undefined: that of the only entry that has it. */
+function fileOf(index) {
+  let above;
+  let below;
+  return (id, { getModuleInfo }) => {
+    const reach = (from, next, found = new Set()) => {
+      if (found.has(from)) return found;
+      found.add(from);
+      for (const each of next(getModuleInfo(from))) reach(each, next, found);
+      return found;
+    };
+    const room = roomOf(id);
+    if (/^(x86\/|linux\/(plan-x86|x86-map)\b)/.test(room)) return "x86";
+    if (/^decoders\//.test(room)) return "decoding";
+    if (/^(arm64\/|linux\/plan-arm64\b)/.test(room)) return "arm64";
+    if (above === undefined) {
+      below = reach(index, ({ importedIds }) => importedIds);
+      above = new Set(
+        [...below]
+          .filter((each) => /\/linux\/plan-(x86|arm64)\.ts$/.test(each))
+          .flatMap((each) => [...reach(each, ({ importers }) => importers)]),
+      );
+    }
+    return below.has(id) && !above.has(id) ? "core" : undefined;
+  };
+}
+
+/** Writes dist/ from `entries`, names of files to paths of modules; `index` is one of them. */
+export async function bundle(entries) {
+  const bundled = await rollup({
+    input: entries,
+    plugins: [sources],
+    treeshake: { moduleSideEffects: false },
+    onwarn: ({ message }) => {
+      throw new Error(message);
+    },
+  });
+  await bundled.write({
+    dir: "dist",
+    format: "es",
+    sourcemap: true,
+    entryFileNames: "[name].js",
+    chunkFileNames: "[name].js",
+    manualChunks: fileOf(resolve(entries.index)),
+  });
+  await bundled.close();
+}

@@ -70,7 +70,8 @@ const sources = {
       ecma: 2020,
       compress: { ...names, inline: 0, reduce_funcs: false, toplevel: false },
       mangle: { ...names, toplevel: false },
-      format: { comments: /^!/, preserve_annotations: true },
+      // Node shows the line that threw: it must not be the whole file.
+      format: { comments: /^!/, preserve_annotations: true, max_line_len: 160 },
       sourceMap: { asObject: true },
     });
     return { code: text, map };

@@ -43,7 +43,42 @@ await bundle({
   decoders: "src/decoders/index.ts",
   v86: "src/hosts/v86.ts",
   cli: "src/cli/main.ts",
+  // For the files of the conditions workerd and edge-light, below.
+  modules: "src/kernels/provided.ts",
 });
 chmodSync("dist/cli.js", 0o755);
 copyFileSync("build/wasm/kernels.wasm", "dist/kernels.wasm");
 copyFileSync("build/wasm/decoders.wasm", "dist/decoders.wasm");
+
+// Runtimes that forbid compiling from bytes import a .wasm file as a WebAssembly.Module, each in its own words.
+const MODULE_IMPORTS = { workerd: ".wasm", "edge-light": ".wasm?module" };
+for (const [condition, suffix] of Object.entries(MODULE_IMPORTS)) {
+  mkdirSync(`dist/${condition}`);
+  writeFileSync(
+    `dist/${condition}/modules.js`,
+    `import kernels from "../kernels${suffix}";
+import decoders from "../decoders${suffix}";
+import { provideModules } from "../modules.js";
+provideModules({ kernels, decoders });
+`,
+  );
+  for (const entry of ["index", "decoders", "v86"]) {
+    writeFileSync(
+      `dist/${condition}/${entry}.js`,
+      `import "./modules.js";\nexport * from "../${entry}.js";\n`,
+    );
+  }
+}
+// What a runtime or bundler that knows .wasm imports makes of directboot/wasm.
+for (const [name, file] of [
+  ["wasm", "kernels.wasm"],
+  ["wasm-decoders", "decoders.wasm"],
+]) {
+  writeFileSync(
+    `dist/types/${name}.d.ts`,
+    `/** ${file}, where importing a .wasm file gives a module (workerd, or a bundler set up so). */
+declare const module: WebAssembly.Module;
+export default module;
+`,
+  );
+}

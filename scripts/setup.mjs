@@ -26,11 +26,12 @@ export function run(program, args, options = {}) {
 
 const newest = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 
-/** npm ci, unless node_modules is as new as the lock file. */
-export function ensurePackages() {
-  if (newest("node_modules/.package-lock.json") >= newest("package-lock.json")) return;
-  say("installing packages (npm ci)");
-  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+/** npm ci in a folder, unless its node_modules is as new as its lock file. */
+export function ensurePackages(folder = ".", ...options) {
+  const lock = join(folder, "package-lock.json");
+  if (newest(join(folder, "node_modules", ".package-lock.json")) >= newest(lock)) return;
+  say(`installing packages${folder === "." ? "" : ` of ${folder}`} (npm ci)`);
+  run("npm", ["ci", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", ...options]);
 }
 
 /** True if `program` is on the PATH. */

@@ -5,7 +5,11 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join, resolve } from "node:path";
 import { build, ensurePackages, ensureTools, say } from "./setup.mjs";
 
+const asked = process.argv.slice(2);
+
 ensurePackages();
+// Some 900 MB: the programs of other runtimes, out of packages without scripts.
+if (asked.length === 0 || asked.includes("runtimes")) ensurePackages("test/runtimes", "--ignore-scripts");
 ensureTools({
   cc: "gcc",
   "/usr/include/stdio.h": "libc6-dev",
@@ -41,7 +45,8 @@ const isBoot = isIn("boot");
 const isBrowser = isIn("browser");
 // These run the built package, which chooses its kernels itself.
 const isPackage = isIn("examples", join("docs", "code-blocks"));
-const isPlain = (file) => !isBoot(file) && !isBrowser(file);
+const isRuntimes = isIn("runtimes", "package-types");
+const isPlain = (file) => !isBoot(file) && !isBrowser(file) && !isRuntimes(file);
 const twins = ["--import", "./build/test/support/use-twins.js"];
 const suites = {
   // The same tests over both implementations of the kernels.
@@ -49,11 +54,12 @@ const suites = {
   twins: { files: all.filter((file) => isPlain(file) && !isPackage(file)), flags: twins, jobs: 2 },
   // The built package in Debian's Chromium.
   browser: { files: all.filter(isBrowser), flags: [], jobs: 1 },
+  // The package as npm would publish it, in every runtime, bundler and compiler setting that it is for.
+  runtimes: { files: all.filter(isRuntimes), flags: [], jobs: 2 },
   // Each of them boots a machine under software emulation: two at a time.
   boot: { files: all.filter(isBoot), flags: [], jobs: 2 },
 };
 
-const asked = process.argv.slice(2);
 const names = asked.length > 0 ? asked : Object.keys(suites);
 mkdirSync("build/results", { recursive: true });
 rmSync("build/coverage", { recursive: true, force: true });

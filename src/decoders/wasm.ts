@@ -3,7 +3,8 @@
  * memory that holds the output.
  */
 import { describeType } from "../base/describe.js";
-import { decodeBase64, instantiate, withSharedMemoryImport } from "../kernels/wasm.js";
+import { providedModules } from "../kernels/provided.js";
+import { decodeBase64, instantiate, isSharedBuffer, withSharedMemoryImport } from "../kernels/wasm.js";
 import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 
 /** What assembly/decoders.ts exports; addresses and results are numbers, and u32 may come back negative. */
@@ -63,8 +64,8 @@ export const decoders = {
   },
 
   /**
-   * Chooses the decoders from now on: a `WebAssembly.Module` made from `decoders.wasm` serves runtimes that forbid
-   * compiling from bytes, "javascript" forces the twin, which knows only gzip, and "auto" chooses again at the next
+   * Chooses the decoders from now on: a `WebAssembly.Module` made from `directboot/wasm/decoders` serves runtimes
+   * that forbid compiling from bytes, "javascript" forces the twin, which knows only gzip, and "auto" chooses again at the next
    * call.
    *
    * @throws TypeError for anything else
@@ -74,7 +75,7 @@ export const decoders = {
     else if (choice === "javascript") chosen = "none";
     else if (typeof WebAssembly === "object" && choice instanceof WebAssembly.Module) {
       if (!WebAssembly.Module.exports(choice).some(({ name }) => name === "zstdBlock")) {
-        throw new TypeError("the module is not decoders.wasm of this version");
+        throw new TypeError("the module is not directboot/wasm/decoders of this version");
       }
       chosen = choice;
     } else {
@@ -90,7 +91,7 @@ export const decoders = {
 function moduleOrNone(): WebAssembly.Module | undefined {
   if (chosen === undefined) {
     try {
-      chosen = new WebAssembly.Module(decodeBase64(DECODERS_WASM_BASE64));
+      chosen = providedModules()?.decoders ?? new WebAssembly.Module(decodeBase64(DECODERS_WASM_BASE64));
     } catch {
       // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it.
       chosen = "none";
@@ -105,7 +106,7 @@ export function decodersOver(memory: WebAssembly.Memory): DecoderExports | undef
   if (known !== undefined) return known;
   let module = moduleOrNone();
   if (module === undefined) return undefined;
-  if (typeof SharedArrayBuffer === "function" && memory.buffer instanceof SharedArrayBuffer) {
+  if (isSharedBuffer(memory.buffer)) {
     // Another memory import makes another module, compiled from bytes: not where that is forbidden.
     try {
       shared ??= new WebAssembly.Module(withSharedMemoryImport(decodeBase64(DECODERS_WASM_BASE64)));

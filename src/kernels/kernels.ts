@@ -89,6 +89,8 @@ export function parallelOverMemory(
   offset: number,
   here: BufferKernels,
 ): ParallelCrc32 | undefined {
+  // A page that is not cross-origin isolated may have a shared memory, and no thread to share it with.
+  if (globalThis.crossOriginIsolated === false) return undefined;
   if (choose() !== "wasm" || wasm === undefined) return undefined;
   try {
     return new ParallelCrc32(wasm.sharedModule, memory, offset, (start, length) =>

@@ -95,7 +95,12 @@ function startWorker(start: WorkerStart, onError: (cause: unknown) => void): Kee
   const url = URL.createObjectURL(new Blob([webSource()], { type: "text/javascript" }));
   const worker = new Worker(url);
   worker.onerror = onError;
-  worker.postMessage(start);
+  try {
+    worker.postMessage(start);
+  } catch (cause) {
+    worker.terminate();
+    throw cause;
+  }
   // A page lives as long as it is open.
   return () => {};
 }

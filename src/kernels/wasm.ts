@@ -5,6 +5,7 @@
 import type { BufferKernels } from "./buffer-kernels.js";
 import type { IdentityMap } from "./identity-map.js";
 import { KERNELS_WASM_BASE64 } from "./kernels-wasm.generated.js";
+import { providedModules } from "./provided.js";
 
 /** What assembly/kernels.ts exports; every parameter and result is a number. */
 export interface KernelExports extends Record<string, unknown> {
@@ -64,6 +65,14 @@ const IMPORT_NAME = [0x01, 0x03, 0x65, 0x6e, 0x76, 0x06, 0x6d, 0x65, 0x6d, 0x6f,
 const UNSHARED_IMPORT = [0x02, 0x0f, ...IMPORT_NAME, 0x00, 0x00];
 const SHARED_IMPORT = [0x02, 0x12, ...IMPORT_NAME, 0x03, 0x00, 0x80, 0x80, 0x04];
 
+/**
+ * True for a SharedArrayBuffer. By its tag: a page that is not cross-origin isolated has no name for the class, and
+ * still gets one out of a shared WebAssembly.Memory.
+ */
+export function isSharedBuffer(buffer: unknown): buffer is SharedArrayBuffer {
+  return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
+}
+
 /** The module's bytes with its memory import made shared, 0 to 65536 pages. */
 export function withSharedMemoryImport(module: Uint8Array): Uint8Array<ArrayBuffer> {
   const at = module.findIndex((_, start) => UNSHARED_IMPORT.every((byte, i) => module[start + i] === byte));
@@ -118,8 +127,11 @@ export class WasmKernels {
   #sharedModule: WebAssembly.Module | undefined;
   #own: { readonly kernels: BufferKernels; readonly bytes: Uint8Array } | undefined;
 
-  /** Compiles; throws what WebAssembly throws where it is forbidden, and when SIMD is missing. */
-  constructor(module?: WebAssembly.Module) {
+  /**
+   * Compiles, unless a module is handed in here or was by the build; throws what WebAssembly throws where that is
+   * forbidden, and when SIMD is missing.
+   */
+  constructor(module = providedModules()?.kernels) {
     if (module !== undefined) checkExports(module);
     this.#module = module ?? new WebAssembly.Module(kernelModuleBytes());
   }
@@ -131,8 +143,7 @@ export class WasmKernels {
   }
 
   #instantiate(memory: WebAssembly.Memory): KernelExports {
-    const isShared = typeof SharedArrayBuffer === "function" && memory.buffer instanceof SharedArrayBuffer;
-    const module = isShared ? this.sharedModule : this.#module;
+    const module = isSharedBuffer(memory.buffer) ? this.sharedModule : this.#module;
     return instantiate<KernelExports>(module, memory);
   }
 

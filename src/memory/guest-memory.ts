@@ -31,7 +31,7 @@ import {
   prepareKernels,
 } from "../kernels/kernels.js";
 import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../kernels/parallel.js";
-import { SCRATCH_BYTES } from "../kernels/wasm.js";
+import { isSharedBuffer, SCRATCH_BYTES } from "../kernels/wasm.js";
 import type { MemoryPlace } from "../sources/source.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
@@ -299,8 +299,7 @@ export class GuestMemory {
   static attach(buffer: GuestBuffer, banks?: readonly MemoryBankInput[]): GuestMemory {
     const isMemory = typeof WebAssembly === "object" && buffer instanceof WebAssembly.Memory;
     const bytes: unknown = isMemory ? buffer.buffer : buffer;
-    const isShared = typeof SharedArrayBuffer === "function" && bytes instanceof SharedArrayBuffer;
-    if (!(bytes instanceof ArrayBuffer) && !isShared) {
+    if (!(bytes instanceof ArrayBuffer) && !isSharedBuffer(bytes)) {
       throw new TypeError(
         `buffer must be a WebAssembly.Memory, an ArrayBuffer or a SharedArrayBuffer, got ${describeType(buffer)}`,
       );

@@ -72,6 +72,29 @@ describe("crc32Parallel", () => {
     }
   });
 
+  it("starts no thread in a page that is not cross-origin isolated: it could not be sent the memory", async () => {
+    const threads = process.getBuiltinModule("node:worker_threads");
+    const { Worker } = threads;
+    let started = 0;
+    const counting = new Proxy(Worker, {
+      construct: (target, args) => {
+        started++;
+        return Reflect.construct(target, args);
+      },
+    });
+    Reflect.set(threads, "Worker", counting);
+    Reflect.set(globalThis, "crossOriginIsolated", false);
+    try {
+      const memory = GuestMemory.create(16 * MIB, { shared: true });
+      memory.write(0, data);
+      assert.equal(await memory.crc32Parallel(0, 12 * MIB), zlibCrc32(data));
+      assert.equal(started, 0);
+    } finally {
+      Reflect.deleteProperty(globalThis, "crossOriginIsolated");
+      Reflect.set(threads, "Worker", Worker);
+    }
+  });
+
   it("leaves guest RAM as it is", async () => {
     const memory = GuestMemory.create(8 * MIB, { shared: true });
     memory.write(0, data.subarray(0, 8 * MIB));

@@ -210,7 +210,8 @@ export async function writeFolder<T>(
   const removeParents = (): void => removeEmpty(made);
   try {
     made = missingFolders(parent);
-    mkdirSync(parent, { recursive: true });
+    // One by one: of several at once Node says ENOENT on a read-only file system.
+    for (const folder of [...made].reverse()) mkdirSync(folder);
     const staging = new StagingFolder(parent);
     // Behind the staging folder's listener: what lies in them must be gone before.
     process.on("exit", removeParents);

@@ -1,6 +1,16 @@
 /** What happens at each call of the command's that changes the file system: it fails, a signal comes in, its folder goes. */
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { ONE_OF_EACH } from "../decoders/tools.js";
@@ -71,6 +81,83 @@ async function run(work: Work, fault: (place: string) => Omit<FaultPlan, "report
   rmSync(place, { recursive: true, force: true });
   return { ...result, calls: JSON.parse(readFileSync(report, "utf8")), before, after };
 }
+
+/** Runs the command up to a call, looks on while it is stopped there, and lets it go on. */
+async function runStopped(
+  work: Work,
+  call: number,
+  look: (place: string, temporary: string) => void,
+): Promise<{ readonly status: number | null; readonly stderr: string }> {
+  const place = mkdtempSync(join(folder, "place-"));
+  const temporary = join(place, "tmp");
+  mkdirSync(temporary);
+  work.prepare?.(place);
+  const plan: FaultPlan = { call, action: "signal", detail: "SIGSTOP", report: join(folder, "calls.json") };
+  const child = spawn(process.execPath, ["--import", PRELOAD, CLI, ...work.args(place)], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, TMPDIR: temporary, FAULT: JSON.stringify(plan) },
+  });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  // proc(5): the state stands behind the name, and T is stopped.
+  for (const end = performance.now() + 20_000; ; ) {
+    if (/\) T /.test(readFileSync(`/proc/${child.pid}/stat`, "utf8"))) break;
+    assert.ok(performance.now() < end, `call ${call} was not reached`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  try {
+    look(place, temporary);
+  } finally {
+    child.kill("SIGCONT");
+  }
+  const status = await ended;
+  rmSync(place, { recursive: true, force: true });
+  return { status, stderr };
+}
+
+describe("what is not complete", () => {
+  const names = new Set<string>();
+  for (const work of WORKS) {
+    it(`${work.name}: lies where only this user can enter, under a name that nobody can foresee`, async () => {
+      const { calls } = await run(work, () => ({ call: 0, action: "fail", detail: "" }));
+      const { status, stderr } = await runStopped(work, calls.lastIndexOf("writeSync") + 1, (place) => {
+        const staged = Object.keys(contents(place)).filter((name) => name.includes("directboot-"));
+        const [staging = "", ...inside] = staged;
+        assert.match(staging, /(^|\/)\.?directboot-[A-Za-z0-9]{6}$/);
+        assert.equal(statSync(join(place, staging)).mode & 0o777, 0o700);
+        assert.ok(inside.length >= 1);
+        for (const name of inside) {
+          assert.ok(name.startsWith(`${staging}/`), name);
+          if (work.name === "boot") assert.equal(statSync(join(place, name)).mode & 0o777, 0o600);
+        }
+        names.add(staging);
+      });
+      assert.equal(status, 0, stderr);
+    });
+
+    it(`${work.name}: is never written to a file or a link that somebody has planted`, async () => {
+      const { calls } = await run(work, () => ({ call: 0, action: "fail", detail: "" }));
+      const target = join(folder, "target");
+      writeFileSync(target, "mine");
+      const { status, stderr } = await runStopped(work, calls.indexOf("openSync") + 1, (place) => {
+        const staging = Object.entries(contents(place))
+          .filter(([name, what]) => name.includes("directboot-") && what === "folder")
+          .map(([name]) => join(place, name))
+          .at(-1);
+        assert.ok(staging !== undefined);
+        for (const name of ["memory.bin", "new", "region-0.bin"]) symlinkSync(target, join(staging, name));
+      });
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /^directboot: OUTPUT_FAILED: [^\n]*EEXIST[^\n]*$/m);
+      assert.equal(readFileSync(target, "utf8"), "mine");
+    });
+  }
+
+  it("has another name each time", () => assert.equal(names.size, WORKS.length));
+});
 
 describe("whatever happens at any call that changes the file system", () => {
   for (const work of WORKS) {

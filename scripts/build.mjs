@@ -27,7 +27,7 @@ for (const [name, constant] of [
 ]) {
   const wasm = readFileSync(`build/wasm/${name}.wasm`);
   const generated = `src/${name}/${name}-wasm.generated.ts`;
-  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant} =\n  "${wasm.toString("base64")}";\n`;
+  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant}: string =\n  "${wasm.toString("base64")}";\n`;
   if (!existsSync(generated) || readFileSync(generated, "utf8") !== text) writeFileSync(generated, text);
 }
 
@@ -57,6 +57,8 @@ await build({
   platform: "neutral",
   mainFields: ["module", "main"],
   external: ["node:*"],
+  // Wherever node_modules really lies, the bundles say node_modules/: the same bytes in every folder.
+  preserveSymlinks: true,
   target: "es2022",
   sourcemap: true,
   legalComments: "inline",

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
+// The package holds the modes of what is built here: they must not be the builder's choice.
+process.umask(0o022);
 
 const run = (script, ...args) => {
   try {

@@ -57,7 +57,10 @@ function start(args: (out: string) => readonly string[], prepare?: (out: string)
 
 /** What the run has left, but for its output. */
 function assertNothingLeft({ place, temporary }: Run, where: string): void {
-  assert.deepEqual(processesWith(temporary), [], where);
+  const processes = processesWith(temporary);
+  // A failed test must not leave them either: they would hold our pipes open.
+  for (const pid of processes) process.kill(pid, "SIGKILL");
+  assert.deepEqual(processes, [], where);
   assert.deepEqual(contents(temporary), {}, where);
   const others = Object.keys(contents(place)).filter((name) => !/^(tmp|out)(\/|$)/.test(name));
   assert.deepEqual(others, [], where);

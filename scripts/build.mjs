@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(root);
+// The package holds the modes of what is built here: they must not be the builder's choice.
+process.umask(0o022);
 
 const run = (script, ...args) => {
   try {
@@ -27,7 +29,7 @@ for (const [name, constant] of [
 ]) {
   const wasm = readFileSync(`build/wasm/${name}.wasm`);
   const generated = `src/${name}/${name}-wasm.generated.ts`;
-  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant} =\n  "${wasm.toString("base64")}";\n`;
+  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant}: string =\n  "${wasm.toString("base64")}";\n`;
   if (!existsSync(generated) || readFileSync(generated, "utf8") !== text) writeFileSync(generated, text);
 }
 

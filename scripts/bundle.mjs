@@ -5,8 +5,9 @@
 //        │                 │       arm64.js     arm64/ and its planner  } as the decoders are
 //        └──────────────► core.js  core.js      what all share: one class of errors, one GuestMemory
 //   decoders.js ► decoding.js ┘    decoding.js  decoders/
-import { existsSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { build as esbuild, transform as esbuildTransform } from "esbuild";
 import { rollup } from "rollup";
 import { minify } from "terser";
@@ -26,16 +27,18 @@ const sources = {
       if (!existsSync(path)) throw new Error(`${importer} imports ${id}, which is not there`);
       return path;
     }
-    return `\0${id}`;
+    // Wherever node_modules really lies, the bundles say node_modules/: the same bytes in every folder.
+    const { main } = JSON.parse(readFileSync(join("node_modules", id, "package.json"), "utf8"));
+    return resolve("node_modules", id, main);
   },
   async load(id) {
-    if (id.startsWith("\0")) {
+    if (id.includes("/node_modules/")) {
       const { outputFiles } = await esbuild({
-        entryPoints: [id.slice(1)],
+        entryPoints: [id],
         bundle: true,
         format: "esm",
         platform: "neutral",
-        mainFields: ["module", "main"],
+        preserveSymlinks: true,
         target: TARGET,
         legalComments: "inline",
         write: false,
@@ -43,7 +46,7 @@ const sources = {
       const { text } = outputFiles[0];
       // Rollup drops a comment with the statement that it stands at: a licence stands at the first one.
       const licences = [...text.matchAll(/\/\*!.*?\*\//gs)].join("\n");
-      const exported = Object.keys((await import(id.slice(1))).default);
+      const exported = Object.keys((await import(pathToFileURL(id))).default);
       // A CommonJS package is run at its first use: crc-32 makes its tables then.
       const getters = (call) =>
         exported.map((name) => `get ${name}() { return ${call}.${name}; }`).join(", ");

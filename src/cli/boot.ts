@@ -1,11 +1,9 @@
 /** `directboot boot`: the loaded guest in QEMU, from its pages and registers, without firmware. */
-import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
-import { DirectBootError } from "../base/errors.js";
 import * as decoders from "../decoders/index.js";
-import { detectKernelSync } from "../linux/detect-kernel.js";
+import { detectKernel } from "../linux/detect-kernel.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
@@ -13,7 +11,8 @@ import { MemoryRange } from "../memory/memory-range.js";
 import type { ByteInput } from "../sources/source.js";
 import { formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
-import { LOAD_OPTIONS, outputError, parseArguments, parseSeconds, UsageError } from "./options.js";
+import { LOAD_OPTIONS, parseArguments, parseSeconds, UsageError } from "./options.js";
+import { outputError, StagingFolder } from "./output.js";
 import { checkResult, dumpDeviceTree, EMULATORS, machineArguments, runQemu, writeImages } from "./qemu.js";
 
 const MIB = 1n << 20n;
@@ -42,11 +41,40 @@ function alignUp(size: bigint, unit: bigint): bigint {
   return ((size + unit - 1n) / unit) * unit;
 }
 
+/** Most bytes of serial output that `--json` shows: a guest may send without end. */
+const MOST_SERIAL_BYTES = 16 << 20;
+
+/** The start of what a guest sends to its serial port. */
+class SerialLog {
+  readonly #chunks: Uint8Array[] = [];
+  #kept = 0;
+  /** All that was sent. */
+  byteLength = 0;
+
+  add(bytes: Uint8Array): undefined {
+    this.byteLength += bytes.byteLength;
+    const kept = bytes.subarray(0, MOST_SERIAL_BYTES - this.#kept);
+    if (kept.byteLength === 0) return;
+    this.#kept += kept.byteLength;
+    this.#chunks.push(kept);
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString("utf8");
+  }
+}
+
+/** To the terminal, or whatever reads our output; at its pace. */
+function show(bytes: Uint8Array): Promise<void> | undefined {
+  if (process.stdout.write(bytes)) return undefined;
+  return new Promise((resolve) => process.stdout.once("drain", resolve));
+}
+
 /**
  * What the kernel is for; the file is looked into as the load will do it. A kernel that can't be is refused here, by name.
  */
-function architectureOf(kernel: ByteInput): GuestArchitecture {
-  return detectKernelSync(kernel, { decoders }).architecture ?? "x86_64";
+async function architectureOf(kernel: ByteInput): Promise<GuestArchitecture> {
+  return (await detectKernel(kernel, { decoders })).architecture ?? "x86_64";
 }
 
 export async function bootCommand(argv: readonly string[]): Promise<number> {
@@ -62,7 +90,7 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
   const isJson = args.flag("json");
   const asked = linuxOptions(args);
 
-  const architecture = architectureOf(asked.kernel);
+  const architecture = await architectureOf(asked.kernel);
   const emulator = EMULATORS[architecture];
   const choice = {
     emulator,
@@ -71,18 +99,20 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
     cpu: args.text("cpu") ?? emulator.cpu,
     ramSize: alignUp(memorySize(args), MIB),
   };
+  for (const name of ["program", "cpu"] as const) {
+    if (choice[name] === "") throw new UsageError(`--${name === "cpu" ? "cpu" : "qemu"} is empty`);
+  }
   if (!emulator.machines.includes(choice.machine)) {
     throw new UsageError(`--machine ${choice.machine}: give one of ${emulator.machines.join(", ")}`);
   }
 
-  let folder: string;
+  let staging: StagingFolder;
   try {
-    folder = mkdtempSync(join(tmpdir(), "directboot-"));
+    staging = new StagingFolder(tmpdir(), "directboot-");
   } catch (cause) {
     throw outputError("a temporary folder", cause);
   }
-  const remove = (): void => rmSync(folder, { recursive: true, force: true });
-  process.once("exit", remove);
+  const folder = staging.path;
   try {
     let options: LinuxSyncOptions =
       architecture !== "aarch64" ? { ...asked, memory: x86Layout(choice.machine, memorySize(args)) } : asked;
@@ -92,17 +122,18 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
       // QEMU's RAM is a number of MiB, and its tree says so.
       options = { ...asked, deviceTree, memory: choice.ramSize };
     }
-    const loaded = loadGuest(options);
+    const loaded = await loadGuest(options);
     if (!isJson) process.stderr.write(`${formatLoaded(loaded)}\n`);
     let images: string[];
     try {
-      images = writeImages(loaded.guest, folder);
+      images = await writeImages(loaded.guest, folder);
     } catch (cause) {
-      throw cause instanceof DirectBootError ? cause : outputError(folder, cause);
+      throw outputError(folder, cause);
     }
     if (!isJson) process.stderr.write(`starting ${choice.program} (${choice.machine})\n`);
-    const result = await runQemu(choice, [...machineArguments(choice), ...images], seconds, (bytes) => {
-      if (!isJson) process.stdout.write(bytes);
+    const serial = new SerialLog();
+    const result = await runQemu(choice, [...machineArguments(choice), ...images], seconds, {
+      onSerial: isJson ? (bytes) => serial.add(bytes) : show,
     });
     if (isJson) {
       const { planMilliseconds, loadMilliseconds, guest } = loaded;
@@ -112,6 +143,8 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
         loadMilliseconds,
         machine: choice.machine,
         ...result,
+        serial: serial.text(),
+        serialBytes: serial.byteLength,
       };
       process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
     } else {
@@ -120,7 +153,6 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
     checkResult(choice, result, seconds);
     return 0;
   } finally {
-    remove();
-    process.removeListener("exit", remove);
+    staging.remove();
   }
 }

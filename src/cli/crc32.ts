@@ -3,15 +3,19 @@ import { ChunkBuf } from "../importers/chunk-buf.js";
 import { crc32, kernels } from "../kernels/kernels.js";
 import { FileSource } from "../sources/file.js";
 import { parseArguments, UsageError } from "./options.js";
+import { aTurn } from "./output.js";
 import { progressBar } from "./progress.js";
 
 const PIECE_BYTES = 1 << 20;
+/** Between two turns of the event loop, in which signals come in. */
+const BYTES_A_TURN = 64 << 20;
 
-export function crc32Command(argv: readonly string[]): number {
+export async function crc32Command(argv: readonly string[]): Promise<number> {
   const args = parseArguments(argv, { json: { type: "boolean" } });
   if (args.positionals.length === 0) throw new UsageError("crc32 takes at least one FILE");
   const piece = new ChunkBuf(PIECE_BYTES).bytes;
-  const results = args.positionals.map((path) => {
+  const results: { readonly file: string; readonly byteLength: number; readonly crc32: string }[] = [];
+  for (const path of args.positionals) {
     const file = new FileSource(path);
     const bar = progressBar(path);
     try {
@@ -21,13 +25,14 @@ export function crc32Command(argv: readonly string[]): number {
         file.readSync(bytes, offset);
         crc = crc32(bytes, crc);
         bar.update(offset + bytes.byteLength, file.byteLength);
+        if (offset % BYTES_A_TURN === 0) await aTurn();
       }
-      return { file: path, byteLength: file.byteLength, crc32: crc.toString(16).padStart(8, "0") };
+      results.push({ file: path, byteLength: file.byteLength, crc32: crc.toString(16).padStart(8, "0") });
     } finally {
       bar.done();
       file.close();
     }
-  });
+  }
   if (args.flag("json")) {
     process.stdout.write(`${JSON.stringify({ kernels: kernels.implementation, files: results }, null, 2)}\n`);
   } else {

@@ -2,15 +2,16 @@
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
-import { planLinuxSync } from "../linux/load-linux-sync.js";
+import { planLinux } from "../linux/load-linux.js";
 import { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
-import { applyPlanSync } from "../plan/apply.js";
+import { applyPlan } from "../plan/apply.js";
 import { formatAddress, formatBytes, formatMilliseconds, formatRegions, formatTable } from "./format.js";
-import { type Arguments, parseAddress, parseSize, UsageError } from "./options.js";
+import { type Arguments, parseAddress, parseReservation, parseSize, UsageError } from "./options.js";
 import { packageFile } from "./package-files.js";
 import { progressBar } from "./progress.js";
+import { readSeed } from "./seed.js";
 
 const DEFAULT_MEMORY = "256M";
 
@@ -46,6 +47,9 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
   if (initrdAddress !== undefined && initrds.length === 0) {
     throw new UsageError("--initrd-address goes with --initrd");
   }
+  const kernelAddress = args.text("kernel-address");
+  const reserved = args.texts("reserve");
+  const seed = args.text("rng-seed");
   return {
     kernel: kernel ?? embeddedKernel(),
     initrd: initrds.length === 0 ? undefined : initrds,
@@ -53,6 +57,11 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
     commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : undefined),
     deviceTree: args.text("dtb"),
     entry,
+    addresses:
+      kernelAddress === undefined ? undefined : { kernel: parseAddress(kernelAddress, "kernel-address") },
+    reservations:
+      reserved.length === 0 ? undefined : reserved.map((text) => parseReservation(text, "reserve")),
+    rngSeed: seed === undefined ? undefined : readSeed(seed),
     decompress,
     decompressInitrd: args.flag("decompress-initrd"),
     decoders,
@@ -67,16 +76,16 @@ export interface LoadedGuest {
   readonly loadMilliseconds: number;
 }
 
-/** Plans and loads, with a progress bar where it takes long. */
-export function loadGuest(options: LinuxSyncOptions): LoadedGuest {
+/** Plans and loads, with a progress bar where it takes long; asynchronously, so that signals are heeded. */
+export async function loadGuest(options: LinuxSyncOptions): Promise<LoadedGuest> {
   const start = performance.now();
-  const plan = planLinuxSync(options);
+  const plan = await planLinux(options);
   try {
     const planned = performance.now();
     const importer = new GuestMemoryImporter(GuestMemory.create(plan.layout));
     const bar = progressBar("loading");
     try {
-      applyPlanSync(plan, importer, { onProgress: ({ loaded, total }) => bar.update(loaded, total) });
+      await applyPlan(plan, importer, { onProgress: ({ loaded, total }) => bar.update(loaded, total) });
     } finally {
       bar.done();
     }

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-/** The command `directboot`. Exit status 0, 1 for a bad input, 2 for bad usage. */
+/** The command `directboot`. Exit status: see HELP. */
 import { readFileSync } from "node:fs";
 import { DirectBootError } from "../base/errors.js";
 import { bootCommand } from "./boot.js";
 import { crc32Command } from "./crc32.js";
+import { endOnSignals, endProcess } from "./ending.js";
 import { exportCommand } from "./export.js";
 import { extractCommand } from "./extract.js";
 import { inspectCommand } from "./inspect.js";
@@ -27,9 +28,12 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --entry ENTRY            x86: 64, 32 or pvh (default: 64, of a 32-bit kernel 32)
     --initrd FILE            an initial RAM disk; given several times, they are put one behind the other
     --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
+    --kernel-address ADDRESS where a bzImage goes (default: where its header says)
     --append TEXT            the kernel's command line
     --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
     --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
+    --reserve FROM-TO[:TYPE] x86: addresses that are no RAM for the guest, with their e820 type (default: 2, reserved)
+    --rng-seed FILE          x86: bytes for the guest's random numbers; of a device (/dev/urandom) the first 32
     --decompress host|guest  who decompresses a bzImage's kernel (default: the host)
     --decompress-initrd      hand the guest a plain initrd
   boot takes:
@@ -37,7 +41,8 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)
     --qemu PROGRAM           (default: qemu-system-x86_64, -i386 or -aarch64)
     --timeout SECONDS        end the guest after this long
-  Every command takes --json. Exit status: 0; 1 for a bad input; 2 for bad usage.
+  Every command takes --json; names of files that begin with "-" stand behind "--".
+  Exit status: 0; 1 for a bad input; 2 for bad usage; 128 plus the number of a signal that ends it.
 `;
 
 const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Promise<number>>> = {
@@ -49,6 +54,9 @@ const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Pr
   crc32: crc32Command,
 };
 
+/** C0, DEL and C1 (ECMA-48). */
+const CONTROL_CHARACTER = /\p{Cc}/gu;
+
 function version(): string {
   const manifest: unknown = JSON.parse(readFileSync(packageFile("package.json"), "utf8"));
   return typeof manifest === "object" && manifest !== null && "version" in manifest
@@ -56,13 +64,25 @@ function version(): string {
     : "unknown";
 }
 
+/**
+ * A message in one line, with control characters as escapes: names of files, and what stands in them, must not get to
+ * speak to the terminal.
+ */
+function oneLine(message: string): string {
+  return message.replaceAll("\n", " ").replace(CONTROL_CHARACTER, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
+  // Behind "--" stand names of files, whatever they look like.
+  const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
   if (name === "--version") {
     process.stdout.write(`${version()}\n`);
     return 0;
   }
-  if (name === undefined || name === "help" || argv.includes("--help") || argv.includes("-h")) {
+  if (name === undefined || name === "help" || options.includes("--help") || options.includes("-h")) {
     process[name === undefined ? "stderr" : "stdout"].write(HELP);
     return name === undefined ? 2 : 0;
   }
@@ -72,11 +92,11 @@ async function main(argv: readonly string[]): Promise<number> {
     return await command(rest);
   } catch (cause) {
     if (cause instanceof UsageError) {
-      process.stderr.write(`directboot: ${cause.message}; see directboot --help\n`);
+      process.stderr.write(`directboot: ${oneLine(cause.message)}; see directboot --help\n`);
       return 2;
     }
     if (cause instanceof DirectBootError) {
-      process.stderr.write(`directboot: ${cause.code}: ${cause.message.replaceAll("\n", " ")}\n`);
+      process.stderr.write(`directboot: ${cause.code}: ${oneLine(cause.message)}\n`);
       return 1;
     }
     throw cause;
@@ -85,19 +105,14 @@ async function main(argv: readonly string[]): Promise<number> {
 
 // A reader that closes the pipe early (`| head`) is no error of ours; a full disk is one in a line.
 process.stdout.on("error", (cause: Error & { code?: string }) => {
-  if (cause.code === "EPIPE") process.exit(0);
-  process.stderr.write(`directboot: OUTPUT_FAILED: standard output: ${cause.message}\n`);
-  process.exit(1);
+  if (cause.code === "EPIPE") {
+    endProcess(0);
+    return;
+  }
+  process.stderr.write(`directboot: OUTPUT_FAILED: standard output: ${oneLine(cause.message)}\n`);
+  endProcess(1);
 });
 process.stderr.on("error", () => {});
-
-// Without a listener a signal ends the process at once, and what it has in temporary folders stays there.
-for (const [signal, number] of [
-  ["SIGHUP", 1],
-  ["SIGINT", 2],
-  ["SIGTERM", 15],
-] as const) {
-  process.on(signal, () => process.exit(128 + number));
-}
+endOnSignals();
 
 process.exitCode = await main(process.argv.slice(2));

@@ -1,6 +1,6 @@
 /** The command line of `directboot`: what the commands share. */
 import { parseArgs } from "node:util";
-import { DirectBootError } from "../base/errors.js";
+import { E820_RESERVED, type E820Entry } from "../x86/e820.js";
 
 /** Wrong usage: exit status 2, as opposed to a bad input's 1. */
 export class UsageError extends Error {}
@@ -17,10 +17,13 @@ export type OptionTable = Readonly<
 export const LOAD_OPTIONS = {
   initrd: { type: "string", multiple: true },
   "initrd-address": { type: "string" },
+  "kernel-address": { type: "string" },
   append: { type: "string" },
   memory: { type: "string" },
   dtb: { type: "string" },
   entry: { type: "string" },
+  reserve: { type: "string", multiple: true },
+  "rng-seed": { type: "string" },
   decompress: { type: "string" },
   "decompress-initrd": { type: "boolean" },
   json: { type: "boolean" },
@@ -83,15 +86,23 @@ export function parseAddress(text: string, option: string): bigint {
   return BigInt(text.toLowerCase());
 }
 
+/** "0x9f000-0xa0000", "0xfec00000-0xfee00000:2": an e820 entry. Throws UsageError for anything else. */
+export function parseReservation(text: string, option: string): E820Entry {
+  const match = /^([^-:]+)-([^-:]+)(?::([0-9]{1,10}))?$/.exec(text);
+  const [, start, end, type] = match ?? [];
+  if (start === undefined || end === undefined) {
+    throw new UsageError(`--${option} ${text}: give FROM-TO or FROM-TO:TYPE, such as 0x9f000-0xa0000`);
+  }
+  return {
+    start: parseAddress(start, option),
+    end: parseAddress(end, option),
+    type: type === undefined ? E820_RESERVED : Number(type),
+  };
+}
+
 /** A positive number of seconds. Throws UsageError for anything else. */
 export function parseSeconds(text: string, option: string): number {
   const seconds = Number(text);
   if (!(seconds > 0 && seconds < 1e6)) throw new UsageError(`--${option} ${text}: give seconds`);
   return seconds;
-}
-
-/** An error of the system's as ours: what was being written, and why it failed. */
-export function outputError(what: string, cause: unknown): DirectBootError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new DirectBootError("OUTPUT_FAILED", `${what}: ${why}`, { cause });
 }

@@ -1,12 +1,12 @@
 /** `directboot plan`: what a load would do. */
-import { planLinuxSync } from "../linux/load-linux-sync.js";
+import { planLinux } from "../linux/load-linux.js";
 import { formatAddress, formatBytes, formatRegions, formatRegisters, formatTable } from "./format.js";
 import { linuxOptions } from "./load.js";
 import { LOAD_OPTIONS, parseArguments } from "./options.js";
 
-export function planCommand(argv: readonly string[]): number {
+export async function planCommand(argv: readonly string[]): Promise<number> {
   const args = parseArguments(argv, LOAD_OPTIONS);
-  const plan = planLinuxSync(linuxOptions(args));
+  const plan = await planLinux(linuxOptions(args));
   plan.close();
   if (args.flag("json")) {
     process.stdout.write(`${JSON.stringify(plan, null, 2)}\n`);

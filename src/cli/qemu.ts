@@ -13,12 +13,11 @@ import {
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { buildArm64Stub } from "./arm64-stub.js";
-import { regionViews, writeAll } from "./export.js";
+import { adopt, signalGroup } from "./ending.js";
+import { regionViews } from "./export.js";
+import { writeAll } from "./output.js";
 import { progressBar } from "./progress.js";
 import { buildResetRom } from "./reset-rom.js";
-
-/** Signals by which a user or a supervisor ends the command; the guest ends with it. */
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** An emulator, its machines (the default first), and its default CPU. */
 export interface Emulator {
@@ -113,7 +112,7 @@ function freePage(guest: LinuxGuest): bigint {
 }
 
 /** Writes each region with data, and what starts the processor; returns QEMU's arguments for them. */
-export function writeImages(guest: LinuxGuest, folder: string): string[] {
+export async function writeImages(guest: LinuxGuest, folder: string): Promise<string[]> {
   const total = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
   const bar = progressBar("writing");
   const args: string[] = [];
@@ -130,7 +129,7 @@ export function writeImages(guest: LinuxGuest, folder: string): string[] {
       const descriptor = openSync(file, "wx", 0o600);
       try {
         for (const view of views) {
-          writeAll(descriptor, view, (written) => {
+          await writeAll(descriptor, view, (written) => {
             done += written;
             bar.update(done, total);
           });
@@ -162,13 +161,23 @@ export interface RunResult {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly timedOut: boolean;
-  readonly serial: string;
   readonly milliseconds: number;
 }
 
+/** Where QEMU's output goes. */
+export interface QemuOutput {
+  /**
+   * What the guest sends to its serial port, as it comes. A promise that it gives holds the guest up until it is kept, so
+   * that one that says much does not fill our memory.
+   */
+  readonly onSerial: (bytes: Uint8Array) => Promise<void> | undefined;
+  /** QEMU's own messages; to stderr by default. */
+  readonly onMessage?: (bytes: Uint8Array) => void;
+}
+
 /**
- * Runs QEMU; its serial output goes to `onSerial` as it comes, its messages to `onMessage` or to stderr. The child
- * never outlives this process.
+ * Runs QEMU, without a shell. It never outlives this process, nor does anything that it starts, and stops when this
+ * process is stopped (Ctrl-Z).
  *
  * @throws DirectBootError TOOL_MISSING if it is not installed, TOOL_FAILED if it can't be started
  */
@@ -176,52 +185,53 @@ export async function runQemu(
   choice: MachineChoice,
   args: readonly string[],
   seconds: number | undefined,
-  onSerial: (bytes: Uint8Array) => void,
-  onMessage?: (bytes: Uint8Array) => void,
+  { onSerial, onMessage }: QemuOutput,
 ): Promise<RunResult> {
   const { program, emulator } = choice;
   const start = performance.now();
   let child: ChildProcess | undefined;
   let timedOut = false;
-  let interrupted: NodeJS.Signals | undefined;
   let timer: NodeJS.Timeout | undefined;
-  const kill = (): void => void child?.kill("SIGKILL");
-  const onSignal = (signal: NodeJS.Signals): void => {
-    interrupted = signal;
-    kill();
+  const group = (signal: NodeJS.Signals): void => {
+    if (child !== undefined) signalGroup(child, signal);
   };
-  process.on("exit", kill);
-  for (const signal of SIGNALS) process.on(signal, onSignal);
+  // A group of its own does not get the terminal's Ctrl-Z.
+  const stop = (): void => {
+    group("SIGSTOP");
+    process.kill(process.pid, "SIGSTOP");
+  };
+  const goOn = (): void => group("SIGCONT");
+  process.on("SIGTSTP", stop);
+  process.on("SIGCONT", goOn);
   try {
-    const chunks: Uint8Array[] = [];
     const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
       (resolve, reject) => {
-        child = spawn(program, args, {
+        const started = spawn(program, args, {
           stdio: ["ignore", "pipe", onMessage === undefined ? "inherit" : "pipe"],
           shell: false,
+          // A process group of its own, to be ended as a whole.
+          detached: process.platform !== "win32",
         });
-        child.once("error", reject);
-        child.once("close", (code, by) => resolve([code, by]));
-        child.stdout?.on("data", (bytes: Uint8Array) => {
-          chunks.push(bytes);
-          onSerial(bytes);
+        child = started;
+        adopt(started);
+        started.once("error", reject);
+        started.once("close", (code, by) => resolve([code, by]));
+        started.stdout?.on("data", (bytes: Uint8Array) => {
+          const taken = onSerial(bytes);
+          if (taken === undefined) return;
+          started.stdout?.pause();
+          void taken.then(() => started.stdout?.resume());
         });
-        child.stderr?.on("data", (bytes: Uint8Array) => onMessage?.(bytes));
+        started.stderr?.on("data", (bytes: Uint8Array) => onMessage?.(bytes));
         if (seconds !== undefined) {
           timer = setTimeout(() => {
             timedOut = true;
-            kill();
+            group("SIGKILL");
           }, seconds * 1000);
         }
       },
     );
-    return {
-      exitCode,
-      signal: interrupted ?? signal,
-      timedOut,
-      serial: Buffer.concat(chunks).toString("utf8"),
-      milliseconds: performance.now() - start,
-    };
+    return { exitCode, signal, timedOut, milliseconds: performance.now() - start };
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
       throw new DirectBootError("TOOL_MISSING", `${program} is not installed`, {
@@ -232,8 +242,8 @@ export async function runQemu(
     throw new DirectBootError("TOOL_FAILED", `${program} could not be started`, { cause });
   } finally {
     clearTimeout(timer);
-    process.removeListener("exit", kill);
-    for (const signal of SIGNALS) process.removeListener(signal, onSignal);
+    process.removeListener("SIGTSTP", stop);
+    process.removeListener("SIGCONT", goOn);
   }
 }
 
@@ -257,13 +267,10 @@ export async function dumpDeviceTree(choice: MachineChoice, file: string): Promi
   const args = machineArguments(choice, `,dumpdtb=${qemuValue(file)}`);
   // Where all goes well it says on stderr that it did what it was asked to.
   const messages: Uint8Array[] = [];
-  const result = await runQemu(
-    choice,
-    args,
-    DUMP_SECONDS,
-    () => {},
-    (bytes) => void messages.push(bytes),
-  );
+  const result = await runQemu(choice, args, DUMP_SECONDS, {
+    onSerial: () => undefined,
+    onMessage: (bytes) => void messages.push(bytes),
+  });
   if (result.exitCode !== 0) process.stderr.write(Buffer.concat(messages));
   checkResult(choice, result, DUMP_SECONDS);
 }

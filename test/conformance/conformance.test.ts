@@ -453,6 +453,18 @@ describe("main.js", () => {
     assert.match(lines[0] ?? "", /^folder: scenarios and rows: expected 999 /);
   });
 
+  test("exits with 1 when everything is marked as skipped: nothing was shown", () => {
+    const copy = smallCopy();
+    copy.edit("index.json", (file) => {
+      for (const entry of asArray(file["scenarios"], "scenarios")) asObject(entry, "scenario")["skip"] = true;
+    });
+    rmSync(join(copy.directory, "mtrr.json"));
+    const { status, lines, stderr } = main(copy.directory);
+    assert.deepEqual(lines, [`0 passed, 0 failed, ${SMALL.length} skipped`]);
+    assert.match(stderr, /nothing was replayed/);
+    assert.equal(status, 1);
+  });
+
   test("exits with 2 for what it can't use", () => {
     const { directory } = smallCopy();
     const empty = mkdtempSync(join(tmpdir(), "directboot-golden-"));

@@ -2,8 +2,8 @@
  * node build/test/conformance/main.js DIR [--kernels wasm|javascript] [--count N]
  *
  * Replays a folder in the format of test/golden (its README) and prints each deviation. `--count` states how many
- * scenarios and rows the folder must hold. Exit status: 0 all agree, 1 something deviates, 2 unusable arguments or
- * folder.
+ * scenarios and rows the folder must hold. Exit status: 0 all agree, 1 something deviates or nothing was replayed, 2
+ * unusable arguments or folder.
  */
 import { parseArgs } from "node:util";
 import { kernels } from "../../src/index.js";
@@ -52,6 +52,10 @@ function main(): number {
   }
   const { passed, failed, skipped } = report;
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+  if (passed + failed === 0) {
+    console.error("nothing was replayed: every scenario and row of the folder is marked as skipped");
+    return 1;
+  }
   return failed === 0 ? 0 : 1;
 }
 

@@ -71,7 +71,7 @@ export async function bootLoaded(guest: LinuxGuest, { cpu }: { cpu?: string } = 
     };
     const { serial, stderr, exitCode, timedOut } = await runQemu({
       program: choice.program,
-      args: [...machineArguments(choice), ...writeImages(guest, folder)],
+      args: [...machineArguments(choice), ...(await writeImages(guest, folder))],
       timeoutMs: TIMEOUT_SECONDS * 1000,
     });
     assert.ok(!timedOut, serial);

@@ -1,0 +1,53 @@
+/** `--rng-seed FILE`: bytes for the guest's random number generator. */
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { DirectBootError } from "../base/errors.js";
+
+/** What is read of a device, which has no end: as many as QEMU gives its guests (hw/i386/x86-common.c, RNG_SEED_LENGTH). */
+const DEVICE_SEED_BYTES = 32;
+/** More than any generator keeps. */
+const MOST_SEED_BYTES = 4096;
+
+/**
+ * Reads a seed: all of a file, the first 32 bytes of a character device.
+ *
+ * @throws DirectBootError SOURCE_NOT_FOUND, SOURCE_READ; SOURCE_EMPTY; SOURCE_TOO_LARGE above 4096 bytes
+ */
+export function readSeed(path: string): Uint8Array {
+  let descriptor: number | undefined;
+  try {
+    // A pipe that nobody writes to is not waited for.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    const stat = fstatSync(descriptor);
+    if (!stat.isFile() && !stat.isCharacterDevice()) {
+      throw new DirectBootError(
+        "SOURCE_NOT_FOUND",
+        `${path} is neither a regular file nor a character device`,
+      );
+    }
+    // One more than is taken: what is there tells, not the size, which is 0 of files in /proc.
+    const bytes = new Uint8Array(stat.isFile() ? MOST_SEED_BYTES + 1 : DEVICE_SEED_BYTES);
+    let length = 0;
+    while (length < bytes.byteLength) {
+      const got = readSync(descriptor, bytes, length, bytes.byteLength - length, null);
+      if (got === 0) break;
+      length += got;
+    }
+    if (length === 0) {
+      throw new DirectBootError("SOURCE_EMPTY", `the seed ${path} has 0 bytes`, {
+        cure: "give it some bytes",
+      });
+    }
+    if (length > MOST_SEED_BYTES) {
+      const tooLong = `the seed ${path} has more than ${MOST_SEED_BYTES} bytes`;
+      throw new DirectBootError("SOURCE_TOO_LARGE", tooLong);
+    }
+    return bytes.slice(0, length);
+  } catch (cause) {
+    if (cause instanceof DirectBootError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const code = descriptor === undefined ? "SOURCE_NOT_FOUND" : "SOURCE_READ";
+    throw new DirectBootError(code, `the seed can't be read (${why})`, { cause });
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}

@@ -1,0 +1,130 @@
+/** Options of plan, export and boot that go to the library: what they do to the guest. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { makeBzImage } from "../support/bzimage-maker.js";
+import { directboot } from "../support/command.js";
+import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { assertOneLine } from "./sandbox.js";
+
+const folder = tempFolder();
+const bzImage = join(folder, "vmlinuz");
+writeFileSync(bzImage, makeBzImage());
+const file = (name: string, content: string | Uint8Array): string => {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+};
+
+interface Exported {
+  readonly info: { readonly kernel: { readonly gpa: string; readonly entrypoint: string } };
+  /** A region's bytes, without the zeros at its end. */
+  readonly region: (tag: string) => Buffer;
+}
+
+async function exported(...args: readonly string[]): Promise<Exported> {
+  const out = mkdtempSync(join(folder, "out-"));
+  const { status, stderr } = await directboot(["export", ...args, "--out", out]);
+  assert.equal(status, 0, stderr);
+  const { info, regions } = JSON.parse(readFileSync(join(out, "manifest.json"), "utf8"));
+  const memory = readFileSync(join(out, "memory.bin"));
+  return {
+    info,
+    region: (tag) => {
+      const found = regions.find((each: { tag: string }) => each.tag === tag);
+      assert.ok(found !== undefined, `there is no ${tag}`);
+      return memory.subarray(Number(found.offset), Number(found.offset) + Number(found.fileLength));
+    },
+  };
+}
+
+async function refused(code: string, said: RegExp, ...args: readonly string[]): Promise<void> {
+  const { status, stdout, stderr } = await directboot(["plan", ...args]);
+  assert.equal(status, 1, stdout);
+  assertOneLine(stderr, code);
+  assert.match(stderr, said);
+}
+
+describe("--kernel-address", () => {
+  it("puts a bzImage where it says", async () => {
+    const { info } = await exported(bzImage, "--kernel-address", "0x4000000");
+    assert.equal(info.kernel.gpa, "0x4000000");
+    assert.equal(info.kernel.entrypoint, "0x4000200");
+  });
+
+  it("is refused for an ELF, which lies where it is linked, for arm64, and unaligned", async () => {
+    await refused("OPTION_NOT_FOR_KERNEL", /is an ELF/, X86_64_GUEST, "--kernel-address", "0x4000000");
+    await refused("OPTION_NOT_FOR_ARCHITECTURE", /arm64/, AARCH64_GUEST, "--kernel-address", "0x4000000");
+    await refused("UNALIGNED_ADDRESS", /0x4000001/, bzImage, "--kernel-address", "0x4000001");
+  });
+});
+
+describe("--reserve", () => {
+  /** e820_entries at 0x1e8, and the table at 0x2d0, 20 bytes each (boot.rst, zero-page.rst). */
+  const e820 = (zeroPage: Buffer): string[] =>
+    Array.from({ length: zeroPage[0x1e8] ?? 0 }, (_, index) => {
+      const at = 0x2d0 + 20 * index;
+      const start = zeroPage.readBigUInt64LE(at);
+      const end = start + zeroPage.readBigUInt64LE(at + 8);
+      return `0x${start.toString(16)}-0x${end.toString(16)}:${zeroPage.readUInt32LE(at + 16)}`;
+    });
+
+  it("is in the guest's e820 map, as often as it is given, reserved if it has no type", async () => {
+    const ranges = ["--reserve", "0x9f000-0xa0000", "--reserve", "0xfec00000-0xfee00000:2"];
+    const { region } = await exported(bzImage, ...ranges, "--reserve", "0x8000000-0x8001000:4");
+    const map = e820(Buffer.concat([region("linux-zeropage"), Buffer.alloc(4096)]));
+    for (const entry of ["0x9f000-0xa0000:2", "0xfec00000-0xfee00000:2", "0x8000000-0x8001000:4"]) {
+      assert.ok(map.includes(entry), map.join(" "));
+    }
+  });
+
+  it("is refused if it is no range, or has a type that is none", async () => {
+    await refused("E820_INVALID_ENTRY", /./, bzImage, "--reserve", "0xa0000-0x9f000");
+    await refused("E820_INVALID_ENTRY", /./, bzImage, "--reserve", "0x9f000-0xa0000:1");
+    await refused("OPTION_NOT_FOR_ARCHITECTURE", /arm64/, AARCH64_GUEST, "--reserve", "0x9f000-0xa0000");
+  });
+});
+
+describe("--rng-seed", () => {
+  /** struct setup_data: next u64, type u32, len u32, data; type 9 is the seed (asm/bootparam.h). */
+  const seedOf = ({ region }: Exported): Buffer => {
+    const data = Buffer.concat([region("linux-setup-data"), Buffer.alloc(4096)]);
+    assert.equal(data.readUInt32LE(8), 9);
+    return data.subarray(16, 16 + data.readUInt32LE(12));
+  };
+
+  it("hands the guest all bytes of a file", async () => {
+    for (const length of [1, 32, 4096]) {
+      const seed = Uint8Array.from({ length }, (_, index) => index * 7 + 1);
+      assert.deepEqual(seedOf(await exported(bzImage, "--rng-seed", file("seed", seed))), Buffer.from(seed));
+    }
+  });
+
+  it("takes 32 bytes of a device, which has no end", async () => {
+    const seeds = [];
+    for (let round = 0; round < 2; round++) {
+      seeds.push(seedOf(await exported(bzImage, "--rng-seed", "/dev/urandom")).toString("hex"));
+    }
+    assert.deepEqual(
+      seeds.map((seed) => seed.length),
+      [64, 64],
+    );
+    assert.notEqual(seeds[0], seeds[1]);
+  });
+
+  it("takes a file that tells no size", async () => {
+    const seed = seedOf(await exported(bzImage, "--rng-seed", "/proc/version"));
+    assert.equal(seed.toString(), readFileSync("/proc/version", "utf8"));
+  });
+
+  it("is refused if it is empty, too long, no file, or not there", async () => {
+    await refused("SOURCE_EMPTY", /0 bytes/, bzImage, "--rng-seed", file("empty", ""));
+    await refused("SOURCE_EMPTY", /0 bytes/, bzImage, "--rng-seed", "/dev/null");
+    await refused("SOURCE_TOO_LARGE", /4096/, bzImage, "--rng-seed", file("long", new Uint8Array(4097)));
+    await refused("SOURCE_NOT_FOUND", /neither/, bzImage, "--rng-seed", folder);
+    await refused("SOURCE_NOT_FOUND", /ENOENT/, bzImage, "--rng-seed", join(folder, "missing"));
+    await refused("OPTION_NOT_FOR_ARCHITECTURE", /arm64/, AARCH64_GUEST, "--rng-seed", file("some", "some"));
+  });
+});

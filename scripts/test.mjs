@@ -22,6 +22,10 @@ ensureTools({
   gzip: "gzip",
   bzip2: "bzip2",
   zstd: "zstd",
+  // Mounts, limits and capabilities of their own, for disks that are full or read-only.
+  unshare: "util-linux",
+  prlimit: "util-linux",
+  setpriv: "util-linux",
   lzop: "lzop",
   "qemu-system-x86_64": "qemu-system-x86",
   "qemu-system-aarch64": "qemu-system-arm",
@@ -43,8 +47,13 @@ const isIn =
     folders.some((name) => file.startsWith(join("build", "test", name)));
 const isBoot = isIn("boot");
 const isBrowser = isIn("browser");
-// These run the built package, which chooses its kernels itself.
-const isPackage = isIn("examples", join("docs", "code-blocks"));
+// These run the built package or the command, which choose their kernels themselves.
+const isPackage = isIn(
+  ...["examples", "package", join("docs", "code-blocks"), join("docs", "dependencies")],
+  ...["faults", "full-disk", "interruption", "options", "output", "qemu-arguments"].map((name) =>
+    join("cli", name),
+  ),
+);
 const isRuntimes = isIn("runtimes", "package-types");
 const isPlain = (file) => !isBoot(file) && !isBrowser(file) && !isRuntimes(file);
 const twins = ["--import", "./build/test/support/use-twins.js"];

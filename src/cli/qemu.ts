@@ -239,7 +239,8 @@ export async function runQemu(
         cure: `install the package ${emulator.packageName} (apt-get install ${emulator.packageName})`,
       });
     }
-    throw new DirectBootError("TOOL_FAILED", `${program} could not be started`, { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new DirectBootError("TOOL_FAILED", `${program} could not be started (${why})`, { cause });
   } finally {
     clearTimeout(timer);
     process.removeListener("SIGTSTP", stop);

@@ -244,6 +244,12 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
     assert.match(stderr, /TOOL_FAILED: qemu-system-aarch64 ended with status 1/);
   });
 
+  test("boot says why QEMU can't be started", async () => {
+    const { status, stderr } = await directboot(["boot", "--qemu", text]);
+    assert.equal(status, 1);
+    assert.match(stderr, /TOOL_FAILED: [^\n]*text could not be started \([^)]*EACCES\)/);
+  });
+
   test("boot reports QEMU's own failure", async () => {
     const { status, stderr } = await directboot(["boot", "--cpu", "no-such-cpu", "--timeout", "60"]);
     assert.equal(status, 1);

@@ -107,11 +107,13 @@ export class Placement {
   isFree(address: bigint, byteLength: bigint): boolean {
     if (address + byteLength + HV_PAGE_SIZE >= ADDRESS_LIMIT) return false;
     const range = pagesAround(address, byteLength, "range");
-    return this.layout.isRam(range) && this.#taken.findOverlap(range) === undefined;
+    const [ram] = this.#ram.within(range.start, range.end);
+    const isRam = range.isEmpty || (ram?.start === range.start && ram.end === range.end);
+    return isRam && this.#taken.findOverlap(range) === undefined;
   }
 
   /** The parts of RAM that nobody has, in ascending order. */
-  #free(): Extent[] {
+  free(): Extent[] {
     const free: Extent[] = [];
     const taken = this.#taken.ranges;
     let next = 0;
@@ -186,18 +188,22 @@ export class Placement {
 
   /** A place for each of several things, not taken yet; undefined exactly if they can't all have one. */
   findTogether(wishes: readonly Wish[]): bigint[] | undefined {
-    return packTogether(this.#free(), wishes);
+    return packTogether(this.free(), wishes);
   }
 
-  /** Why {@link findTogether} finds nothing: what was looked for, and where. PLACEMENT_NO_ROOM. */
-  noRoomTogether(wishes: readonly Wish[]): DirectBootError {
-    const free = this.#free();
+  /**
+   * Why {@link findTogether} finds nothing: what was looked for, and where. PLACEMENT_NO_ROOM.
+   *
+   * @param limits what else was asked of them, in words
+   */
+  noRoomTogether(wishes: readonly Wish[], limits?: string): DirectBootError {
+    const free = this.free();
     const alone = wishes.find((wish) => packTogether(free, [wish]) === undefined);
     if (alone !== undefined) return this.#noRoom(alone);
     const all = wishes.map((wish) => `${wish.tag}: ${wishText(wish)}`).join("; ");
     return new DirectBootError(
       "PLACEMENT_NO_ROOM",
-      `each finds room alone, but not all of them together: ${all}; ${this.describe()}`,
+      `each finds room alone, but not all of them together${limits === undefined ? "" : ` (${limits})`}: ${all}; ${this.describe()}`,
     );
   }
 }

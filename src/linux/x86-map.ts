@@ -96,8 +96,10 @@ export function wishOfLow(request: LowRequest): Wish {
  */
 export function placeLow(placement: Placement, wanted: bigint, request: LowRequest): bigint | undefined {
   const { tag, byteLength } = request;
+  const end = wanted + byteLength;
   return placement.tryPlace(
-    { tag, byteLength, from: wanted, below: wanted + byteLength },
+    // What is so long that it would reach into video memory does not fit there.
+    { tag, byteLength, from: wanted, below: end < CONVENTIONAL_END ? end : CONVENTIONAL_END },
     ...lowWindows(request).map((window) => ({ tag, byteLength, ...window })),
   );
 }

@@ -25,6 +25,8 @@ const OLD_TREE_REACH = 0x2000_0000n;
 /** How many bases are tried for a kernel that should lie as low as possible, and windows for one that need not. */
 const MOST_BASES = 64;
 const MOST_WINDOWS = 4096;
+/** Windows times free parts of RAM that are looked at: a second's work. */
+const MOST_LOOKS = 2_000_000;
 
 /** What is to be placed. Lengths in bytes. */
 export interface Arm64Parts {
@@ -132,8 +134,9 @@ function windowsOf(placement: Placement, { initrdBytes, chosenInitrd }: Arm64Par
   const first = floorTo1GB(free[0]?.start ?? 0n);
   const starts = new Set([first]);
   if ((free.at(-1)?.end ?? 0n) > first + REACH) {
+    const most = Math.max(MOST_BASES, Math.min(MOST_WINDOWS, Math.floor(MOST_LOOKS / free.length)));
     for (const { start, end } of free) {
-      if (starts.size > MOST_WINDOWS) break;
+      if (starts.size > most) break;
       const behind = floorTo1GB(end + PAGE_SIZE_1GB - 1n) - REACH;
       for (const at of [
         floorTo1GB(start),

@@ -26,7 +26,7 @@ const OLD_TREE_REACH = 0x2000_0000n;
 const MOST_BASES = 64;
 const MOST_WINDOWS = 4096;
 /** Windows times free parts of RAM that are looked at: a second's work. */
-const MOST_LOOKS = 2_000_000;
+const MOST_LOOKS = 1_000_000;
 
 /** What is to be placed. Lengths in bytes. */
 export interface Arm64Parts {
@@ -228,15 +228,16 @@ export function placeArm64(placement: Placement, parts: Arm64Parts): Arm64Places
     checkChosen(usual.base, parts);
     return usual;
   }
+  // What finds no room even where no limits are asked of it needs no further search.
+  const wishes = wishesOf(parts, 0n, EVERYWHERE);
+  const apart = placesOf(parts, placement.findTogether(wishes) ?? []);
+  if (apart === undefined) throw placement.noRoomTogether(wishes);
   const lowestBase = alignFrom(ram[0]?.range.start ?? 0n, LARGE_PAGE_SIZE) + room;
   const other = anyStartAddress ? placeAnywhere(placement, parts, lowestBase) : placeLow(placement, parts);
   if (other !== undefined) {
     checkChosen(other.base, parts);
     return other;
   }
-  const wishes = wishesOf(parts, 0n, EVERYWHERE);
-  const apart = placesOf(parts, placement.findTogether(wishes) ?? []);
-  if (apart === undefined) throw placement.noRoomTogether(wishes);
   checkChosen(apart.base, parts);
   const limits = anyStartAddress
     ? `${KERNEL_TAG} and ${INITRD_TAG} in one 1 GiB-aligned window of ${hex(REACH)} bytes`

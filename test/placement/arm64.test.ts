@@ -160,7 +160,7 @@ describe("any arm64 guest in any RAM", () => {
           }
         },
       ),
-      { numRuns: 5000 },
+      { numRuns: 4000 },
     );
     for (const outcome of [
       "a plan",

@@ -10,50 +10,7 @@ import { makeArm64Image } from "../linux/guest-reader.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { noise } from "../support/sources.js";
-import { checkApart, GIB, MIB, PAGE, unread } from "./support.js";
-
-/** A thing to place: so many pages, and the addresses that its first page may have. */
-interface Thing {
-  readonly pages: number;
-  readonly mayStart: (address: bigint) => boolean;
-}
-
-/**
- * True if all things find room in the free pages at once. Tries everything, the largest thing first; what is left of
- * the pages is a set of bits, and no set is tried twice for the same thing.
- */
-function hasRoom(
-  free: readonly bigint[],
-  things: readonly Thing[],
-  judge: (starts: readonly bigint[]) => boolean = () => true,
-): boolean {
-  const sorted = things.map((thing, index) => ({ ...thing, index })).sort((a, b) => b.pages - a.pages);
-  const starts = sorted.map(({ pages, mayStart }) =>
-    free.flatMap((address, bit) => {
-      const isWhole = Array.from({ length: pages }, (_, i) => free[bit + i]).every(
-        (each, i) => each === address + BigInt(i) * PAGE,
-      );
-      if (!isWhole || !mayStart(address)) return [];
-      return [{ address, mask: ((1n << BigInt(pages)) - 1n) << BigInt(bit) }];
-    }),
-  );
-  const failed = sorted.map(() => new Set<bigint>());
-  const chosen: bigint[] = [];
-  const place = (depth: number, taken: bigint): boolean => {
-    const thing = sorted[depth];
-    if (thing === undefined) return judge(chosen);
-    // Where the verdict hangs on the addresses, a set of pages does not tell all.
-    if (judge.length === 0 && failed[depth]?.has(taken)) return false;
-    for (const { address, mask } of starts[depth] ?? []) {
-      if ((taken & mask) !== 0n) continue;
-      chosen[thing.index] = address;
-      if (place(depth + 1, taken | mask)) return true;
-    }
-    failed[depth]?.add(taken);
-    return false;
-  };
-  return place(0, 0n);
-}
+import { checkApart, GIB, hasRoom, MIB, PAGE, type Thing, unread } from "./support.js";
 
 function pagesOf(layout: MemoryLayout, isReserved: (address: bigint) => boolean): bigint[] {
   const pages: bigint[] = [];
@@ -210,7 +167,7 @@ describe("an x86 guest in a handful of pages", () => {
           ),
         );
       }),
-      { numRuns: 4000 },
+      { numRuns: 3000 },
     );
     assert.ok(seen.plans > 400 && seen.refusals > 400, JSON.stringify(seen));
   });
@@ -308,7 +265,7 @@ describe("an arm64 guest in a handful of pages", () => {
         seen[isPlanned ? "plans" : "refusals"]++;
         assert.equal(isPlanned, expected);
       }),
-      { numRuns: 4000 },
+      { numRuns: 3000 },
     );
     assert.ok(seen.plans > 400 && seen.refusals > 400, JSON.stringify(seen));
   });

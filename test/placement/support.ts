@@ -113,3 +113,46 @@ function range(start: bigint, end: bigint): MemoryLayout["ram"][number]["range"]
   assert.ok(only !== undefined);
   return only.range;
 }
+
+/** A thing to place: so many pages, and the addresses that its first page may have. */
+export interface Thing {
+  readonly pages: number;
+  readonly mayStart: (address: bigint) => boolean;
+}
+
+/**
+ * True if all things find room in the free pages at once. Tries everything, the largest thing first; what is left of
+ * the pages is a set of bits, and no set is tried twice for the same thing.
+ */
+export function hasRoom(
+  free: readonly bigint[],
+  things: readonly Thing[],
+  judge: (starts: readonly bigint[]) => boolean = () => true,
+): boolean {
+  const sorted = things.map((thing, index) => ({ ...thing, index })).sort((a, b) => b.pages - a.pages);
+  const starts = sorted.map(({ pages, mayStart }) =>
+    free.flatMap((address, bit) => {
+      const isWhole = Array.from({ length: pages }, (_, i) => free[bit + i]).every(
+        (each, i) => each === address + BigInt(i) * PAGE,
+      );
+      if (!isWhole || !mayStart(address)) return [];
+      return [{ address, mask: ((1n << BigInt(pages)) - 1n) << BigInt(bit) }];
+    }),
+  );
+  const failed = sorted.map(() => new Set<bigint>());
+  const chosen: bigint[] = [];
+  const place = (depth: number, taken: bigint): boolean => {
+    const thing = sorted[depth];
+    if (thing === undefined) return judge(chosen);
+    // Where the verdict hangs on the addresses, a set of pages does not tell all.
+    if (judge.length === 0 && failed[depth]?.has(taken)) return false;
+    for (const { address, mask } of starts[depth] ?? []) {
+      if ((taken & mask) !== 0n) continue;
+      chosen[thing.index] = address;
+      if (place(depth + 1, taken | mask)) return true;
+    }
+    failed[depth]?.add(taken);
+    return false;
+  };
+  return place(0, 0n);
+}

@@ -338,7 +338,7 @@ describe("any x86 guest in any RAM", () => {
         outcomes.set("a plan", (outcomes.get("a plan") ?? 0) + 1);
         checkPlan(plan, { layout, kernel, reservations, initrd });
       }),
-      { numRuns: 6000 },
+      { numRuns: 4000 },
     );
     for (const outcome of ["a plan", "IMPORT_OVERLAP", "GUEST_MEMORY_NOT_RAM", "PLACEMENT_NO_ROOM"]) {
       assert.ok((outcomes.get(outcome) ?? 0) >= 50, `${outcome}: ${JSON.stringify([...outcomes])}`);

@@ -61,21 +61,27 @@ const OLD_IMAGE_BYTES = 0x100_0000n;
 
 const SEEDS_RULES: Arm64ImageRules = { pageSizes: [1], lowPlacement: false, oldImages: false };
 
-/** Adds kernel, device tree and initrd to a plan. `start` is checked before the image is read. */
-export function* planKernelAndInitrdArm64(
-  builder: PlanBuilder<Aarch64Register>,
+/** An Image as it will lie in memory. */
+export interface Arm64Kernel {
+  /** Where it goes: `start` and text_offset. */
+  readonly loadAddress: bigint;
+  /** Bytes of its pages. */
+  readonly size: bigint;
+  /** Bytes that are its own from its start on. */
+  readonly used: bigint;
+  /** `loadAddress + used`. */
+  readonly end: bigint;
+  /** Bit 3 of its flags. */
+  readonly anyStartAddress: boolean;
+  readonly image: Source;
+}
+
+/** Reads an Image's header, and says what there is to know of a kernel whose base is `start`. Throws ARM64_*. */
+export function* readArm64Kernel(
   kernel: Source,
   start: bigint,
-  initrd: OpenInitrd | undefined,
-  deviceTree: Source | undefined,
-  rules: Arm64ImageRules = SEEDS_RULES,
-): Reading<LoadInfo> {
-  if (start % LARGE_PAGE_SIZE !== 0n) {
-    throw new DirectBootError(
-      "ARM64_START_UNALIGNED",
-      `the kernel's start address ${hex(start)} is not a multiple of ${hex(LARGE_PAGE_SIZE)}`,
-    );
-  }
+  rules: Arm64ImageRules,
+): Reading<Arm64Kernel> {
   const header = yield* readArm64Image(kernel);
   const flags = decodeAarch64ImageFlags(header.flags);
   const refuse = (
@@ -118,11 +124,35 @@ export function* planKernelAndInitrdArm64(
   const end = addAddresses(loadAddress, used, `${kernel.name}: end of the kernel`);
   // A stream of unknown length fills image_size at most: what it lacks is zero.
   const image = hasKnownLength(kernel) ? kernel : zeroExtend(kernel, toImageLength(size, kernel), tooLong);
+  return { loadAddress, size, used, end, anyStartAddress: flags.anyStartAddress, image };
+}
+
+/**
+ * Adds kernel, device tree and initrd to a plan. `start` is checked before the image is read.
+ *
+ * @param treeAddress where the device tree goes; the page behind the kernel by default
+ */
+export function* planKernelAndInitrdArm64(
+  builder: PlanBuilder<Aarch64Register>,
+  kernel: Source,
+  start: bigint,
+  initrd: OpenInitrd | undefined,
+  deviceTree: Source | undefined,
+  rules: Arm64ImageRules = SEEDS_RULES,
+  treeAddress?: bigint,
+): Reading<LoadInfo> {
+  if (start % LARGE_PAGE_SIZE !== 0n) {
+    throw new DirectBootError(
+      "ARM64_START_UNALIGNED",
+      `the kernel's start address ${hex(start)} is not a multiple of ${hex(LARGE_PAGE_SIZE)}`,
+    );
+  }
+  const { loadAddress, size, end, image } = yield* readArm64Kernel(kernel, start, rules);
   builder.wholeSource(loadAddress, "linux-kernel", image, Number(size / HV_PAGE_SIZE));
 
   let dtb: LoadInfo["dtb"];
   if (deviceTree !== undefined) {
-    const dtbStart = alignUpToPageSize(end);
+    const dtbStart = treeAddress ?? alignUpToPageSize(end);
     dtb = {
       start: dtbStart,
       end: addAddresses(dtbStart, BigInt(deviceTree.byteLength), "end of the device tree"),

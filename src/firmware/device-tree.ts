@@ -52,6 +52,7 @@ const MAX_CELLS = 4;
 const ENABLED = ["okay", "ok"] as const;
 
 const CHOSEN = "chosen";
+const RESERVED_MEMORY = "reserved-memory";
 const BOOTARGS = "bootargs";
 const INITRD_START = "linux,initrd-start";
 const INITRD_END = "linux,initrd-end";
@@ -382,6 +383,12 @@ function bigEndian(bytes: Uint8Array): bigint {
   return bytes.reduce((number, byte) => (number << 8n) | BigInt(byte), 0n);
 }
 
+/** Whether a node is one that is there (section 2.3.4). */
+function isEnabled({ properties }: DeviceTreeNode): boolean {
+  const status = properties.get("status");
+  return status === undefined || status.byteLength === 0 || ENABLED.some((text) => isString(status, text));
+}
+
 /**
  * The ranges of RAM that the tree describes, in its order: `reg` of the root's children named `memory` or
  * `memory@…` with device_type "memory" (section 3.4), in cells as the root's #address-cells and #size-cells say.
@@ -398,10 +405,7 @@ export function memoryOfTree(tree: Uint8Array): readonly MemoryNodeRange[] {
     const deviceType = node.properties.get("device_type");
     if (!isNamed(node.name, "memory")) continue;
     if (deviceType === undefined || !isString(deviceType, "memory")) continue;
-    const status = node.properties.get("status");
-    const isEnabled =
-      status === undefined || status.byteLength === 0 || ENABLED.some((text) => isString(status, text));
-    if (!isEnabled) continue;
+    if (!isEnabled(node)) continue;
     const reg = node.properties.get("reg");
     if (reg === undefined) continue;
 
@@ -418,6 +422,42 @@ export function memoryOfTree(tree: Uint8Array): readonly MemoryNodeRange[] {
         throw malformed(`memory of ${node.name} at ${hex(start)} with ${hex(size)} bytes passes 2^64`);
       }
       if (size > 0n) ranges.push({ start, end: start + size });
+    }
+  }
+  return ranges;
+}
+
+/**
+ * The ranges that the tree keeps from everyone, in its order, empty ones left out: the memory reservation block (section
+ * 5.3), and `reg` of the children of /reserved-memory (section 3.5). As Linux has it, nodes that are not enabled, that
+ * have no `reg` (Linux chooses their place itself), or whose `reg` is no list of ranges in the root's cells reserve
+ * nothing. What passes 2^64 is cut off there.
+ *
+ * @throws TypeError if `tree` is no Uint8Array
+ * @throws DirectBootError DEVICE_TREE_MALFORMED, or DEVICE_TREE_UNSUPPORTED_VERSION
+ */
+export function reservationsOfTree(tree: Uint8Array): readonly MemoryNodeRange[] {
+  const { view, reservations } = readBlocks(tree);
+  const ranges: MemoryNodeRange[] = [];
+  const add = (start: bigint, size: bigint): void => {
+    const end = start + size > ADDRESS_LIMIT ? ADDRESS_LIMIT : start + size;
+    if (start < end) ranges.push({ start, end });
+  };
+  for (let at = reservations.start; at < reservations.end; at += RESERVATION_BYTES) {
+    add(view.getBigUint64(at), view.getBigUint64(at + RESERVATION_BYTES / 2));
+  }
+  const root = readDeviceTree(tree);
+  const parent = root.children.find(({ name }) => isNamed(name, RESERVED_MEMORY));
+  if (parent === undefined) return ranges;
+  const addressBytes = cellCount(root, "#address-cells", DEFAULT_ADDRESS_CELLS) * CELL_BYTES;
+  const sizeBytes = cellCount(root, "#size-cells", DEFAULT_SIZE_CELLS) * CELL_BYTES;
+  const rangeBytes = addressBytes + sizeBytes;
+  for (const node of parent.children) {
+    const reg = node.properties.get("reg");
+    if (!isEnabled(node) || reg === undefined || reg.byteLength % rangeBytes !== 0) continue;
+    for (let offset = 0; offset < reg.byteLength; offset += rangeBytes) {
+      const start = bigEndian(reg.subarray(offset, offset + addressBytes));
+      add(start, bigEndian(reg.subarray(offset + addressBytes, offset + rangeBytes)));
     }
   }
   return ranges;

@@ -10,28 +10,34 @@
  *     next 2 MiB boundary      ├──────────────────────────────┤
  *                              │ initrd                       │ linux-initrd
  *                              └──────────────────────────────┘
+ *
+ * If the first RAM range has no room for all of it there, it is the next one; if none has, parts go elsewhere
+ * (arm64-placement.ts). Nothing lies in what the tree reserves, nor in an initrd's place that the caller has chosen.
  */
 
 import {
   type Arm64ImageRules,
   planDirectBootRegistersArm64,
   planKernelAndInitrdArm64,
+  readArm64Kernel,
 } from "../arm64/linux.js";
-import { alignUpToLargePageSize, hex, LARGE_PAGE_SIZE, PAGE_SIZE_1GB } from "../base/address.js";
+import { type AddressLike, addAddresses, checkAddressAlignment, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { memoryOfTree, setChosen } from "../firmware/device-tree.js";
-import { Aarch64ImagePageSize, decodeAarch64ImageFlags, readArm64Image } from "../images/arm64-image.js";
+import { memoryOfTree, reservationsOfTree, setChosen } from "../firmware/device-tree.js";
+import { Aarch64ImagePageSize } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import { checkCommandLineLength, commandLineBytes } from "../loading/command-line.js";
 import type { LoadInfo } from "../loading/load-info.js";
+import type { Extent } from "../loading/packing.js";
+import { Placement, pagesAround } from "../loading/placement.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { rangeOf } from "../plan/check.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { BytesSource } from "../sources/bytes.js";
 import type { Reading } from "../sources/reader.js";
-import type { Source } from "../sources/source.js";
+import { knownLength, type Source } from "../sources/source.js";
+import { INITRD_TAG, placeArm64 } from "./arm64-placement.js";
 import { MOST_TREE_BYTES, readTree } from "./device-tree-file.js";
 import type { PlannedGuest } from "./linux-plan.js";
 import { arm64LayoutOfSize, resolveMemory } from "./memory.js";
@@ -93,6 +99,13 @@ export function* planArm64Guest(options: LinuxOptions, sources: LinuxSources<Sou
   return { plan, info, layout, memory, architecture: "aarch64", entryMode: "aarch64" };
 }
 
+/** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */
+function chosenPlace(address: AddressLike, byteLength: bigint): Extent {
+  const start = toAddress(address, "initrdAddress");
+  checkAddressAlignment(start, "initrd address");
+  return { start, end: addAddresses(start, byteLength, "end of the initrd") };
+}
+
 /** Plans an arm64 Image, the device tree that tells it of the rest, and its registers. */
 function* planArm64(
   options: LinuxOptions,
@@ -124,11 +137,14 @@ function* planArm64(
   if (options.commandLine !== undefined) {
     checkCommandLineLength(commandLineBytes(options.commandLine), COMMAND_LINE_BYTES);
   }
-  const flags = decodeAarch64ImageFlags((yield* readArm64Image(kernel)).flags);
-  const initrd =
-    initrdSource === undefined
+  // As it is for a base of 0.
+  const image = yield* readArm64Kernel(kernel, 0n, rules);
+  const initrdBytes = initrdSource === undefined ? undefined : BigInt(knownLength(initrdSource));
+  const { initrdAddress = "AfterKernel" } = options;
+  const chosenInitrd =
+    initrdBytes === undefined || initrdAddress === "AfterKernel"
       ? undefined
-      : { source: initrdSource, address: options.initrdAddress ?? ("AfterKernel" as const) };
+      : chosenPlace(initrdAddress, initrdBytes);
 
   const withChosen = (initrdStart: bigint, initrdEnd: bigint): Uint8Array | undefined =>
     tree === undefined
@@ -136,51 +152,53 @@ function* planArm64(
       : setChosen(tree, {
           bootargs: options.commandLine,
           // A tree that was saved from a running machine names that one's initrd.
-          ...(initrd === undefined ? { initrdStart: null, initrdEnd: null } : { initrdStart, initrdEnd }),
+          ...(initrdSource === undefined
+            ? { initrdStart: null, initrdEnd: null }
+            : { initrdStart, initrdEnd }),
         });
-  const sourceOf = (bytes: Uint8Array | undefined): Source | undefined =>
-    bytes === undefined ? undefined : new BytesSource(bytes, "device tree");
-
-  // The initrd lies behind the tree and the tree names its place: its size does not depend on the numbers in it,
-  // so it is planned once with zeros to learn the place. The first RAM range that holds all of it is taken; if none
-  // does, the plan for the first one says what does not fit.
-  // booting.rst: without bit 3 "the 2MB aligned base should be as close as possible to the base of DRAM".
-  const room = flags.anyStartAddress ? LARGE_PAGE_SIZE : 0n;
-  const starts = layout.ram.map(({ range }) => alignUpToLargePageSize(range.start) + room);
-  const placeholder = sourceOf(withChosen(0n, 0n));
-  let found: { start: bigint; draft: LoadInfo } | undefined;
-  for (const start of starts) {
-    const scratch = new PlanBuilder<Aarch64Register>();
-    const draft = yield* planKernelAndInitrdArm64(scratch, kernel, start, initrd, placeholder, rules);
-    const fits = scratch.steps.every((step) => step.kind !== "pages" || layout.isRam(rangeOf(step)));
-    if (fits || found === undefined) found = { start, draft };
-    if (fits) break;
+  // First what has one place only: what the tree reserves, what the caller has chosen.
+  const placement = new Placement(layout);
+  const reserved = tree === undefined ? [] : reservationsOfTree(tree);
+  // A reservation that starts with the initrd is the one that boot loaders make for it.
+  placement.takeAll(
+    reserved.filter(({ start }) => start !== chosenInitrd?.start),
+    "reserved memory",
+  );
+  if (chosenInitrd !== undefined) {
+    const { start, end } = chosenInitrd;
+    layout.checkIsRam(pagesAround(start, end - start, INITRD_TAG), INITRD_TAG);
+    placement.take(start, end - start, INITRD_TAG);
   }
-  if (found === undefined) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", "there are no RAM ranges");
-  const { start, draft } = found;
-  const initrdStart = draft.initrd?.gpa ?? 0n;
-  const final = withChosen(initrdStart, initrdStart + (draft.initrd?.size ?? 0n));
+  // The tree names the initrd's place; its size does not depend on the numbers in it.
+  const treeBytes = withChosen(0n, 0n)?.byteLength;
+  const { base, ...places } = placeArm64(placement, {
+    textOffset: image.loadAddress,
+    // Where nothing else is to be placed, what such a kernel may use behind its file need not be there.
+    kernelBytes: treeBytes === undefined ? image.size : image.used,
+    anyStartAddress: image.anyStartAddress,
+    treeBytes: treeBytes === undefined ? undefined : BigInt(treeBytes),
+    initrdBytes: chosenInitrd === undefined ? initrdBytes : undefined,
+    chosenInitrd,
+  });
+  const initrdStart = chosenInitrd?.start ?? places.initrd ?? 0n;
+  const final = withChosen(initrdStart, initrdStart + (initrdBytes ?? 0n));
   if (final !== undefined && final.byteLength > MOST_TREE_BYTES) {
     throw new DirectBootError(
       "DEVICE_TREE_TOO_LARGE",
       `with /chosen the device tree has ${final.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
     );
   }
-  if (draft.initrd !== undefined) {
-    const { gpa, size } = draft.initrd;
-    const kernelEnd = draft.kernel.entrypoint + draft.kernel.size;
-    const lowest = gpa < start ? gpa : start;
-    const highest = gpa + size > kernelEnd ? gpa + size : kernelEnd;
-    // booting.rst: "a 1 GB aligned physical memory window of up to 32 GB in size that fully covers the kernel Image"
-    if (highest > lowest - (lowest % PAGE_SIZE_1GB) + 32n * PAGE_SIZE_1GB) {
-      throw new DirectBootError(
-        "ARM64_INITRD_OUT_OF_REACH",
-        `the initrd at ${hex(gpa)} and the kernel at ${hex(start)} are too far apart`,
-      );
-    }
-  }
+  const initrd = initrdSource === undefined ? undefined : { source: initrdSource, address: initrdStart };
   const builder = new PlanBuilder<Aarch64Register>();
-  const info = yield* planKernelAndInitrdArm64(builder, kernel, start, initrd, sourceOf(final), rules);
+  const info = yield* planKernelAndInitrdArm64(
+    builder,
+    kernel,
+    base,
+    initrd,
+    final === undefined ? undefined : new BytesSource(final, "device tree"),
+    rules,
+    places.tree,
+  );
   planDirectBootRegistersArm64(builder, info);
   return { builder, info };
 }

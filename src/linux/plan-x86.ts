@@ -3,13 +3,13 @@
  * x86-map.ts.
  */
 import {
+  ADDRESS_LIMIT,
   type AddressLike,
   addAddresses,
   alignUpTo1GbPageSize,
   checkAddressAlignment,
   hex,
   hexRange,
-  LARGE_PAGE_SIZE,
   PAGE_BYTES,
   pagesOf,
   toAddress,
@@ -23,7 +23,8 @@ import { findPvhEntry } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
 import { checkCommandLineLength, commandLineBytes } from "../loading/command-line.js";
 import { LoadInfo } from "../loading/load-info.js";
-import { Placement } from "../loading/placement.js";
+import type { Wish } from "../loading/packing.js";
+import { Placement, pagesAround } from "../loading/placement.js";
 import { planKernelElf } from "../loading/static-elf.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
@@ -31,7 +32,7 @@ import { PlanBuilder } from "../plan/plan.js";
 import { type Reading, readBytes } from "../sources/reader.js";
 import { knownLength, type Source } from "../sources/source.js";
 import { BOOT_PARAMS_BYTES, buildBootParams } from "../x86/boot-params.js";
-import { placeBzImage } from "../x86/bzimage-boot.js";
+import { placeBzImage, wishesOfBzImage } from "../x86/bzimage-boot.js";
 import { buildE820Map, E820_ACPI, type E820Entry, encodeE820Entries } from "../x86/e820.js";
 import { DEFAULT_GDT_SIZE, planDefaultGdt } from "../x86/gdt.js";
 import { planLongModeRegisters } from "../x86/linux.js";
@@ -57,17 +58,18 @@ import { LOW_MMIO_GAP, resolveMemory, x86LayoutOfSize } from "./memory.js";
 import type { LinuxOptions, LinuxSources, X86Entry } from "./options.js";
 import {
   ACPI_TABLES_ADDRESS,
-  COMMAND_LINE_ADDRESS,
   FOUR_GIB,
-  GDT_ADDRESS,
   KERNEL_MINIMUM_START_ADDRESS,
-  PAGE_TABLE_ADDRESS,
-  placeLow,
   RSDP_ADDRESS,
-  SETUP_DATA_ADDRESS,
   type X86Addresses,
-  ZERO_PAGE_ADDRESS,
 } from "./x86-map.js";
+import {
+  type FreeParts,
+  type LowName,
+  type NamedLowRequest,
+  type PlacedKernel,
+  placeFreely,
+} from "./x86-placement.js";
 
 /** Physical address bits of QEMU's CPU models under emulation (its default, phys-bits=40). */
 const PHYSICAL_ADDRESS_WIDTH = 40;
@@ -145,41 +147,20 @@ function* readKernel(
   return { format: "elf", entry, elf, pvhEntry, image: bzImage, architecture: is64 ? "x86_64" : "i386" };
 }
 
-/** The kernel, placed and planned. */
-interface PlannedKernel {
-  readonly info: LoadInfo["kernel"];
-  /** One past all that it uses. */
-  readonly end: bigint;
-}
+const KERNEL_TAG = "linux-kernel";
+const INITRD_TAG = "linux-initrd";
+const TABLES_TAG = "linux-pagetables";
 
-function* planKernel(
+/** Plans an ELF kernel, which lies where it is linked, and takes its place. */
+function* planElf(
   builder: PlanBuilder<X86Register>,
   placement: Placement,
   source: Source,
-  kernel: X86Kernel,
-  address: bigint | undefined,
-): Reading<PlannedKernel> {
-  const tag = "linux-kernel";
-  if (kernel.format === "bzImage") {
-    const { image, entry } = kernel;
-    const { loadAddress, end, entry32, entry64 } = placeBzImage(
-      placement,
-      image,
-      entry === "64" ? "64" : "32",
-      address,
-      tag,
-    );
-    const pageCount = pagesOf(image.protectedModeLength);
-    builder.sourceRange(loadAddress, tag, source, image.protectedModeOffset, image.protectedModeLength);
-    const size = BigInt(pageCount * PAGE_BYTES);
-    return { info: { gpa: loadAddress, size, entrypoint: entry === "64" ? entry64 : entry32 }, end };
-  }
-  if (address !== undefined) {
-    throw new DirectBootError("OPTION_NOT_FOR_KERNEL", `addresses.kernel, but ${source.name} is an ELF`);
-  }
+  kernel: X86Kernel & { readonly format: "elf" },
+): Reading<PlacedKernel> {
   const elf = yield* planKernelElf(builder, source, kernel.elf, {
     startAddress: KERNEL_MINIMUM_START_ADDRESS,
-    tag,
+    tag: KERNEL_TAG,
   });
   const gpa = elf.minimumAddressUsed;
   const size = elf.nextAvailableAddress - gpa;
@@ -191,9 +172,21 @@ function* planKernel(
     );
   }
   // Gaps between segments stay free for nobody: the kernel may use them before it knows its memory map.
-  placement.take(gpa, size, tag);
-  placement.layout.checkIsRam(new MemoryRange(gpa, gpa + size), tag);
+  placement.take(gpa, size, KERNEL_TAG);
+  placement.layout.checkIsRam(new MemoryRange(gpa, gpa + size), KERNEL_TAG);
   return { info: { gpa, size, entrypoint }, end: gpa + size };
+}
+
+/** Places a bzImage: at `address`, or where it wants to be, or where there is room. */
+function takeBzImage(
+  placement: Placement,
+  image: BzImage,
+  entry: "64" | "32",
+  address: bigint | undefined,
+): PlacedKernel {
+  const { loadAddress, end, entry32, entry64 } = placeBzImage(placement, image, entry, address, KERNEL_TAG);
+  const size = BigInt(pagesOf(image.protectedModeLength) * PAGE_BYTES);
+  return { info: { gpa: loadAddress, size, entrypoint: entry === "64" ? entry64 : entry32 }, end };
 }
 
 /** One past the highest address that the initrd may have a byte at. */
@@ -207,39 +200,23 @@ function initrdLimit(kernel: X86Kernel): bigint | undefined {
   return isFree ? undefined : BigInt(initrdAddrMax) + 1n;
 }
 
-function placeInitrd(
+/** Takes the place that the caller has chosen for the initrd. */
+function takeInitrd(
   placement: Placement,
-  source: Source,
-  kernel: X86Kernel,
-  kernelEnd: bigint,
-  wanted: LinuxOptions["initrdAddress"],
+  size: bigint,
+  limit: bigint | undefined,
+  wanted: AddressLike,
 ): { gpa: bigint; size: bigint } {
-  const tag = "linux-initrd";
-  const size = BigInt(knownLength(source));
-  const limit = initrdLimit(kernel);
-  if (wanted !== undefined && wanted !== "AfterKernel") {
-    const gpa = toAddress(wanted, "initrdAddress");
-    checkAddressAlignment(gpa, "initrd address");
-    const end = addAddresses(gpa, size, "end of the initrd");
-    if (limit !== undefined && end > limit) {
-      throw new DirectBootError(
-        "INITRD_TOO_HIGH",
-        `the initrd at ${hexRange(gpa, end)} passes ${hex(limit)}, which this kernel and entry allow`,
-      );
-    }
-    placement.take(gpa, size, tag);
-    return { gpa, size };
+  const gpa = toAddress(wanted, "initrdAddress");
+  checkAddressAlignment(gpa, "initrd address");
+  const end = addAddresses(gpa, size, "end of the initrd");
+  if (limit !== undefined && end > limit) {
+    throw new DirectBootError(
+      "INITRD_TOO_HIGH",
+      `the initrd at ${hexRange(gpa, end)} passes ${hex(limit)}, which this kernel and entry allow`,
+    );
   }
-  const request = {
-    tag,
-    byteLength: size,
-    from: kernelEnd,
-    ...(limit === undefined ? {} : { below: limit }),
-  };
-  const gpa = placement.place({ ...request, alignment: LARGE_PAGE_SIZE }, request, {
-    ...request,
-    from: KERNEL_MINIMUM_START_ADDRESS,
-  });
+  placement.take(gpa, size, INITRD_TAG);
   return { gpa, size };
 }
 
@@ -321,6 +298,7 @@ function* planX86(
     const isDispensable = address === undefined && sources.acpi === undefined;
     if (isDispensable && !isUsable(usual, byteLength)) return undefined;
     const start = address ?? usual;
+    if (byteLength > 0n) layout.checkIsRam(pagesAround(start, byteLength, tag), tag);
     placement.take(start, byteLength, tag);
     acpiRanges.push({ start, end: start + byteLength, type: E820_ACPI });
     return start;
@@ -353,61 +331,93 @@ function* planX86(
     );
   }
 
-  const low = (
-    name: "gdt" | "zeroPage" | "commandLine" | "pageTables" | "setupData",
-    tag: string,
-    byteLength: bigint,
-  ): (() => bigint) => {
-    const address = chosen(addresses[name], name);
-    if (address !== undefined) {
-      placement.take(address, byteLength, tag);
-      return () => address;
-    }
-    const below = entry === "pvh" ? PVH_START_INFO_BELOW : FOUR_GIB;
-    return () => placeLow(placement, DEFAULTS[name], { tag, byteLength, below });
-  };
   const isLong = entry === "64";
+  const chosenLows: { [name in LowName]?: bigint } = {};
+  const lows: NamedLowRequest[] = [];
+  const low = (name: LowName, tag: string, byteLength: bigint): void => {
+    const address = chosen(addresses[name], name);
+    if (address === undefined) {
+      lows.push({ name, tag, byteLength, below: entry === "pvh" ? PVH_START_INFO_BELOW : FOUR_GIB });
+    } else {
+      placement.take(address, byteLength, tag);
+      chosenLows[name] = address;
+    }
+  };
+  low("gdt", isLong ? "default-gdt" : "linux-gdt32", isLong ? DEFAULT_GDT_SIZE : PROTECTED_MODE_GDT_SIZE);
+  low("zeroPage", entry === "pvh" ? "linux-start-info" : "linux-zeropage", BigInt(BOOT_PARAMS_BYTES));
+  // Without a command line nothing lies there, and Linux must not read what does: it takes 0 for none.
+  if (text.byteLength > 0) low("commandLine", "linux-commandline", BigInt(text.byteLength + 1));
   // The size of a list does not depend on where it lies.
   const setupDataBytes = nodes.length === 0 ? 0 : buildSetupData(8n, nodes).byteLength;
-  const gdtAt = low(
-    "gdt",
-    isLong ? "default-gdt" : "linux-gdt32",
-    isLong ? DEFAULT_GDT_SIZE : PROTECTED_MODE_GDT_SIZE,
-  );
-  const zeroPageAt = low(
-    "zeroPage",
-    entry === "pvh" ? "linux-start-info" : "linux-zeropage",
-    BigInt(BOOT_PARAMS_BYTES),
-  );
-  // Without a command line nothing lies there, and Linux must not read what does: it takes 0 for none.
-  const commandLineAt =
-    text.byteLength === 0 ? () => 0n : low("commandLine", "linux-commandline", BigInt(text.byteLength + 1));
-  const setupDataAt =
-    nodes.length === 0 ? undefined : low("setupData", "linux-setup-data", BigInt(setupDataBytes));
-  const initrdIsChosen = options.initrdAddress !== undefined && options.initrdAddress !== "AfterKernel";
-  const initrdAt = (kernelEnd: bigint): LoadInfo["initrd"] =>
-    sources.initrd === undefined
-      ? undefined
-      : placeInitrd(placement, sources.initrd, kernel, kernelEnd, options.initrdAddress);
-  const initrdEarly = initrdIsChosen ? initrdAt(0n) : undefined;
+  if (nodes.length > 0) low("setupData", "linux-setup-data", BigInt(setupDataBytes));
 
-  const { info: kernelInfo, end: kernelEnd } = yield* planKernel(
-    builder,
-    placement,
-    sources.kernel,
-    kernel,
-    chosen(addresses.kernel, "kernel"),
-  );
-  const tablesOf = isLong ? pageTables(mappedEnd(kernelEnd, addresses, text.byteLength)) : undefined;
-  const pageTablesAt =
-    tablesOf === undefined ? undefined : low("pageTables", "linux-pagetables", tablesOf.byteLength);
-  const [gdt, zeroPage, commandLine] = [gdtAt(), zeroPageAt(), commandLineAt()];
-  const pageTableAddress = pageTablesAt?.();
-  const setupData = setupDataAt?.();
-  const initrd = initrdEarly ?? initrdAt(kernelEnd);
+  let initrd: LoadInfo["initrd"];
+  let initrdWish: Wish | undefined;
+  if (sources.initrd !== undefined) {
+    const { initrdAddress = "AfterKernel" } = options;
+    const size = BigInt(knownLength(sources.initrd));
+    const limit = initrdLimit(kernel);
+    if (initrdAddress === "AfterKernel") {
+      const window = { from: KERNEL_MINIMUM_START_ADDRESS, below: limit ?? ADDRESS_LIMIT };
+      initrdWish = { tag: INITRD_TAG, byteLength: size, windows: [window] };
+    } else {
+      initrd = takeInitrd(placement, size, limit, initrdAddress);
+    }
+  }
+
+  const kernelAddress = chosen(addresses.kernel, "kernel");
+  if (kernelAddress !== undefined && kernel.format === "elf") {
+    throw new DirectBootError(
+      "OPTION_NOT_FOR_KERNEL",
+      `addresses.kernel, but ${sources.kernel.name} is an ELF`,
+    );
+  }
+  const tablesFor = (kernelEnd: bigint): PageTables =>
+    pageTables(mappedEnd(kernelEnd, addresses, text.byteLength));
+  // What they need if the kernel ends up below 4 GiB, or where the caller has put it.
+  const chosenTables = isLong ? chosen(addresses.pageTables, "pageTables") : undefined;
+  const leastTables = isLong ? tablesFor(kernelAddress ?? 0n).byteLength : 0n;
+  if (chosenTables !== undefined) placement.take(chosenTables, leastTables, TABLES_TAG);
+
+  let placeKernel: FreeParts["placeKernel"];
+  let kernelWishes: readonly Wish[] = [];
+  if (kernel.format === "elf") {
+    const elf = yield* planElf(builder, placement, sources.kernel, kernel);
+    placeKernel = () => elf;
+  } else {
+    const { image } = kernel;
+    const protocol = isLong ? "64" : "32";
+    placeKernel = (where, address = kernelAddress) => {
+      const taken = takeBzImage(where, image, protocol, address);
+      const more = isLong && chosenTables !== undefined ? tablesFor(taken.end).byteLength - leastTables : 0n;
+      if (more > 0n) where.take((chosenTables ?? 0n) + leastTables, more, TABLES_TAG);
+      return taken;
+    };
+    if (kernelAddress === undefined) kernelWishes = wishesOfBzImage(image, protocol, KERNEL_TAG);
+  }
+  const placed = placeFreely(placement, {
+    placeKernel,
+    kernelWishes,
+    lows,
+    pageTables: (kernelEnd) =>
+      isLong && chosenTables === undefined
+        ? { name: "pageTables", tag: TABLES_TAG, byteLength: tablesFor(kernelEnd).byteLength }
+        : undefined,
+    initrd: initrdWish,
+  });
+  const { info: kernelInfo, end: kernelEnd } = placed.kernel;
+  const { gdt = 0n, zeroPage = 0n, commandLine = 0n, setupData } = { ...chosenLows, ...placed.lows };
+  const pageTableAddress = chosenTables ?? placed.lows.pageTables;
+  if (initrdWish !== undefined && placed.initrd !== undefined) {
+    initrd = { gpa: placed.initrd, size: initrdWish.byteLength };
+  }
+  if (kernel.format === "bzImage") {
+    const { protectedModeOffset, protectedModeLength } = kernel.image;
+    builder.sourceRange(kernelInfo.gpa, KERNEL_TAG, sources.kernel, protectedModeOffset, protectedModeLength);
+  }
 
   if (sources.initrd !== undefined && initrd !== undefined) {
-    builder.wholeSource(initrd.gpa, "linux-initrd", sources.initrd);
+    builder.wholeSource(initrd.gpa, INITRD_TAG, sources.initrd);
   }
   if (text.byteLength > 0) {
     const withNul = new Uint8Array(text.byteLength + 1);
@@ -416,7 +426,7 @@ function* planX86(
   }
   if (isLong) planDefaultGdt(builder, gdt / BigInt(PAGE_BYTES));
   else planProtectedModeGdt(builder, gdt);
-  if (pageTableAddress !== undefined) tablesOf?.plan(builder, pageTableAddress);
+  if (pageTableAddress !== undefined) tablesFor(kernelEnd).plan(builder, pageTableAddress);
   if (rsdpAddress !== undefined) builder.bytes(rsdpAddress, "linux-rdsp", rsdp, 1);
   if (tablesAddress !== undefined) builder.bytes(tablesAddress, "linux-acpi-tables", tables);
   if (setupData !== undefined) {
@@ -470,14 +480,6 @@ function* planX86(
   };
 }
 
-const DEFAULTS = {
-  gdt: GDT_ADDRESS,
-  zeroPage: ZERO_PAGE_ADDRESS,
-  commandLine: COMMAND_LINE_ADDRESS,
-  pageTables: PAGE_TABLE_ADDRESS,
-  setupData: SETUP_DATA_ADDRESS,
-} as const;
-
 /** An address of the caller's choice. Throws UNALIGNED_ADDRESS. */
 function chosen(address: AddressLike | undefined, name: string): bigint | undefined {
   if (address === undefined) return undefined;
@@ -499,16 +501,18 @@ function mappedEnd(kernelEnd: bigint, addresses: X86Addresses, commandLineLength
   ].reduce((most, end) => (end > most ? end : most), kernelEnd);
 }
 
+interface PageTables {
+  readonly byteLength: bigint;
+  readonly plan: (builder: PlanBuilder<X86Register>, address: bigint) => void;
+}
+
 /** Page tables that map all that the kernel must see at its 64-bit entry: the first 4 GiB, and what lies up to `end`. */
-function pageTables(end: bigint): {
-  byteLength: bigint;
-  plan: (builder: PlanBuilder<X86Register>, address: bigint) => void;
-} {
+function pageTables(end: bigint): PageTables {
   if (end <= FOUR_GIB) {
     return {
       byteLength: BigInt(6 * PAGE_BYTES),
       plan: (builder, address) => {
-        builder.identityMap("linux-pagetables", toIdentityMap({ pageTableGpa: address }));
+        builder.identityMap(TABLES_TAG, toIdentityMap({ pageTableGpa: address }));
       },
     };
   }
@@ -527,7 +531,7 @@ function pageTables(end: bigint): {
     });
   return {
     byteLength: BigInt(tablesAt(0n).byteLength),
-    plan: (builder, address) => builder.bytes(address, "linux-pagetables", tablesAt(address).build()),
+    plan: (builder, address) => builder.bytes(address, TABLES_TAG, tablesAt(address).build()),
   };
 }
 

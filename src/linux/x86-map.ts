@@ -35,7 +35,8 @@
  * place is no RAM or reserved.
  */
 import type { AddressLike } from "../base/address.js";
-import type { Placement, SpaceRequest } from "../loading/placement.js";
+import type { Wish } from "../loading/packing.js";
+import type { Placement } from "../loading/placement.js";
 
 /** Where the caller wants things; page-aligned guest physical addresses. */
 export interface X86Addresses {
@@ -68,16 +69,37 @@ const LOWEST_ADDRESS = 0x1000n;
 const CONVENTIONAL_END = 0xa_0000n;
 export const FOUR_GIB = 0x1_0000_0000n;
 
-/** Takes `wanted` if it is free, else another place: in low memory, or in what is left below `below`. */
-export function placeLow(
-  placement: Placement,
-  wanted: bigint,
-  request: Pick<SpaceRequest, "tag" | "byteLength"> & { readonly below?: bigint },
-): bigint {
-  const { tag, byteLength, below = FOUR_GIB } = request;
-  return placement.place(
-    { tag, byteLength, from: wanted, below: wanted + ((byteLength + 4095n) & ~4095n) },
-    { tag, byteLength, from: LOWEST_ADDRESS, below: below < CONVENTIONAL_END ? below : CONVENTIONAL_END },
-    { tag, byteLength, from: KERNEL_MINIMUM_START_ADDRESS, below },
+/** Something that goes into low memory, or to where there is room below 4 GiB. */
+export interface LowRequest {
+  readonly tag: string;
+  readonly byteLength: bigint;
+  /** It must end here or below; 4 GiB by default. */
+  readonly below?: bigint;
+}
+
+function lowWindows({ below = FOUR_GIB }: LowRequest): { from: bigint; below: bigint }[] {
+  return [
+    { from: LOWEST_ADDRESS, below: below < CONVENTIONAL_END ? below : CONVENTIONAL_END },
+    { from: KERNEL_MINIMUM_START_ADDRESS, below },
+  ];
+}
+
+/** Wherever it may be. */
+export function wishOfLow(request: LowRequest): Wish {
+  const { tag, byteLength } = request;
+  return { tag, byteLength, windows: lowWindows(request) };
+}
+
+/**
+ * Takes `wanted` if it is free, else another place: in low memory, or in what is left below `below`. Undefined if there
+ * is none.
+ */
+export function placeLow(placement: Placement, wanted: bigint, request: LowRequest): bigint | undefined {
+  const { tag, byteLength } = request;
+  const end = wanted + byteLength;
+  return placement.tryPlace(
+    // What is so long that it would reach into video memory does not fit there.
+    { tag, byteLength, from: wanted, below: end < CONVENTIONAL_END ? end : CONVENTIONAL_END },
+    ...lowWindows(request).map((window) => ({ tag, byteLength, ...window })),
   );
 }

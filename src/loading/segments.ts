@@ -1,5 +1,5 @@
 /** Segments of a kernel that share a page: the page becomes literal bytes, the rest of them stays a region of the file. */
-import { HV_PAGE_SIZE, hex, hexRange, PAGE_BYTES } from "../base/address.js";
+import { HV_PAGE_SIZE, hexRange, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { FileRegion } from "../importers/file-region.js";
 import type { VpRegister } from "../importers/importer.js";
@@ -22,7 +22,7 @@ function sharedPages(sorted: readonly FileRegion[]): Set<bigint> {
     if (end > next.gpa) {
       throw new DirectBootError(
         "ELF_SEGMENTS_OVERLAP",
-        `${region.source.name}: the segment at ${hexRange(region.gpa, end)} overlaps the one at ${hex(next.gpa)}`,
+        `${region.source.name}: the segment at ${hexRange(region.gpa, end)} overlaps the one at ${hexRange(next.gpa, next.gpa + next.memoryLength)}`,
       );
     }
     if (lastPage(region) === firstPage(next)) shared.add(lastPage(region));

@@ -1,4 +1,4 @@
-import { ADDRESS_LIMIT, type AddressLike, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
+import { ADDRESS_LIMIT, type AddressLike, HV_PAGE_SIZE, hex, hexRange, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { MemoryRange } from "./memory-range.js";
 
@@ -170,11 +170,36 @@ export class MemoryLayout {
     return covered >= range.end;
   }
 
-  /** Throws GUEST_MEMORY_NOT_RAM, naming `tag`, unless all of `range` lies in RAM. */
+  /** Throws GUEST_MEMORY_NOT_RAM, naming `tag` and what it meets, unless all of `range` lies in RAM. */
   checkIsRam(range: MemoryRange, tag: string): void {
     if (!this.isRam(range)) {
-      throw new DirectBootError("GUEST_MEMORY_NOT_RAM", `${tag} at ${range} does not lie in RAM (${this})`);
+      throw new DirectBootError(
+        "GUEST_MEMORY_NOT_RAM",
+        `${tag} at ${range} does not lie in RAM (${this}): it meets ${this.#firstNotRam(range)}`,
+      );
     }
+  }
+
+  /** What the first part of `range` that is no RAM is instead, with its own range. */
+  #firstNotRam(range: MemoryRange): string {
+    let covered = range.start;
+    for (const { range: ram } of this.ram) if (ram.start <= covered && covered < ram.end) covered = ram.end;
+    const gaps = {
+      "the MMIO gap": this.mmioGaps,
+      "the PCI ECAM gap": this.pciEcamGaps,
+      "the PCI MMIO gap": this.pciMmioGaps,
+    };
+    for (const [name, list] of Object.entries(gaps)) {
+      const gap = list.find(({ start, end }) => start <= covered && covered < end);
+      if (gap !== undefined) return `${name} at ${gap}`;
+    }
+    const { vtl2Range } = this;
+    if (vtl2Range !== undefined && vtl2Range.start <= covered && covered < vtl2Range.end) {
+      return `the VTL2 range at ${vtl2Range}`;
+    }
+    const next = this.ram.findIndex(({ range: ram }) => ram.start > covered);
+    if (next < 0) return `the end of RAM, whose last range is ${this.ram.at(-1)?.range}`;
+    return `the hole in RAM at ${hexRange(this.ram[next - 1]?.range.end ?? 0n, this.ram[next]?.range.start ?? 0n)}`;
   }
 
   /** The RAM ranges, for messages. */

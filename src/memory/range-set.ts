@@ -81,6 +81,16 @@ export class TaggedRanges {
     this.#sorted.splice(this.#firstBehind(range.start), 0, { range, tag });
   }
 
+  /** Adds a range that lies behind all others. */
+  append(range: MemoryRange, tag: string): void {
+    this.#sorted.push({ range, tag });
+  }
+
+  /** All of them, in ascending order. */
+  get ranges(): readonly { readonly range: MemoryRange; readonly tag: string }[] {
+    return this.#sorted;
+  }
+
   /** The first eight, in words. */
   toString(): string {
     const shown = this.#sorted.slice(0, 8).map(({ range, tag }) => `${range} (${tag})`);

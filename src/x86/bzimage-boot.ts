@@ -12,9 +12,10 @@
  *                       │ knows its memory map       │
  *                       └────────────────────────────┘
  */
-import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
+import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
+import type { Wish } from "../loading/packing.js";
 import { type Placement, pagesAround as pages } from "../loading/placement.js";
 
 /** What a kernel says that may be loaded above 4 GiB. */
@@ -103,6 +104,26 @@ function isFree(placement: Placement, image: BzImage, load: bigint): boolean {
 }
 
 /**
+ * Where a bzImage may go if it may move: it is loaded where it runs. First below 4 GiB; then above, for one that can be
+ * there. Nothing for one that is not relocatable.
+ *
+ * @throws DirectBootError BZIMAGE_BAD_ALIGNMENT
+ */
+export function wishesOfBzImage(image: BzImage, entry: "64" | "32", tag: string): Wish[] {
+  if (!image.relocatableKernel) return [];
+  const from = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
+  const wish = { tag, byteLength: runtimeBytes(image), alignment: alignmentOf(image) };
+  const low: Wish = { ...wish, windows: [{ from, below: FOUR_GIB }] };
+  const high: Wish = { ...wish, windows: [{ from: max(from, FOUR_GIB), below: ADDRESS_LIMIT }] };
+  return canBeHigh(image, entry) ? [low, high] : [low];
+}
+
+/** Above 4 GiB only a kernel goes that says that it can, and only for the 64-bit entry. */
+function canBeHigh({ xloadflags }: BzImage, entry: "64" | "32"): boolean {
+  return entry === "64" && (xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
+}
+
+/**
  * Finds the load address, or checks the caller's, and takes what the kernel needs: at its preferred address if that is
  * free; else, if it is relocatable, at the lowest free one above. Above 4 GiB only a kernel with
  * XLF_CAN_BE_LOADED_ABOVE_4G goes, and only for the 64-bit entry.
@@ -122,7 +143,7 @@ export function placeBzImage(
 ): PlacedBzImage {
   // Real-mode vectors and the BIOS area lie below, whatever a header says.
   const preferred = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
-  const canBeHigh = entry === "64" && (image.xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
+  const mayBeHigh = canBeHigh(image, entry);
   const length = BigInt(image.protectedModeLength);
   const initSize = runtimeBytes(image);
   let load = address ?? preferred;
@@ -143,17 +164,17 @@ export function placeBzImage(
     const alignment = alignmentOf(image);
     const request = { tag, byteLength: initSize, alignment, from: preferred };
     const found =
-      placement.find({ ...request, below: FOUR_GIB }) ?? (canBeHigh ? placement.find(request) : undefined);
+      placement.find({ ...request, below: FOUR_GIB }) ?? (mayBeHigh ? placement.find(request) : undefined);
     if (found === undefined) {
       throw new DirectBootError(
         "PLACEMENT_NO_ROOM",
-        `${tag}: the kernel needs ${hex(request.byteLength)} bytes (init_size) at ${hex(preferred)} or above${canBeHigh ? "" : ` and below ${hex(FOUR_GIB)}`}, aligned to ${hex(alignment)}; RAM is ${placement.layout}`,
+        `${tag}: the kernel needs ${hex(request.byteLength)} bytes (init_size) at ${hex(preferred)} or above${mayBeHigh ? "" : ` and below ${hex(FOUR_GIB)}`}, aligned to ${hex(alignment)}; ${placement.describe()}`,
       );
     }
     load = found;
   }
   const start = runtimeStart(image, load);
-  if (!canBeHigh && max(load + length, start + initSize) > FOUR_GIB) {
+  if (!mayBeHigh && max(load + length, start + initSize) > FOUR_GIB) {
     throw bad("leaves no room below 4 GiB, and the kernel or its entry does not take a higher one");
   }
   placement.layout.checkIsRam(pages(load, length, tag), tag);

@@ -63,7 +63,7 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
       "RAM too small for the kernel",
       [X86_64_GUEST, "--memory", "16M"],
       "GUEST_MEMORY_NOT_RAM",
-      /linux-kernel at 0x1000000-0x[0-9a-f]+ does not lie in RAM \(0x0-0x1000000\); give the guest more RAM/,
+      /linux-kernel at 0x1000000-0x[0-9a-f]+ does not lie in RAM \(0x0-0x1000000\): it meets the end of RAM, whose last range is 0x0-0x1000000; give the guest more RAM/,
     ],
     [
       "an initrd over the ACPI tables, which have one place only",

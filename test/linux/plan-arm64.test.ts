@@ -141,23 +141,33 @@ describe("the placement of an arm64 guest", () => {
     assert.equal(chosen(made, "x", "linux,initrd-start"), "0 40701000");
   });
 
-  it("is refused if the caller puts the initrd onto the kernel or onto the tree", () => {
-    assert.throws(
-      () => plan({ initrd: INITRD, initrdAddress: 0x4021_2000 }),
-      refusal("IMPORT_OVERLAP", "linux-initrd", "linux-kernel"),
-    );
-    assert.throws(
-      () => plan({ initrd: INITRD, initrdAddress: 0x4021_3000 }),
-      refusal("IMPORT_OVERLAP", "linux-initrd", "linux-device-tree"),
-    );
+  it("makes room for an initrd that the caller has put where the kernel or the tree would be", () => {
+    const onKernel = plan({ initrd: INITRD, initrdAddress: 0x4021_2000 });
+    assert.equal(onKernel.info.kernel.gpa, 0x4040_0000n);
+    assert.equal(onKernel.info.initrd?.gpa, 0x4021_2000n);
+    const onTree = plan({ initrd: INITRD, initrdAddress: 0x4021_3000 });
+    assert.equal(onTree.info.kernel.gpa, 0x4020_0000n);
+    assert.equal(onTree.info.initrd?.gpa, 0x4021_3000n);
+    assert.equal(onTree.info.dtb?.start, 0x4000_0000n);
   });
 
   it("is refused if RAM ends before the kernel does", () => {
-    const deviceTree = compile(memoryNode([0x4000_0000, 2 * MIB + PAGE]));
+    const memory = 0x21_1000;
+    const deviceTree = compile(memoryNode([0x4000_1000, memory]));
     assert.throws(
-      () => plan({ deviceTree, memory: 2 * MIB + PAGE }),
-      refusal("GUEST_MEMORY_NOT_RAM", "linux-kernel"),
+      () => plan({ deviceTree, memory }),
+      refusal(
+        "PLACEMENT_NO_ROOM",
+        "linux-kernel: 0x13000 bytes (aligned to 0x200000)",
+        "0x40001000-0x40212000",
+      ),
     );
+  });
+
+  it("leaves the start of RAM to others only if there is room for that", () => {
+    const memory = 2 * MIB + PAGE;
+    const made = plan({ deviceTree: compile(memoryNode([0x4000_0000, memory])), memory });
+    assert.equal(made.info.kernel.gpa, 0x4000_0000n);
   });
 
   it("is the same by planLinux", async () => {
@@ -368,6 +378,51 @@ describe("the memory of an arm64 guest", () => {
   it("is a layout of the caller's as it is", () => {
     const layout = new MemoryLayout([{ start: 0x4000_0000, end: 0x4080_0000 }]);
     assert.equal(plan({ memory: layout }).layout, layout);
+  });
+});
+
+describe("what the device tree of an arm64 guest reserves", () => {
+  const reserve = (start: number, size: number): string =>
+    `reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges; secure@${start.toString(16)} { reg = <0 0x${start.toString(16)} 0 0x${size.toString(16)}>; no-map; }; };`;
+  const memory = memoryNode([0x4000_0000, MEMORY]);
+
+  it("is given to nobody: /reserved-memory", () => {
+    const made = plan({ deviceTree: compile(`${memory} ${reserve(0x4020_5000, PAGE)}`), initrd: INITRD });
+    assert.deepEqual(pagesOf(made), [
+      ["linux-kernel", 0x4040_0000n, 0x4041_3000n],
+      ["linux-device-tree", 0x4000_0000n, 0x4000_1000n],
+      ["linux-initrd", 0x4000_1000n, 0x4000_5000n],
+    ]);
+  });
+
+  it("is given to nobody: the memory reservation block", () => {
+    const source = newFile("dts");
+    const target = newFile("dtb");
+    const node = `#address-cells = <2>; #size-cells = <2>; ${memory}`;
+    writeFileSync(source, `/dts-v1/; /memreserve/ 0x40200800 0x10; / { ${node} };`);
+    runTool("device-tree-compiler", "dtc", ["-q", "-I", "dts", "-O", "dtb", "-o", target, source]);
+    const deviceTree = new Uint8Array(readFileSync(target));
+    assert.equal(plan({ deviceTree }).info.kernel.gpa, 0x4040_0000n);
+    const onIt = { deviceTree, initrd: INITRD, initrdAddress: 0x401f_f000 };
+    const said = ["linux-initrd at 0x401ff000-0x40203000", "reserved memory at 0x40200000-0x40201000"];
+    assert.throws(() => plan(onIt), refusal("IMPORT_OVERLAP", ...said));
+  });
+
+  it("is not in the way of the initrd that it was made for", () => {
+    const deviceTree = compile(`${memory} ${reserve(0x4070_0000, 4 * PAGE)}`);
+    const made = plan({ deviceTree, initrd: INITRD, initrdAddress: 0x4070_0000 });
+    assert.equal(made.info.initrd?.gpa, 0x4070_0000n);
+  });
+
+  it("is nothing where a node is disabled, has no reg, or cells that are not the root's", () => {
+    const nodes = [
+      'a@40200000 { reg = <0 0x40200000 0 0x1000>; status = "disabled"; };',
+      "b { size = <0 0x1000>; };",
+      "c@40200000 { reg = <0x40200000 0x1000 0>; };",
+    ];
+    const parent = `reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges; ${nodes.join(" ")} };`;
+    const made = plan({ deviceTree: compile(`${memory} ${parent}`, ["-f"]) });
+    assert.equal(made.info.kernel.gpa, 0x4020_0000n);
   });
 });
 

@@ -62,7 +62,7 @@ describe("Placement", () => {
             const isFree = Array.from({ length: Number(count) }, (_, i) => page + BigInt(i)).every((each) =>
               free.has(each),
             );
-            if (!isFree || at < (from ?? 0n) || at + count * PAGE > (below ?? 1n << 60n)) continue;
+            if (!isFree || at < (from ?? 0n) || at + byteLength > (below ?? 1n << 60n)) continue;
             if (at % (alignment ?? 1n) === 0n) expected = at;
           }
           assert.equal(placement.find(request), expected);

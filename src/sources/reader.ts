@@ -5,6 +5,7 @@
 import { DirectBootError } from "../base/errors.js";
 import {
   abortedError,
+  checkTarget,
   guardSource,
   hasKnownLength,
   knownLength,
@@ -197,29 +198,18 @@ export interface Effect {
   readonly runAsync: (signal?: AbortSignal) => Promise<void>;
 }
 
-/**
- * Fills `target` from `offset` of `source`. A memory that grows meanwhile detaches its views: a detached target has no
- * bytes left to fill, and would pass for one that is full.
- */
+/** Fills `target` from `offset` of `source`; throws GUEST_MEMORY_DETACHED if it goes away meanwhile. */
 export function fill(source: Source, target: Uint8Array, offset: number): Effect {
   const guarded = guardSource(source);
   const { byteLength } = target;
-  const checkTarget = (): void => {
-    if (target.byteLength !== byteLength) {
-      throw new DirectBootError(
-        "GUEST_MEMORY_DETACHED",
-        `${guarded.name}: the buffer of ${byteLength} bytes went away while it was filled`,
-      );
-    }
-  };
   return {
     runSync: () => {
       toSyncSource(guarded).readSync(target, offset);
-      checkTarget();
+      checkTarget(guarded.name, target, byteLength);
     },
     runAsync: async (signal) => {
       await guarded.read(target, offset, signal);
-      checkTarget();
+      checkTarget(guarded.name, target, byteLength);
     },
   };
 }

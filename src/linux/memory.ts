@@ -59,8 +59,10 @@ export function ramSizeOf(memory: MemoryInput): bigint {
   if (memory instanceof MemoryLayout || memory instanceof GuestMemory) return memory.ramSize;
   if (typeof memory !== "object" || memory === null || ArrayBuffer.isView(memory)) throw notMemory(memory);
   const buffer = "buffer" in memory ? memory.buffer : memory;
-  const bytes = typeof buffer === "object" && "buffer" in buffer ? buffer.buffer : buffer;
-  if (typeof bytes !== "object" || !("byteLength" in bytes)) throw notMemory(memory);
+  const bytes: unknown =
+    typeof buffer === "object" && buffer !== null && "buffer" in buffer ? buffer.buffer : buffer;
+  const isShared = typeof SharedArrayBuffer === "function" && bytes instanceof SharedArrayBuffer;
+  if (!(bytes instanceof ArrayBuffer) && !isShared) throw notMemory(memory);
   return BigInt(bytes.byteLength);
 }
 

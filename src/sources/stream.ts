@@ -200,9 +200,21 @@ export class StreamSource implements StreamedSource {
   /**
    * Pulls the first `byteLength` bytes. A stream without a declared length that ends within them has a known length
    * afterwards.
+   *
+   * @param isAll whether all of them are wanted: then more than may be kept are refused before they are pulled
+   * @throws DirectBootError SOURCE_SPOOL_LIMIT; what reading throws
    */
-  async spoolHead(byteLength: number, signal?: AbortSignal): Promise<void> {
-    await this.readUpTo(new Uint8Array(Math.min(byteLength, this.#spoolLimit)), 0, signal);
+  async spoolHead(byteLength: number, signal?: AbortSignal, isAll = false): Promise<void> {
+    if (isAll && this.#wanted === undefined && byteLength > this.#spoolLimit) throw this.#overLimit(byteLength);
+    const end = Math.min(byteLength, this.#spoolLimit, this.byteLength);
+    await this.#oneAtATime(async () => {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#wanted !== undefined) return;
+      while (this.#position < end) {
+        if (this.#rest.byteLength === 0 && !(await this.#pull(signal))) return;
+        this.#keep(this.#take(end - this.#position));
+      }
+    });
   }
 
   /**
@@ -318,6 +330,13 @@ export class StreamSource implements StreamedSource {
     return new DirectBootError(
       "SOURCE_SHORT",
       `${this.name}: it ended at byte ${end}, ${asked} bytes from ${offset} were asked for`,
+    );
+  }
+
+  #overLimit(end: number): DirectBootError {
+    return new DirectBootError(
+      "SOURCE_SPOOL_LIMIT",
+      `${this.name}: bytes up to ${end} are asked for, ${this.#spoolLimit} may be kept`,
     );
   }
 
@@ -442,12 +461,7 @@ export class StreamSource implements StreamedSource {
     const end = offset + byteLength;
     if (this.#failure !== undefined) throw this.#failure;
     if (byteLength === 0) return 0;
-    if (this.#wanted === undefined && end > this.#spoolLimit) {
-      throw new DirectBootError(
-        "SOURCE_SPOOL_LIMIT",
-        `${this.name}: bytes up to ${end} are asked for, ${this.#spoolLimit} may be kept`,
-      );
-    }
+    if (this.#wanted === undefined && end > this.#spoolLimit) throw this.#overLimit(end);
     const passed = Math.min(end, this.#position);
     if (offset < passed && !this.#spool.copy(target.subarray(0, passed - offset), offset)) {
       throw this.#consumed(offset);

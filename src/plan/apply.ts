@@ -232,7 +232,9 @@ function* importPagesStep<R extends VpRegister>(
       }
       if (chunked) {
         const shape = { pageBase, pageCount, leadingBytes, offset, length };
-        yield* importChunks(new Uint8Array(CHUNK_BYTES), importer, source, shape, tag, acceptance);
+        // A plan may have many small regions: no more is made for one than it has pages.
+        const buffer = new Uint8Array(Math.min(CHUNK_BYTES, pageCount * PAGE_BYTES));
+        yield* importChunks(buffer, importer, source, shape, tag, acceptance);
         return;
       }
       let bytes = source.peek?.(offset, length);

@@ -33,7 +33,8 @@ function isLength(value: unknown): boolean {
  */
 export function checkStep(step: PlanStep, sources: readonly Source[]): void {
   if (step.kind === "register") {
-    if (typeof step.register?.name !== "string") throw invalid("a register's step has no register with a name");
+    if (typeof step.register?.name !== "string")
+      throw invalid("a register's step has no register with a name");
     return;
   }
   if (step.kind !== "pages") throw invalid(`a step is neither "pages" nor "register"`);

@@ -205,7 +205,8 @@ export class StreamSource implements StreamedSource {
    * @throws DirectBootError SOURCE_SPOOL_LIMIT; what reading throws
    */
   async spoolHead(byteLength: number, signal?: AbortSignal, isAll = false): Promise<void> {
-    if (isAll && this.#wanted === undefined && byteLength > this.#spoolLimit) throw this.#overLimit(byteLength);
+    if (isAll && this.#wanted === undefined && byteLength > this.#spoolLimit)
+      throw this.#overLimit(byteLength);
     const end = Math.min(byteLength, this.#spoolLimit, this.byteLength);
     await this.#oneAtATime(async () => {
       if (this.#failure !== undefined) throw this.#failure;
@@ -417,7 +418,7 @@ export class StreamSource implements StreamedSource {
     let at = start;
     for (let index = this.#first; index < this.#wanted.length; index++) {
       const range = this.#wanted[index];
-      if (range === undefined || range.start >= this.#position) break;
+      if (range === undefined || range.start >= this.#position || at >= this.#position) break;
       const from = Math.max(at, range.next);
       const to = Math.min(this.#position, range.end);
       if (from >= to) continue;

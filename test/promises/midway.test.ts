@@ -21,7 +21,15 @@ import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { compressible, makeImage, makeVmlinux, packBzImage } from "../support/packed-kernels.js";
 import { asyncOnly, noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
-import { checkTakenBack, failureOf, MIB, noisyBanks, noisyMemory, PAGE, smallPlan } from "./support/guests.js";
+import {
+  checkTakenBack,
+  failureOf,
+  MIB,
+  noisyBanks,
+  noisyMemory,
+  PAGE,
+  smallPlan,
+} from "./support/guests.js";
 
 const kernelBytes = noise(60_000, 3);
 const initrdBytes = noise(9000, 4);
@@ -88,7 +96,11 @@ describe("a read that fails, whichever it is", () => {
             checkTakenBack(read(), before, what);
             checkSaid(failure, what);
             assert.match(failure.message, /the disk is gone/);
-            assert.equal(memory.read(0x1000, PAGE).some((byte) => byte !== 0), false, what);
+            assert.equal(
+              memory.read(0x1000, PAGE).some((byte) => byte !== 0),
+              false,
+              what,
+            );
           }
           // Two regions of the two sources at least, and nothing was missed.
           assert.ok(n >= 2, `${n}`);
@@ -213,10 +225,16 @@ describe("a stream that breaks, at whichever chunk", () => {
   });
 
   it("in a gzip file that is decompressed as it arrives", async () => {
-    const packed = compress(ONE_OF_EACH.find(({ format }) => format === "gzip") ?? assert.fail(), compressible(60_000));
+    const packed = compress(
+      ONE_OF_EACH.find(({ format }) => format === "gzip") ?? assert.fail(),
+      compressible(60_000),
+    );
     for (const fault of ["errors", "ends", "is no bytes"]) {
       for (let n = 0; n * 4000 < packed.byteLength; n++) {
-        const source = new StreamSource(supply(packed, n, fault, () => {}), { name: "kernel" });
+        const source = new StreamSource(
+          supply(packed, n, fault, () => {}),
+          { name: "kernel" },
+        );
         const unpacked = gunzipSource(source, { maximumBytes: MIB });
         const { memory, read, before } = noisyMemory(RAM);
         const plan = smallPlan({ ...asyncOnly(kernelBytes) }, asyncOnly(initrdBytes));
@@ -240,7 +258,8 @@ describe("an abort at the nth turn of a load", () => {
     "a source": () => asyncOnly(vmlinux),
     "a Blob": () => new Blob([vmlinux]),
     "a stream": () => makeStream(vmlinux, { chunks: [30_000] }).stream,
-    "several sources": () => concatSources([asyncOnly(vmlinux.subarray(0, 1000)), asyncOnly(vmlinux.subarray(1000))]),
+    "several sources": () =>
+      concatSources([asyncOnly(vmlinux.subarray(0, 1000)), asyncOnly(vmlinux.subarray(1000))]),
     ...Object.fromEntries(
       ONE_OF_EACH.map((method) => {
         const packed = compress(method, image);
@@ -316,7 +335,8 @@ describe("a source whose bytes change between the plan and the load", () => {
       });
       const after = read();
       if (failure !== undefined) checkTakenBack(after, before, `${n}`);
-      for (const { start, end } of ranges) after.set(before.subarray(Number(start), Number(end)), Number(start));
+      for (const { start, end } of ranges)
+        after.set(before.subarray(Number(start), Number(end)), Number(start));
       assert.ok(failure !== undefined || Buffer.compare(after, before) === 0);
     }
   });

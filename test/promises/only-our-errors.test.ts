@@ -133,7 +133,12 @@ async function attempt(what: string, act: () => unknown): Promise<void> {
     result = act();
     if (result instanceof Promise) result = await result;
     // Generators are driven by whoever has them: decoders.
-    if (typeof result === "object" && result !== null && "next" in result && typeof result.next === "function") {
+    if (
+      typeof result === "object" &&
+      result !== null &&
+      "next" in result &&
+      typeof result.next === "function"
+    ) {
       for (let i = 0; i < 100; i++) {
         const step: unknown = result.next();
         if (typeof step === "object" && step !== null && "done" in step && step.done === true) break;
@@ -162,19 +167,27 @@ function isClass(value: Callable): boolean {
 }
 
 function label(value: unknown): string {
-  if (typeof value === "symbol" || typeof value === "bigint" || typeof value === "number") return String(value);
+  if (typeof value === "symbol" || typeof value === "bigint" || typeof value === "number")
+    return String(value);
   if (typeof value === "string") return JSON.stringify(value);
-  return typeof value === "object" && value !== null ? (value.constructor?.name ?? "null-object") : typeof value;
+  return typeof value === "object" && value !== null
+    ? (value.constructor?.name ?? "null-object")
+    : typeof value;
 }
 
 /** Methods, static ones and accessors of an object, up to Object.prototype. */
 function members(value: object): string[] {
   const names = new Set<string>();
-  for (let at: object | null = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+  for (
+    let at: object | null = value;
+    at !== null && at !== Object.prototype;
+    at = Object.getPrototypeOf(at)
+  ) {
     if (at === Function.prototype) break;
     for (const name of Object.getOwnPropertyNames(at)) names.add(name);
   }
-  for (const name of ["constructor", "prototype", "length", "name", "arguments", "caller"]) names.delete(name);
+  for (const name of ["constructor", "prototype", "length", "name", "arguments", "caller"])
+    names.delete(name);
   return [...names];
 }
 
@@ -205,17 +218,22 @@ describe("hostile arguments to every export", () => {
       for (const [name, value] of Object.entries(module)) {
         const exported: unknown = value;
         if (!isCallable(exported)) {
-          if (typeof exported === "object" && exported !== null && name !== "kernels" && name !== "decoders") {
+          if (
+            typeof exported === "object" &&
+            exported !== null &&
+            name !== "kernels" &&
+            name !== "decoders"
+          ) {
             await tryMembers(name, () => exported, 5, 3);
           }
           continue;
         }
         const call = (args: readonly unknown[]): unknown =>
           isClass(exported) ? Reflect.construct(exported, [...args]) : exported(...args);
-        // biome-ignore lint/suspicious/useAwait: attempt waits for the promise.
         const tried = async (args: readonly unknown[]): Promise<void> =>
           attempt(`${name}(${args.map(label).join(", ")})`, () => call(args));
-        for (const make of HOSTILE) for (const count of [1, 2, 4]) await tried(Array.from({ length: count }, make));
+        for (const make of HOSTILE)
+          for (const count of [1, 2, 4]) await tried(Array.from({ length: count }, make));
         for (let round = 0; round < 60; round++) {
           await tried(Array.from({ length: next(6) }, () => HOSTILE[next(HOSTILE.length)]?.()));
         }
@@ -272,7 +290,10 @@ const image = makeImage(50_000, 60_000);
 const tree = makeDeviceTree();
 const recipes: Readonly<Record<string, readonly [Callable | undefined, () => readonly unknown[]]>> = (() => {
   const all: Readonly<Record<string, unknown>> = { ...directboot, ...decoders };
-  const recipe = (name: string, ...args: readonly unknown[]): [string, readonly [Callable | undefined, () => readonly unknown[]]] => {
+  const recipe = (
+    name: string,
+    ...args: readonly unknown[]
+  ): [string, readonly [Callable | undefined, () => readonly unknown[]]] => {
     const found = all[name];
     return [`${name} ${args.map(label).join()}`, [isCallable(found) ? found : undefined, () => args]];
   };
@@ -298,8 +319,16 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
     onProgress: () => {},
     deviceTree: tree,
   });
-  const arm64 = { kernel: image, memory: 32 * MIB, arm64: { pageSizes: ["4KiB"], lowPlacement: true }, importer: undefined };
-  const banks = { buffer: new ArrayBuffer(32 * MIB), banks: [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength: 32 * MIB }] };
+  const arm64 = {
+    kernel: image,
+    memory: 32 * MIB,
+    arm64: { pageSizes: ["4KiB"], lowPlacement: true },
+    importer: undefined,
+  };
+  const banks = {
+    buffer: new ArrayBuffer(32 * MIB),
+    banks: [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength: 32 * MIB }],
+  };
   const entries = [
     ...["loadLinux", "loadLinuxSync", "planLinux", "planLinuxSync"].flatMap((name) => [
       recipe(name, x86(vmlinux)),
@@ -346,40 +375,89 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
       setupDataAddress: 8n,
     }),
     recipe("buildE820Map", new directboot.MemoryLayout(32 * MIB), [{ start: 0n, end: 4096n, type: 2 }]),
-    recipe("computeVariableMtrrs", new directboot.MemoryLayout(32 * MIB), 40, directboot.MemoryRange.EMPTY, directboot.MemoryRange.EMPTY),
+    recipe(
+      "computeVariableMtrrs",
+      new directboot.MemoryLayout(32 * MIB),
+      40,
+      directboot.MemoryRange.EMPTY,
+      directboot.MemoryRange.EMPTY,
+    ),
     recipe("mtrrMask", 40, 0xffffn),
-    recipe("buildPageTables64", { pageTableGpa: 4096, addressBias: 0, size: "4GiB", pml4eLink: { index: 1, gpa: 4096 }, confidentialBit: 51 }),
-    recipe("PageTableBuilder", { pageTableGpa: 4096, ranges: [{ start: 0n, end: 1n << 30n }], largestPage: "2MiB" }),
+    recipe("buildPageTables64", {
+      pageTableGpa: 4096,
+      addressBias: 0,
+      size: "4GiB",
+      pml4eLink: { index: 1, gpa: 4096 },
+      confidentialBit: 51,
+    }),
+    recipe("PageTableBuilder", {
+      pageTableGpa: 4096,
+      ranges: [{ start: 0n, end: 1n << 30n }],
+      largestPage: "2MiB",
+    }),
     recipe("setChosen", tree, { bootargs: "x", initrdStart: 1n, initrdEnd: 5n }),
-    recipe("applyPlanSync", {
-      steps: [
-        { kind: "pages", pageBase: 1n, pageCount: 1, tag: "a", acceptance: "Exclusive", data: { kind: "bytes", bytes: noise(5) } },
-        {
-          kind: "pages",
-          pageBase: 2n,
-          pageCount: 1,
-          tag: "b",
-          acceptance: "Exclusive",
-          data: { kind: "source", source: 0, offset: 0, length: 5, leadingBytes: 3, chunked: false },
-        },
-        {
-          kind: "pages",
-          pageBase: 8n,
-          pageCount: 6,
-          tag: "c",
-          acceptance: "Exclusive",
-          data: {
-            kind: "identity-map",
-            map: { tableAddress: 0x8000, addressBias: 0, gibibytes: 4, encryption: 0, linkIndex: -1, linkTarget: 0 },
+    recipe(
+      "applyPlanSync",
+      {
+        steps: [
+          {
+            kind: "pages",
+            pageBase: 1n,
+            pageCount: 1,
+            tag: "a",
+            acceptance: "Exclusive",
+            data: { kind: "bytes", bytes: noise(5) },
           },
-        },
-        { kind: "register", register: { name: "rip", value: 5n } },
-      ],
-      sources: [new directboot.BytesSource(noise(10))],
-    }, directboot.GuestMemory.create(MIB), { onProgress: () => {} }),
-    recipe("decompress", "gzip", compress(method, noise(1000)), { maximumBytes: 5000, expectedBytes: 1000, allowTrailing: true }),
-    recipe("decompressInto", "gzip", compress(method, noise(1000)), { memory: new WebAssembly.Memory({ initial: 20 }), offset: 0, byteLength: 5000, scratchOffset: 65536 }, { maximumBytes: 5000 }),
-    recipe("gunzipSource", new directboot.BytesSource(noise(10)), { maximumBytes: 10, name: "x", spoolLimit: 5 }),
+          {
+            kind: "pages",
+            pageBase: 2n,
+            pageCount: 1,
+            tag: "b",
+            acceptance: "Exclusive",
+            data: { kind: "source", source: 0, offset: 0, length: 5, leadingBytes: 3, chunked: false },
+          },
+          {
+            kind: "pages",
+            pageBase: 8n,
+            pageCount: 6,
+            tag: "c",
+            acceptance: "Exclusive",
+            data: {
+              kind: "identity-map",
+              map: {
+                tableAddress: 0x8000,
+                addressBias: 0,
+                gibibytes: 4,
+                encryption: 0,
+                linkIndex: -1,
+                linkTarget: 0,
+              },
+            },
+          },
+          { kind: "register", register: { name: "rip", value: 5n } },
+        ],
+        sources: [new directboot.BytesSource(noise(10))],
+      },
+      directboot.GuestMemory.create(MIB),
+      { onProgress: () => {} },
+    ),
+    recipe("decompress", "gzip", compress(method, noise(1000)), {
+      maximumBytes: 5000,
+      expectedBytes: 1000,
+      allowTrailing: true,
+    }),
+    recipe(
+      "decompressInto",
+      "gzip",
+      compress(method, noise(1000)),
+      { memory: new WebAssembly.Memory({ initial: 20 }), offset: 0, byteLength: 5000, scratchOffset: 65536 },
+      { maximumBytes: 5000 },
+    ),
+    recipe("gunzipSource", new directboot.BytesSource(noise(10)), {
+      maximumBytes: 10,
+      name: "x",
+      spoolLimit: 5,
+    }),
     recipe("gunzipSourceSync", new directboot.BytesSource(noise(10)), { maximumBytes: 10, name: "x" }),
     recipe("crc32", noise(10), 5),
     recipe("crc32Combine", 1, 2, 3),
@@ -391,7 +469,10 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
 })();
 
 /** Every place in a value that holds another, down to a depth: how to make a copy with something else there. */
-function* places(value: unknown, depth: number): Generator<{ path: string; swap: (other: unknown) => unknown }> {
+function* places(
+  value: unknown,
+  depth: number,
+): Generator<{ path: string; swap: (other: unknown) => unknown }> {
   const isPlain =
     typeof value === "object" &&
     value !== null &&

@@ -99,6 +99,7 @@ export {
   type MemoryBank,
   type MemoryBankInput,
 } from "./memory/guest-memory.js";
+export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";
 export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
 export { MemoryRange } from "./memory/memory-range.js";
 export { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "./plan/apply.js";

@@ -254,6 +254,7 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, Meaning>> = {
     seed: "",
     meaning: "the buffer of the guest memory was detached, grown or shrunk",
   },
+  GUEST_MEMORY_BUSY: { seed: "", meaning: "a load into the same bytes of host memory is under way" },
   GUEST_MEMORY_NOT_RAM: { seed: "", meaning: "a range does not lie in RAM" },
   GUEST_MEMORY_SPLIT_VIEW: {
     seed: "",

@@ -9,7 +9,7 @@ import { decodeLzma } from "./lzma-alone.js";
 import { decodeLzo, lzoFollows } from "./lzo.js";
 import { type CompressionFormat, checkOptions, type Decoding, type DecompressOptions } from "./options.js";
 import { decoders, decodersOver } from "./wasm.js";
-import { DECODER_SCRATCH_BYTES, Workspace } from "./workspace.js";
+import { checkInput, DECODER_SCRATCH_BYTES, Workspace } from "./workspace.js";
 import { decodeXz, xzFollows } from "./xz.js";
 import { decodeZstd, zstdFollows } from "./zstd.js";
 
@@ -95,7 +95,10 @@ function* decodeWith(
   try {
     do yield* decode(w, allowTrailing || isMember);
     while (!isMember && !(allowTrailing && w.produced === expectedBytes) && follows(w));
+    w.checkInput();
   } catch (cause) {
+    // Whatever a decoder says of input that went away meanwhile: that is the reason.
+    w.checkInput();
     // Every access is checked: a trap would be a mistake in a decoder, which is no reason to take the host down.
     if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
     throw new DirectBootError("DECOMPRESS_CORRUPT", `${w.format}: the decoder stopped`, { cause });
@@ -110,7 +113,13 @@ function* decode(
   isMember: boolean,
 ): Decoding<DecodedMember> {
   if (format === "gzip" && decoders.implementation === "javascript") {
-    const decoded = yield* decodeGzipTwin(input, options, isMember);
+    const { length } = input;
+    let decoded: DecodedMember;
+    try {
+      decoded = yield* decodeGzipTwin(input, options, isMember);
+    } finally {
+      checkInput(format, input, length);
+    }
     checkEnd(format, input, decoded.consumed, decoded.output.length, options, isMember);
     return decoded;
   }

@@ -112,6 +112,16 @@ export function unavailable(format: CompressionFormat): DirectBootError {
   );
 }
 
+/** Throws SOURCE_READ if the input of `byteLength` bytes has become another: its buffer was detached or resized. */
+export function checkInput(format: CompressionFormat, input: Uint8Array, byteLength: number): void {
+  if (input.length === byteLength) return;
+  throw new DirectBootError(
+    "SOURCE_READ",
+    `${format}: the buffer of the ${byteLength} bytes of input was detached or resized`,
+    { cure: "leave the input as it is until all of it is decompressed" },
+  );
+}
+
 /** Where output goes that is not to lie in a memory of its own. */
 export interface Target {
   readonly memory: WebAssembly.Memory;
@@ -148,10 +158,12 @@ export class Workspace {
   #bytes: Uint8Array;
   #capacity: number;
   #reported = 0;
+  readonly #inputBytes: number;
 
   constructor(format: CompressionFormat, input: Uint8Array, options: DecompressOptions, target?: Target) {
     this.format = format;
     this.input = input;
+    this.#inputBytes = input.length;
     const { maximumBytes, expectedBytes } = options;
     this.limit = expectedBytes === undefined ? maximumBytes : expectedBytes;
     this.#limitCode = expectedBytes === undefined ? "DECOMPRESS_TOO_LARGE" : "DECOMPRESS_WRONG_SIZE";
@@ -270,6 +282,11 @@ export class Workspace {
 
   u32BigEndian(at: number): number {
     return ((this.u8(at) << 24) | (this.u8(at + 1) << 16) | (this.u8(at + 2) << 8) | this.u8(at + 3)) >>> 0;
+  }
+
+  /** Throws SOURCE_READ if the input's buffer went away between two steps. */
+  checkInput(): void {
+    checkInput(this.format, this.input, this.#inputBytes);
   }
 
   /** Copies input up to `end` into the window, as much as it holds; gives how much. */

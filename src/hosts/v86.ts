@@ -311,7 +311,13 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
   checkStopped(emulator);
   const cpu = inspect(emulator);
   const memory = attach(cpu);
-  const plan = await planLinux({ ...options, memory });
+  const claim = memory.claim();
+  let plan: LinuxPlan;
+  try {
+    plan = await planLinux({ ...options, memory });
+  } finally {
+    claim.release();
+  }
   try {
     checkPlan(plan);
     // The caller may have gone on while the plan was made.

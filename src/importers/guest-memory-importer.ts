@@ -2,10 +2,11 @@ import { HV_PAGE_SIZE, hex, PAGE_BYTES, toAddress, toLength } from "../base/addr
 import { DirectBootError } from "../base/errors.js";
 import type { IdentityMap } from "../kernels/identity-map.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
+import type { MemoryClaim } from "../memory/memory-claim.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync, workEffect } from "../sources/reader.js";
-import { guardSource, isMade, type Source, type SyncSource } from "../sources/source.js";
+import { checkTarget, guardSource, isMade, type Source, type SyncSource } from "../sources/source.js";
 import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } from "./importer.js";
 
 /** A page range that was imported. */
@@ -56,6 +57,8 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   readonly #registers = new Map<R["name"], R>();
 
   readonly #hasCrc32: boolean;
+  /** The claim of the load that is under way. */
+  #claim: MemoryClaim | undefined;
 
   constructor(memory: GuestMemory, options: GuestMemoryImporterOptions = {}) {
     this.memory = memory;
@@ -95,17 +98,25 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     }
   }
 
-  begin(): ImportTransaction {
+  /** @param claim the load's claim on the memory, which the caller releases */
+  begin(claim?: MemoryClaim): ImportTransaction {
+    this.#claim = claim;
     const regionCount = this.#regions.length;
     const registers = new Set(this.#registers.keys());
     return {
       rollback: () => {
+        let lost: unknown;
         for (const { range } of this.#regions.splice(regionCount)) {
           this.#ranges.delete(range);
-          this.memory.zero(range.start, Number(range.length));
+          try {
+            this.memory.zeroWhatIsLeft(range.start, Number(range.length), this.#claim);
+          } catch (cause) {
+            lost = cause;
+          }
         }
         for (const name of [...this.#registers.keys()])
           if (!registers.has(name)) this.#registers.delete(name);
+        if (lost !== undefined) throw lost;
       },
     };
   }
@@ -118,6 +129,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     dataLength: number,
   ): MemoryRange {
     const range = this.#check(pageBase, pageCount, tag, dataLength);
+    this.memory.checkUnclaimed(this.#claim);
     this.#regions.push({ range, tag, acceptance, dataLength });
     this.#ranges.add(range, tag);
     return range;
@@ -133,7 +145,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
 
   /** Zeros `range` from `dataLength` bytes on. */
   #zeroTail(range: MemoryRange, dataLength: number): void {
-    this.memory.zero(range.start + BigInt(dataLength), Number(range.length) - dataLength);
+    this.memory.zero(range.start + BigInt(dataLength), Number(range.length) - dataLength, this.#claim);
   }
 
   importPages(
@@ -166,7 +178,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     length: number,
     leadingBytes: number,
   ): Generator<Effect, void, void> {
-    this.memory.zero(range.start, leadingBytes);
+    this.memory.zero(range.start, leadingBytes, this.#claim);
     const isWhole = leadingBytes === 0 && offset === 0 && length === source.byteLength;
     const place = isMade(source) && isWhole ? this.memory.place(range.start, length) : undefined;
     const bytes = place === undefined ? guardSource(source).peek?.(offset, length) : undefined;
@@ -177,13 +189,25 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
       this.#writeData(range, bytes, leadingBytes);
     } else {
       let done = 0;
-      for (const part of this.memory.parts(range.start + BigInt(leadingBytes), length)) {
+      const parts = this.memory
+        .parts(range.start + BigInt(leadingBytes), length)
+        .map((bytes) => ({ bytes, byteLength: bytes.byteLength }));
+      for (const { bytes: part, byteLength } of parts) {
+        // One may go away before its turn, and would pass for empty.
+        checkTarget(source.name, part, byteLength);
         yield fill(source, part, offset + done);
-        done += part.byteLength;
+        done += byteLength;
       }
       this.#addCrc32();
     }
     this.#zeroTail(range, leadingBytes + length);
+  }
+
+  /** A claim for one import that is no part of a load which has one: through an importer of the caller's, for example. */
+  #claimIfNone(): MemoryClaim | undefined {
+    if (this.#claim?.isHeld === true) return undefined;
+    this.#claim = this.memory.claim();
+    return this.#claim;
   }
 
   importSource(
@@ -197,7 +221,12 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     leadingBytes: number,
   ): void {
     const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
-    runEffectsSync(this.#importSource(range, source, offset, length, leadingBytes));
+    const own = this.#claimIfNone();
+    try {
+      runEffectsSync(this.#importSource(range, source, offset, length, leadingBytes));
+    } finally {
+      own?.release();
+    }
   }
 
   async importSourceAsync(
@@ -212,7 +241,12 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     signal?: AbortSignal,
   ): Promise<void> {
     const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
-    await runEffectsAsync(this.#importSource(range, source, offset, length, leadingBytes), signal);
+    const own = this.#claimIfNone();
+    try {
+      await runEffectsAsync(this.#importSource(range, source, offset, length, leadingBytes), signal);
+    } finally {
+      own?.release();
+    }
   }
 
   importIdentityMap(

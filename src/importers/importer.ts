@@ -114,7 +114,10 @@ export type VpRegister = X86Register | Aarch64Register;
 
 /** What a load into an importer can take back: see {@link ImageLoad.begin}. */
 export interface ImportTransaction {
-  /** Makes every page imported since `begin` zero and free again, and forgets the registers since then. */
+  /**
+   * Makes every page imported since `begin` zero and free again, and forgets the registers since then. What it throws
+   * is told in the error of the load, with the pages that could not be made zero.
+   */
   rollback(): void;
 }
 

@@ -1,4 +1,5 @@
 /** What a kernel's file is: told from its headers, nothing is loaded. */
+import { DirectBootError } from "../base/errors.js";
 import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
 import {
   DETECT_BYTES,
@@ -7,7 +8,7 @@ import {
   type ImageFormat,
   isCompressionFormat,
 } from "../images/detect.js";
-import { EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
@@ -57,7 +58,7 @@ function* tell(source: Source, format: ImageFormat): Reading<Told> {
         const machine = elf.machine === EM_AARCH64 ? "arm64" : `machine ${elf.machine}`;
         return { description: `${description} for ${machine}`, architecture, entries: [] };
       }
-      const pvh = yield* findPvhEntry(source, elf);
+      const pvh = yield* findPvhIfTold(source, elf);
       const entry: X86Entry = format === "elf64" ? "64" : "32";
       return {
         description: `${description} for ${architecture}`,
@@ -78,6 +79,16 @@ function* tell(source: Source, format: ImageFormat): Reading<Told> {
     }
     default:
       return { description, architecture: undefined, entries: [] };
+  }
+}
+
+/** The PVH entry; damaged notes tell none: whoever loads the kernel by it is told of them, who asks what it is need not be. */
+function* findPvhIfTold(source: Source, elf: ElfImage): Reading<bigint | undefined> {
+  try {
+    return yield* findPvhEntry(source, elf);
+  } catch (cause) {
+    if (cause instanceof DirectBootError && cause.code === "ELF_BAD_NOTE") return undefined;
+    throw cause;
   }
 }
 

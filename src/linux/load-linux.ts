@@ -11,6 +11,7 @@ import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 import { type Decoders, loadDecoders } from "./decoding.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
+import { claimMemory } from "./memory.js";
 import type { ImporterOption, LinuxOptions } from "./options.js";
 import {
   checkImporterMemory,
@@ -112,7 +113,15 @@ export async function loadLinux(
 ): Promise<LoadedLinux> {
   if (options.importer !== undefined) checkImporterMemory(options.memory);
   const { signal } = options;
-  const { plan, memory } = await prepareAsync(options, signal);
+  const claim = claimMemory(options.memory);
+  let prepared: Prepared;
+  try {
+    prepared = await prepareAsync(options, signal);
+  } finally {
+    // applyPlan claims the memory again, without a turn for others between.
+    claim?.release();
+  }
+  const { plan, memory } = prepared;
   const { onProgress } = options;
   const applyOptions: Parameters<typeof applyPlan>[2] = {
     ...(onProgress === undefined ? {} : { onProgress }),

@@ -3,6 +3,7 @@ import { toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { GuestMemory } from "../memory/guest-memory.js";
+import type { MemoryClaim } from "../memory/memory-claim.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import type { MemoryInput } from "./options.js";
@@ -58,8 +59,10 @@ export function ramSizeOf(memory: MemoryInput): bigint {
   if (memory instanceof MemoryLayout || memory instanceof GuestMemory) return memory.ramSize;
   if (typeof memory !== "object" || memory === null || ArrayBuffer.isView(memory)) throw notMemory(memory);
   const buffer = "buffer" in memory ? memory.buffer : memory;
-  const bytes = typeof buffer === "object" && "buffer" in buffer ? buffer.buffer : buffer;
-  if (typeof bytes !== "object" || !("byteLength" in bytes)) throw notMemory(memory);
+  const bytes: unknown =
+    typeof buffer === "object" && buffer !== null && "buffer" in buffer ? buffer.buffer : buffer;
+  const isShared = typeof SharedArrayBuffer === "function" && bytes instanceof SharedArrayBuffer;
+  if (!(bytes instanceof ArrayBuffer) && !isShared) throw notMemory(memory);
   return BigInt(bytes.byteLength);
 }
 
@@ -94,4 +97,23 @@ export function resolveMemory(memory: MemoryInput, layoutOfSize: LayoutOfSize): 
   });
   const guest = GuestMemory.attach(memory, banks);
   return { layout: guest.layout, memory: guest };
+}
+
+/**
+ * Claims the bytes of a memory that a caller gave, before a load waits for anything: two loads into one memory are told
+ * so whichever comes first. What is no memory is left for {@link resolveMemory} to refuse.
+ *
+ * @throws DirectBootError GUEST_MEMORY_BUSY
+ */
+export function claimMemory(memory: MemoryInput): MemoryClaim | undefined {
+  if (typeof memory !== "object" || memory === null || memory instanceof MemoryLayout) return undefined;
+  let guest: GuestMemory;
+  try {
+    if (memory instanceof GuestMemory) guest = memory;
+    else if ("banks" in memory) guest = GuestMemory.attach(memory.buffer, memory.banks);
+    else guest = GuestMemory.attach(memory);
+  } catch {
+    return undefined;
+  }
+  return guest.claim();
 }

@@ -127,7 +127,7 @@ function* planArm64(
   const { pageSizes = ["4KiB"], lowPlacement = false } = options.arm64 ?? {};
   const rules: Arm64ImageRules = {
     pageSizes: pageSizes.map((name) => {
-      const found = PAGE_SIZES[name];
+      const found = Object.hasOwn(PAGE_SIZES, name) ? PAGE_SIZES[name] : undefined;
       if (found === undefined) throw new TypeError(`arm64.pageSizes: there is no ${describeType(name)}`);
       return found;
     }),

@@ -220,7 +220,7 @@ function takeInitrd(
   return { gpa, size };
 }
 
-/** All of a small source. Throws ACPI_TOO_LONG above 16 MiB. */
+/** All of a small source. Throws SOURCE_EMPTY without a byte, ACPI_TOO_LONG above 16 MiB. */
 function* readTables(source: Source): Reading<Uint8Array> {
   const length = knownLength(source);
   if (length > MOST_ACPI_BYTES) {
@@ -228,6 +228,11 @@ function* readTables(source: Source): Reading<Uint8Array> {
       "ACPI_TOO_LONG",
       `${source.name} has ${length} bytes, the limit is ${MOST_ACPI_BYTES}`,
     );
+  }
+  if (length === 0) {
+    throw new DirectBootError("SOURCE_EMPTY", `${source.name} has 0 bytes`, {
+      cure: "leave acpi out, or give the RSDP and the tables",
+    });
   }
   return (yield* readBytes(source, 0, length)).slice();
 }

@@ -1,7 +1,13 @@
 /** A compressed file as the bytes that it unpacks to, which are made where they are to lie. */
 import { DirectBootError } from "../base/errors.js";
 import { workEffect } from "../sources/reader.js";
-import { checkSourceRange, type MadeSource, type MemoryPlace, needsNoGuard } from "../sources/source.js";
+import {
+  checkSourceRange,
+  checkTarget,
+  type MadeSource,
+  type MemoryPlace,
+  needsNoGuard,
+} from "../sources/source.js";
 import type { CompressionFormat, Decoders } from "./decoding.js";
 
 /** What is unpacked, and to how many bytes at most. */
@@ -73,12 +79,7 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
       if (copy(target, offset)) return;
       await workEffect(unpackWhole()).runAsync(signal);
       // Others had turns meanwhile, in which the target may have gone away.
-      if (target.byteLength !== length) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_DETACHED",
-          `${name}: the buffer went away while it was unpacked`,
-        );
-      }
+      checkTarget(name, target, length);
       copy(target, offset);
     },
     makeInto: function* (place: MemoryPlace) {

@@ -33,6 +33,7 @@ import {
 import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../kernels/parallel.js";
 import { isSharedBuffer, SCRATCH_BYTES } from "../kernels/wasm.js";
 import type { MemoryPlace } from "../sources/source.js";
+import { type ClaimedBuffer, checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
 
@@ -78,14 +79,24 @@ class Storage {
   /** True once there is something in it that could be other than zero. */
   #exists: boolean;
 
+  readonly #ids: readonly object[];
+
+  /** @param ids objects that stand for the buffer, beside the one that it is at a time */
   constructor(
     make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels },
     exists: boolean,
+    ids: readonly object[] = [],
     work?: Storage["work"],
   ) {
     this.#make = make;
     this.#exists = exists;
+    this.#ids = ids;
     this.work = work;
+  }
+
+  /** The objects that stand for the buffer: see {@link ClaimedBuffer}. */
+  get ids(): readonly object[] {
+    return this.#exists ? [this, this.buffer, ...this.#ids] : [this, ...this.#ids];
   }
 
   get exists(): boolean {
@@ -117,7 +128,9 @@ class Storage {
     const kernels = kernelsOverMemory(memory, scratch);
     const work = workOffset === undefined ? undefined : { memory, offset: workOffset };
     // A memory that has grown has a new buffer: ask for it each time.
-    return new Storage(() => ({ buffer: () => memory.buffer, kernels }), true, work);
+    // The buffer of now: of a shared memory it goes on to be its bytes when it has grown.
+    const ids = [memory, memory.buffer];
+    return new Storage(() => ({ buffer: () => memory.buffer, kernels }), true, ids, work);
   }
 
   static ofBuffer(buffer: ArrayBufferLike): Storage {
@@ -368,6 +381,45 @@ export class GuestMemory {
     });
   }
 
+  /** The bytes of all banks, by their buffers. */
+  #claimed(): ClaimedBuffer[] {
+    const found = new Map<Storage, { start: number; end: number }[]>();
+    for (const { storage, start, end, byteOffset } of this.#segments) {
+      const ranges = found.get(storage) ?? [];
+      ranges.push({ start: byteOffset, end: byteOffset + Number(end - start) });
+      found.set(storage, ranges);
+    }
+    return [...found].map(([storage, ranges]) => ({ ids: storage.ids, ranges }));
+  }
+
+  /**
+   * Claims all banks for a load, by the buffers that they lie in: until it is released, whoever else wants to load into
+   * one of these bytes, `reset` or `zero` them is refused.
+   *
+   * @throws DirectBootError GUEST_MEMORY_BUSY if another load has claimed one of them
+   */
+  claim(): MemoryClaim {
+    return claimBytes(this, () => this.#claimed());
+  }
+
+  /** Throws GUEST_MEMORY_BUSY if a load other than that of `own` has claimed a byte of the banks. */
+  checkUnclaimed(own?: MemoryClaim): void {
+    checkUnclaimed(this, () => this.#claimed(), own);
+  }
+
+  /** Throws GUEST_MEMORY_DETACHED if a bank's buffer went away, or became too small for it. */
+  checkPresent(): void {
+    for (const { start, end, byteOffset, storage } of this.#segments) {
+      if (!storage.exists) continue;
+      const { byteLength } = storage.buffer;
+      if (byteOffset + Number(end - start) <= byteLength) continue;
+      throw new DirectBootError(
+        "GUEST_MEMORY_DETACHED",
+        `the buffer of ${hexRange(start, end)} has ${byteLength} bytes left`,
+      );
+    }
+  }
+
   /** Index of the segment that holds `address`, or -1. */
   #segmentAt(address: bigint): number {
     let low = 0;
@@ -538,10 +590,16 @@ export class GuestMemory {
     return crc;
   }
 
-  /** Sets a range to zero; bytes that are known to be zero are not touched. Throws GUEST_MEMORY_NOT_RAM. */
-  zero(address: AddressLike, byteLength: number): void {
+  /**
+   * Sets a range to zero; bytes that are known to be zero are not touched.
+   *
+   * @param own the claim of the load that this is a part of
+   * @throws DirectBootError GUEST_MEMORY_NOT_RAM, GUEST_MEMORY_BUSY while another load writes to this memory
+   */
+  zero(address: AddressLike, byteLength: number, own?: MemoryClaim): void {
     const { start, length } = this.#checked(address, byteLength);
     const end = start + BigInt(length);
+    this.checkUnclaimed(own);
     this.#locate(start, length);
     if (!this.#fresh) {
       this.#fill(start, end);
@@ -552,6 +610,24 @@ export class GuestMemory {
     }
   }
 
+  /**
+   * Sets what is left of a range to zero: of RAM in several buffers, those that are still there.
+   *
+   * @throws DirectBootError GUEST_MEMORY_DETACHED afterwards, if one of them went away
+   */
+  zeroWhatIsLeft(address: AddressLike, byteLength: number, own?: MemoryClaim): void {
+    const { start, length } = this.#checked(address, byteLength);
+    let lost: unknown;
+    for (const part of this.#locate(start, length)) {
+      try {
+        this.zero(start + BigInt(part.done), part.length, own);
+      } catch (cause) {
+        lost = cause;
+      }
+    }
+    if (lost !== undefined) throw lost;
+  }
+
   #fill(start: bigint, end: bigint): void {
     this.#each(start, Number(end - start), (part) => part.storage.kernels.zero(part.offset, part.length));
   }
@@ -559,8 +635,11 @@ export class GuestMemory {
   /**
    * Makes all RAM zero again. As long as nobody was handed a bank's buffer, only what was written through this
    * object is touched.
+   *
+   * @throws DirectBootError GUEST_MEMORY_BUSY while a load writes to this memory
    */
   reset(): void {
+    this.checkUnclaimed();
     for (const { start, end, storage } of this.#segments) {
       if (storage.exists) this.zero(start, Number(end - start));
     }

@@ -162,12 +162,21 @@ export class MemoryLayout {
 
   /** True if all of `range` lies in RAM; adjacent RAM ranges count as one. */
   isRam(range: MemoryRange): boolean {
-    let covered = range.start;
-    for (const { range: ram } of this.ram) {
-      if (covered >= range.end) break;
-      if (ram.start <= covered && covered < ram.end) covered = ram.end;
+    // The first that ends behind the start: there may be many, and many to ask for.
+    let low = 0;
+    let high = this.ram.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.ram[middle]?.range.end ?? 0n) <= range.start) low = middle + 1;
+      else high = middle;
     }
-    return covered >= range.end;
+    let covered = range.start;
+    for (let index = low; covered < range.end; index++) {
+      const ram = this.ram[index]?.range;
+      if (ram === undefined || ram.start > covered) return false;
+      covered = ram.end;
+    }
+    return true;
   }
 
   /** Throws GUEST_MEMORY_NOT_RAM, naming `tag` and what it meets, unless all of `range` lies in RAM. */

@@ -7,6 +7,7 @@ import {
   hexRange,
   toAddress,
 } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
 /**
@@ -49,8 +50,18 @@ export class MemoryRange {
     return new MemoryRange(from, addAddresses(from, toAddress(byteLength, "byteLength"), "end of range"));
   }
 
-  /** The whole pages `[pageBase, pageBase + pageCount)`; undefined if they pass 2^64. */
+  /**
+   * The whole pages `[pageBase, pageBase + pageCount)`; undefined if they pass 2^64.
+   *
+   * @throws TypeError for what is no number of pages
+   */
   static ofPages(pageBase: bigint, pageCount: number): MemoryRange | undefined {
+    if (typeof pageBase !== "bigint") {
+      throw new TypeError(`pageBase must be a bigint, got ${describeType(pageBase)}`);
+    }
+    if (!Number.isSafeInteger(pageCount) || pageCount < 0) {
+      throw new TypeError(`pageCount must be an integer from 0 to 2^53 - 1, got ${describeType(pageCount)}`);
+    }
     const start = pageBase * HV_PAGE_SIZE;
     const end = start + BigInt(pageCount) * HV_PAGE_SIZE;
     return start < 0n || end >= ADDRESS_LIMIT ? undefined : new MemoryRange(start, end);

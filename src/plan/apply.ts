@@ -3,13 +3,14 @@
  * a source that breaks midway can fail later, and then what was imported is taken back.
  */
 import { PAGE_BYTES } from "../base/address.js";
-import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
+import { DirectBootError } from "../base/errors.js";
 import { importChunks } from "../importers/chunk-buf.js";
 import { wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
-import type { ImageLoad, VpRegister } from "../importers/importer.js";
+import type { ImageLoad, ImportTransaction, VpRegister } from "../importers/importer.js";
 import { generate } from "../kernels/kernels.js";
 import { GuestMemory } from "../memory/guest-memory.js";
+import type { MemoryClaim } from "../memory/memory-claim.js";
 import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
 import {
   abortedError,
@@ -24,7 +25,7 @@ import {
   type StreamedSource,
   toSyncSource,
 } from "../sources/source.js";
-import { OverlapCheck } from "./check.js";
+import { checkStep, OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
 
 /** How far a load is. */
@@ -123,6 +124,7 @@ function sourceOf(
 /** Asks the importer about every step, if it can be asked, and looks for steps that overlap each other. */
 function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, isSync: boolean): void {
   for (const step of plan.steps) {
+    checkStep(step, plan.sources);
     if (step.kind === "register" || step.data.kind !== "source") continue;
     const source = sourceOf(step.data, plan.sources, step.tag);
     if (isSync && step.data.length > 0) toSyncSource(source);
@@ -230,7 +232,9 @@ function* importPagesStep<R extends VpRegister>(
       }
       if (chunked) {
         const shape = { pageBase, pageCount, leadingBytes, offset, length };
-        yield* importChunks(new Uint8Array(CHUNK_BYTES), importer, source, shape, tag, acceptance);
+        // A plan may have many small regions: no more is made for one than it has pages.
+        const buffer = new Uint8Array(Math.min(CHUNK_BYTES, pageCount * PAGE_BYTES));
+        yield* importChunks(buffer, importer, source, shape, tag, acceptance);
         return;
       }
       let bytes = source.peek?.(offset, length);
@@ -287,35 +291,45 @@ function inStreamOrder<R extends VpRegister>(
   return { steps: ordered, streams };
 }
 
-/** What compressed or streamed data can fail with midway, besides the failures of any source. */
-const STREAM_FAILURES: ReadonlySet<DirectBootErrorCode> = /* @__PURE__ */ new Set<DirectBootErrorCode>([
-  "SOURCE_CONSUMED",
-  "SOURCE_SPOOL_LIMIT",
-  "SOURCE_TOO_LARGE",
-  "DECOMPRESS_CHECKSUM",
-  "DECOMPRESS_CORRUPT",
-  "DECOMPRESS_TOO_LARGE",
-  "DECOMPRESS_TRAILING_DATA",
-  "DECOMPRESS_TRUNCATED",
-  "DECOMPRESS_UNSUPPORTED",
-  "DECOMPRESS_WRONG_SIZE",
-]);
+/** What became of the pages that a load had written before it failed, for its message; "" if it could not take them back. */
+function takenBack(transaction: ImportTransaction | undefined): string {
+  if (transaction === undefined) return "";
+  try {
+    transaction.rollback();
+    return "; every page that was written is zero again";
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    return `; not every page that was written is zero again: ${said}`;
+  }
+}
 
-/** What a source failed with midway, as the error of the step; others as they are. */
-function failedMidway(step: PagesStep, cause: unknown, isTakenBack: boolean): unknown {
-  if (cause instanceof DirectBootError && STREAM_FAILURES.has(cause.code)) {
-    const cure = isTakenBack ? "every page that was written is zero again" : undefined;
-    return new DirectBootError(cause.code, `${step.tag}: reading failed midway: ${cause.message}`, {
-      cause,
-      ...(cure === undefined ? {} : { cure }),
+/** What a step failed with midway, as the error of the step. */
+function failedMidway(step: PagesStep, cause: unknown, after: string): unknown {
+  if (!(cause instanceof DirectBootError)) return cause;
+  if (cause.code === "ABORTED" && after !== "") {
+    // The reason of the signal is the cause, at whatever depth it was seen.
+    return new DirectBootError("ABORTED", `${step.tag}: the load was aborted${after}`, {
+      cause: cause.cause,
     });
   }
-  const after = isTakenBack ? "; every page that was written is zero again" : "";
-  const code = refusalCode(step.data) === "REGION_IMPORT_PAGES" ? "REGION_READ" : "SOURCE_READ";
   // A region that was read in chunks has named its failure already, without what became of the pages.
-  const isNamed = cause instanceof DirectBootError && cause.code === "REGION_READ";
+  const isNamed = cause.code === "REGION_READ";
   const first = isNamed && cause.cause instanceof DirectBootError ? cause.cause : cause;
-  return wrapSourceError(code, step.tag, first, after);
+  const code = refusalCode(step.data) === "REGION_IMPORT_PAGES" ? "REGION_READ" : "SOURCE_READ";
+  const named = wrapSourceError(code, step.tag, first, after);
+  if (named !== first) return named;
+  const isReading = first.code.startsWith("SOURCE_") || first.code.startsWith("DECOMPRESS_");
+  // What the importer refused is no failure of reading.
+  if (!isReading) return after === "" ? first : withFate(first, first.message, after);
+  return withFate(first, `${step.tag}: reading failed midway: ${first.message}`, after);
+}
+
+/** The same code, saying what became of the pages in place of a cure. */
+function withFate(cause: DirectBootError, details: string, after: string): DirectBootError {
+  return new DirectBootError(cause.code, details, {
+    cause,
+    ...(after === "" ? {} : { cure: after.slice("; ".length) }),
+  });
 }
 
 function* carryOut<R extends VpRegister>(
@@ -323,6 +337,26 @@ function* carryOut<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: ApplyOptions,
   isSync: boolean,
+): Generator<Effect, void, void> {
+  if (!(importer instanceof GuestMemoryImporter)) {
+    yield* carryOutClaimed(plan, importer, options, isSync, () => importer.begin?.());
+    return;
+  }
+  // Before anything else: whoever loads into one memory twice at once is told so, not that the pages are taken.
+  const claim: MemoryClaim = importer.memory.claim();
+  try {
+    yield* carryOutClaimed(plan, importer, options, isSync, () => importer.begin(claim));
+  } finally {
+    claim.release();
+  }
+}
+
+function* carryOutClaimed<R extends VpRegister>(
+  plan: LoadPlan<R>,
+  importer: ImageLoad<R>,
+  options: ApplyOptions,
+  isSync: boolean,
+  begin: () => ImportTransaction | undefined,
 ): Generator<Effect, void, void> {
   check(plan, importer, isSync);
   const { onProgress } = options;
@@ -352,7 +386,7 @@ function* carryOut<R extends VpRegister>(
           }),
         );
 
-  const transaction = importer.begin?.();
+  const transaction = begin();
   let current: PagesStep | undefined;
   try {
     report();
@@ -370,11 +404,12 @@ function* carryOut<R extends VpRegister>(
       if (onProgress !== undefined && step.data.kind !== "source") report();
     }
     report();
+    if (importer instanceof GuestMemoryImporter) importer.memory.checkPresent();
   } catch (cause) {
-    transaction?.rollback();
+    const after = takenBack(transaction);
     if (cause instanceof CallbackFailure) throw cause.thrown;
-    if (current === undefined) throw cause;
-    throw failedMidway(current, cause, transaction !== undefined);
+    if (current !== undefined) throw failedMidway(current, cause, after);
+    throw cause instanceof DirectBootError && after !== "" ? withFate(cause, cause.message, after) : cause;
   } finally {
     // Whatever became of the load: nobody reads on.
     for (const { source } of streams) source.cancel();

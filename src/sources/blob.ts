@@ -1,7 +1,7 @@
 /** A Blob or File as a source. */
 import { DirectBootError } from "../base/errors.js";
 import type { BlobLike } from "./platform-shapes.js";
-import { abortedError, checkSourceRange, needsNoGuard, type Source } from "./source.js";
+import { abortedError, checkSourceRange, checkTarget, needsNoGuard, type Source } from "./source.js";
 
 // A Blob gives its bytes in buffers of its own: large ranges are read in pieces, so that never much is held twice.
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -44,12 +44,7 @@ export class BlobSource implements Source {
           `${this.name}: it ended at byte ${at + piece.byteLength}, ${byteLength} bytes from ${offset} were asked for`,
         );
       }
-      if (target.byteLength !== byteLength) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_DETACHED",
-          `${this.name}: the buffer went away at byte ${at}`,
-        );
-      }
+      checkTarget(this.name, target, byteLength);
       target.set(new Uint8Array(piece), done);
       done += length;
     }

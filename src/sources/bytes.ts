@@ -27,6 +27,7 @@ export class BytesSource implements SyncSource {
     if (this.#bytes.byteLength !== this.byteLength) {
       throw new DirectBootError("SOURCE_READ", `${this.name}: its buffer was detached or resized`);
     }
-    return this.#bytes.subarray(offset, offset + length);
+    // Bytes that were detached before pass for none at all, and have no part that could be looked at.
+    return length === 0 ? new Uint8Array(0) : this.#bytes.subarray(offset, offset + length);
   }
 }

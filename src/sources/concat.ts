@@ -4,6 +4,7 @@ import { DirectBootError } from "../base/errors.js";
 import {
   type ByteRange,
   checkSourceRange,
+  checkTarget,
   guardSource,
   isStreamed,
   isSyncSource,
@@ -87,12 +88,7 @@ export function concatSources(
       const { byteLength: length } = target;
       checkSourceRange(range, offset, length);
       for (const stretch of stretches(parts, offset, length)) {
-        if (target.byteLength !== length) {
-          throw new DirectBootError(
-            "GUEST_MEMORY_DETACHED",
-            `${name}: the buffer went away while it was filled`,
-          );
-        }
+        checkTarget(name, target, length);
         const piece = target.subarray(stretch.done, stretch.done + stretch.length);
         if (stretch.source === undefined) piece.fill(0);
         else await stretch.source.read(piece, stretch.offset, signal);

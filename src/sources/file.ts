@@ -4,7 +4,7 @@
 import type * as NodeFs from "node:fs";
 import { DirectBootError } from "../base/errors.js";
 import { type FileHandle, isFileHandle } from "./platform-shapes.js";
-import { abortedError, checkSourceRange, needsNoGuard, type SyncSource } from "./source.js";
+import { abortedError, checkSourceRange, checkTarget, needsNoGuard, type SyncSource } from "./source.js";
 
 // A read of 2 GiB or more throws in Node 20 (libuv takes an int): larger ones are split.
 const MOST_BYTES_A_READ = 1 << 30;
@@ -121,7 +121,8 @@ export class FileSource implements SyncSource {
    * than the copy, and goes on on as many threads.
    */
   async read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> {
-    checkSourceRange(this, offset, target.byteLength);
+    const { byteLength } = target;
+    checkSourceRange(this, offset, byteLength);
     let next = 0;
     let isOver = false;
     const work = async (): Promise<void> => {
@@ -141,6 +142,7 @@ export class FileSource implements SyncSource {
         }),
       ),
     );
+    checkTarget(this.name, target, byteLength);
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 

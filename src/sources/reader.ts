@@ -5,6 +5,7 @@
 import { DirectBootError } from "../base/errors.js";
 import {
   abortedError,
+  checkTarget,
   guardSource,
   hasKnownLength,
   knownLength,
@@ -110,27 +111,34 @@ function bufferFor(request: ReadRequest): Uint8Array {
   return new Uint8Array(request.length);
 }
 
-/** Runs `reading` to its end synchronously. Throws SOURCE_NOT_SYNCHRONOUS if a source can't. */
+/** What a request asks for, synchronously. */
+function answerSync(step: ReadRequest | WorkRequest | LoadRequest): Uint8Array {
+  if ("work" in step) {
+    let piece = step.work.next();
+    while (piece.done !== true) piece = step.work.next();
+    return piece.value;
+  }
+  if ("load" in step) return NOTHING;
+  const request = bounded(step);
+  const source = guardSource(request.source);
+  const known = source.peek?.(request.offset, request.length);
+  if (known !== undefined) return known;
+  const synchronous = toSyncSource(source);
+  const bytes = bufferFor(request);
+  synchronous.readSync(bytes, request.offset);
+  return bytes;
+}
+
+/** Runs `reading` to its end synchronously; what it asks for and fails is thrown into it. Throws SOURCE_NOT_SYNCHRONOUS if a source can't. */
 export function runSync<T>(reading: Reading<T>): T {
   let step = reading.next();
   while (step.done !== true) {
-    if ("work" in step.value) {
-      let piece = step.value.work.next();
-      while (piece.done !== true) piece = step.value.work.next();
-      step = reading.next(piece.value);
+    let bytes: Uint8Array;
+    try {
+      bytes = answerSync(step.value);
+    } catch (cause) {
+      step = reading.throw(cause);
       continue;
-    }
-    if ("load" in step.value) {
-      step = reading.next(NOTHING);
-      continue;
-    }
-    const request = bounded(step.value);
-    const source = guardSource(request.source);
-    let bytes = source.peek?.(request.offset, request.length);
-    if (bytes === undefined) {
-      const synchronous = toSyncSource(source);
-      bytes = bufferFor(request);
-      synchronous.readSync(bytes, request.offset);
     }
     step = reading.next(bytes);
   }
@@ -156,35 +164,44 @@ async function runWork<T>(work: Generator<unknown, T>, signal: AbortSignal | und
   }
 }
 
-/** Runs `reading` to its end asynchronously. */
+/** What a request asks for, when it is there. */
+async function answer(
+  step: ReadRequest | WorkRequest | LoadRequest,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  if ("work" in step) return await runWork(step.work, signal);
+  if ("load" in step) {
+    await step.load();
+    if (signal?.aborted) throw abortedError("the load", signal);
+    return NOTHING;
+  }
+  let asked = step;
+  // A stream that ends early tells its length only then.
+  if (asked.source instanceof StreamSource && !hasKnownLength(asked.source)) {
+    if (asked.isWhole) asked = { ...asked, source: await asked.source.spoolWhole(undefined, signal) };
+    // And what a header asks for is not made room for before it is there.
+    else await asked.source.spoolHead(asked.offset + asked.length, signal, asked.isHead !== true);
+  }
+  const request = bounded(asked);
+  const source = guardSource(request.source);
+  if (signal?.aborted) throw abortedError(source.name, signal);
+  const known = source.peek?.(request.offset, request.length);
+  if (known !== undefined) return known;
+  const bytes = bufferFor(request);
+  await source.read(bytes, request.offset, signal);
+  return bytes;
+}
+
+/** Runs `reading` to its end asynchronously; what it asks for and fails is thrown into it. */
 export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Promise<T> {
   let step = reading.next();
   while (step.done !== true) {
-    if ("work" in step.value) {
-      step = reading.next(await runWork(step.value.work, signal));
+    let bytes: Uint8Array;
+    try {
+      bytes = await answer(step.value, signal);
+    } catch (cause) {
+      step = reading.throw(cause);
       continue;
-    }
-    if ("load" in step.value) {
-      await step.value.load();
-      if (signal?.aborted) throw abortedError("the load", signal);
-      step = reading.next(NOTHING);
-      continue;
-    }
-    let asked = step.value;
-    // A stream that ends early tells its length only then.
-    if (asked.isHead && asked.source instanceof StreamSource) {
-      await asked.source.spoolHead(asked.length, signal);
-    }
-    if (asked.isWhole && asked.source instanceof StreamSource && !hasKnownLength(asked.source)) {
-      asked = { ...asked, source: await asked.source.spoolWhole(undefined, signal) };
-    }
-    const request = bounded(asked);
-    const source = guardSource(request.source);
-    if (signal?.aborted) throw abortedError(source.name, signal);
-    let bytes = source.peek?.(request.offset, request.length);
-    if (bytes === undefined) {
-      bytes = bufferFor(request);
-      await source.read(bytes, request.offset, signal);
     }
     step = reading.next(bytes);
   }
@@ -197,29 +214,18 @@ export interface Effect {
   readonly runAsync: (signal?: AbortSignal) => Promise<void>;
 }
 
-/**
- * Fills `target` from `offset` of `source`. A memory that grows meanwhile detaches its views: a detached target has no
- * bytes left to fill, and would pass for one that is full.
- */
+/** Fills `target` from `offset` of `source`; throws GUEST_MEMORY_DETACHED if it goes away meanwhile. */
 export function fill(source: Source, target: Uint8Array, offset: number): Effect {
   const guarded = guardSource(source);
   const { byteLength } = target;
-  const checkTarget = (): void => {
-    if (target.byteLength !== byteLength) {
-      throw new DirectBootError(
-        "GUEST_MEMORY_DETACHED",
-        `${guarded.name}: the buffer of ${byteLength} bytes went away while it was filled`,
-      );
-    }
-  };
   return {
     runSync: () => {
       toSyncSource(guarded).readSync(target, offset);
-      checkTarget();
+      checkTarget(guarded.name, target, byteLength);
     },
     runAsync: async (signal) => {
       await guarded.read(target, offset, signal);
-      checkTarget();
+      checkTarget(guarded.name, target, byteLength);
     },
   };
 }

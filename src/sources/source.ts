@@ -145,6 +145,18 @@ export function checkSourceRange(
   }
 }
 
+/**
+ * Throws GUEST_MEMORY_DETACHED if a target of `byteLength` bytes has become another: a memory that grows, or a buffer that
+ * is handed on or resized, detaches its views, which then have no bytes left to fill and would pass for full.
+ */
+export function checkTarget(name: string, target: Uint8Array, byteLength: number): void {
+  if (target.byteLength === byteLength) return;
+  throw new DirectBootError(
+    "GUEST_MEMORY_DETACHED",
+    `${name}: the buffer of ${byteLength} bytes went away while it was filled`,
+  );
+}
+
 /** Throws SOURCE_NOT_SYNCHRONOUS unless `source` can be read synchronously. */
 export function toSyncSource(source: Source): SyncSource {
   if (isSyncSource(source)) return source;
@@ -189,12 +201,17 @@ export function guardSource(source: Source): Source {
   const guarded: Source = {
     ...range,
     read: async (target, offset, signal) => {
-      checkSourceRange(range, offset, target.byteLength);
+      const { byteLength: length } = target;
+      checkSourceRange(range, offset, length);
       try {
         await source.read(target, offset, signal);
       } catch (cause) {
-        throw signal?.aborted === true ? abortedError(name, signal) : failed(offset, cause);
+        if (signal?.aborted === true) throw abortedError(name, signal);
+        // Whoever writes to a buffer that went away is told so by the platform, in its own words.
+        checkTarget(name, target, length);
+        throw failed(offset, cause);
       }
+      checkTarget(name, target, length);
     },
     ...(source.readSync === undefined
       ? {}

@@ -14,8 +14,9 @@ interface Segment {
 /** Pieces of a file, in ascending order, with or without holes between them. */
 export class Spool {
   #segments: Segment[] = [];
-  /** The block that the last segment lies in, if it is one of ours and may have room. */
+  /** The block that small pieces are gathered in, if it may have room, and how much of it is used. */
   #block: Uint8Array | undefined;
+  #used = 0;
 
   /** Keeps `bytes`, which lie behind all that is kept already. */
   append(start: number, bytes: Uint8Array): void {
@@ -25,21 +26,22 @@ export class Spool {
       this.#block = undefined;
       return;
     }
-    const last = this.#segments.at(-1);
-    const used = last === undefined ? 0 : last.bytes.byteOffset + last.bytes.byteLength;
-    if (
-      last !== undefined &&
-      this.#block !== undefined &&
-      last.start + last.bytes.byteLength === start &&
-      used + bytes.byteLength <= BLOCK_BYTES
-    ) {
-      this.#block.set(bytes, used);
-      last.bytes = this.#block.subarray(last.bytes.byteOffset, used + bytes.byteLength);
-      return;
+    if (this.#block === undefined || this.#used + bytes.byteLength > BLOCK_BYTES) {
+      this.#block = new Uint8Array(BLOCK_BYTES);
+      this.#used = 0;
     }
-    this.#block = new Uint8Array(BLOCK_BYTES);
-    this.#block.set(bytes);
-    this.#segments.push({ start, bytes: this.#block.subarray(0, bytes.byteLength) });
+    this.#block.set(bytes, this.#used);
+    const at = this.#used;
+    this.#used += bytes.byteLength;
+    const last = this.#segments.at(-1);
+    const isNext =
+      last !== undefined &&
+      last.start + last.bytes.byteLength === start &&
+      last.bytes.buffer === this.#block.buffer &&
+      last.bytes.byteOffset + last.bytes.byteLength === at;
+    // Pieces that are apart share a block, too: each in one of its own would be as many times its size.
+    if (isNext) last.bytes = this.#block.subarray(last.bytes.byteOffset, this.#used);
+    else this.#segments.push({ start, bytes: this.#block.subarray(at, this.#used) });
   }
 
   /** Index of the segment that holds `offset`, or -1. */

@@ -200,9 +200,22 @@ export class StreamSource implements StreamedSource {
   /**
    * Pulls the first `byteLength` bytes. A stream without a declared length that ends within them has a known length
    * afterwards.
+   *
+   * @param isAll whether all of them are wanted: then more than may be kept are refused before they are pulled
+   * @throws DirectBootError SOURCE_SPOOL_LIMIT; what reading throws
    */
-  async spoolHead(byteLength: number, signal?: AbortSignal): Promise<void> {
-    await this.readUpTo(new Uint8Array(Math.min(byteLength, this.#spoolLimit)), 0, signal);
+  async spoolHead(byteLength: number, signal?: AbortSignal, isAll = false): Promise<void> {
+    if (isAll && this.#wanted === undefined && byteLength > this.#spoolLimit)
+      throw this.#overLimit(byteLength);
+    const end = Math.min(byteLength, this.#spoolLimit, this.byteLength);
+    await this.#oneAtATime(async () => {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#wanted !== undefined) return;
+      while (this.#position < end) {
+        if (this.#rest.byteLength === 0 && !(await this.#pull(signal))) return;
+        this.#keep(this.#take(end - this.#position));
+      }
+    });
   }
 
   /**
@@ -321,6 +334,13 @@ export class StreamSource implements StreamedSource {
     );
   }
 
+  #overLimit(end: number): DirectBootError {
+    return new DirectBootError(
+      "SOURCE_SPOOL_LIMIT",
+      `${this.name}: bytes up to ${end} are asked for, ${this.#spoolLimit} may be kept`,
+    );
+  }
+
   #consumed(offset: number): DirectBootError {
     return new DirectBootError("SOURCE_CONSUMED", `${this.name}: byte ${offset} was let go already`);
   }
@@ -398,7 +418,7 @@ export class StreamSource implements StreamedSource {
     let at = start;
     for (let index = this.#first; index < this.#wanted.length; index++) {
       const range = this.#wanted[index];
-      if (range === undefined || range.start >= this.#position) break;
+      if (range === undefined || range.start >= this.#position || at >= this.#position) break;
       const from = Math.max(at, range.next);
       const to = Math.min(this.#position, range.end);
       if (from >= to) continue;
@@ -442,12 +462,7 @@ export class StreamSource implements StreamedSource {
     const end = offset + byteLength;
     if (this.#failure !== undefined) throw this.#failure;
     if (byteLength === 0) return 0;
-    if (this.#wanted === undefined && end > this.#spoolLimit) {
-      throw new DirectBootError(
-        "SOURCE_SPOOL_LIMIT",
-        `${this.name}: bytes up to ${end} are asked for, ${this.#spoolLimit} may be kept`,
-      );
-    }
+    if (this.#wanted === undefined && end > this.#spoolLimit) throw this.#overLimit(end);
     const passed = Math.min(end, this.#position);
     if (offset < passed && !this.#spool.copy(target.subarray(0, passed - offset), offset)) {
       throw this.#consumed(offset);

@@ -3,6 +3,7 @@ import { DirectBootError } from "../base/errors.js";
 import {
   type ByteRange,
   checkSourceRange,
+  checkTarget,
   guardSource,
   hasKnownLength,
   isStreamed,
@@ -43,10 +44,13 @@ export function zeroExtend(
       if (!isOpenEnded) {
         const own = within(offset, length);
         if (own > 0) await guarded.read(target.subarray(0, own), offset, signal);
+        checkTarget(name, target, length);
         target.fill(0, own);
         return;
       }
-      target.fill(0, await source.readUpTo(target, offset, signal));
+      const own = await source.readUpTo(target, offset, signal);
+      checkTarget(name, target, length);
+      target.fill(0, own);
       // Whether it ends here is only known by asking for one byte more.
       if (length > 0 && offset + length === byteLength) {
         if ((await source.readUpTo(new Uint8Array(1), byteLength, signal)) > 0) throw tooLong();

@@ -70,7 +70,7 @@ function toEncryptionMask(confidentialBit: number | undefined, highest: bigint):
 /** Checks the options and makes them what the kernel takes. */
 export function toIdentityMap(options: PageTableOptions): IdentityMap {
   const { size = "4GiB", confidentialBit, pml4eLink } = options;
-  const gibibytes = GIBIBYTES[size];
+  const gibibytes = Object.hasOwn(GIBIBYTES, size) ? GIBIBYTES[size] : undefined;
   if (gibibytes === undefined) throw new TypeError(`size must be "4GiB" or "8GiB", got ${String(size)}`);
   const tableAddress = toAddress(options.pageTableGpa, "pageTableGpa");
   const addressBias = toAddress(options.addressBias ?? 0n, "addressBias");

@@ -100,3 +100,39 @@ describe("TaggedRanges", () => {
     assert.equal(tagged.findOverlap(new MemoryRange(0x2000, 0x3000))?.tag, "kernel");
   });
 });
+
+describe("many ranges", () => {
+  /** 0 to n-1 in an order that looks random and is the same in every run. */
+  const shuffled = (n: number): number[] => Array.from({ length: n }, (_, i) => (i * 7919) % n);
+  const orders: readonly (readonly [string, readonly number[]])[] = [
+    ["ascending", Array.from({ length: 5000 }, (_, i) => i)],
+    ["descending", Array.from({ length: 5000 }, (_, i) => 4999 - i)],
+    ["mixed", shuffled(5000)],
+  ];
+  for (const [name, order] of orders) {
+    it(`are kept in order and found, whatever order they come in: ${name}`, () => {
+      const set = new RangeSet();
+      const tagged = new TaggedRanges();
+      const range = (i: number): MemoryRange => new MemoryRange(i * 8192, i * 8192 + 4096);
+      for (const i of order) {
+        set.add(range(i).start, range(i).end);
+        assert.equal(tagged.findOverlap(range(i)), undefined);
+        tagged.add(range(i), `${i}`);
+      }
+      assert.deepEqual(
+        set.ranges.map(({ start }) => start),
+        order.map((_, i) => range(i).start),
+      );
+      for (const i of order) assert.equal(tagged.findOverlap(range(i))?.tag, `${i}`);
+      assert.match(`${tagged}`, /^0x0-0x1000 \(0\), .* and 4992 more$/);
+      for (const i of order) if (i % 2 === 0) tagged.delete(range(i));
+      for (const i of order)
+        assert.equal(tagged.findOverlap(range(i))?.tag, i % 2 === 0 ? undefined : `${i}`);
+      // The gaps between the second thousand join it to one.
+      for (const i of order) if (i >= 1000 && i < 2000) set.add(range(i).end, range(i + 1).start);
+      assert.equal(set.ranges.length, 4000);
+      set.add(0n, 1n << 40n);
+      assert.deepEqual(set.ranges, [{ start: 0n, end: 1n << 40n }]);
+    });
+  }
+});

@@ -24,7 +24,7 @@ import {
   type StreamedSource,
   toSyncSource,
 } from "../sources/source.js";
-import { OverlapCheck } from "./check.js";
+import { checkPlan, OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
 
 /** How far a load is. */
@@ -122,6 +122,7 @@ function sourceOf(
 
 /** Asks the importer about every step, if it can be asked, and looks for steps that overlap each other. */
 function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, isSync: boolean): void {
+  checkPlan(plan);
   for (const step of plan.steps) {
     if (step.kind === "register" || step.data.kind !== "source") continue;
     const source = sourceOf(step.data, plan.sources, step.tag);

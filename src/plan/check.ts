@@ -77,7 +77,7 @@ function checkData(data: PageData, sources: readonly Source[], tag: string): voi
           `${tag} comes from source ${data.source}, the plan has ${sources.length}`,
         );
       }
-      if (length > 0 && hasKnownLength(source) && offset + length > source.byteLength) {
+      if (hasKnownLength(source) && offset + length > source.byteLength) {
         throw new DirectBootError(
           "SOURCE_SHORT",
           `${tag}: bytes ${offset} to ${offset + length} of ${source.name} are wanted, it has ${source.byteLength}`,

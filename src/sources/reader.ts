@@ -156,6 +156,30 @@ async function runWork<T>(work: Generator<unknown, T>, signal: AbortSignal | und
   }
 }
 
+/** Bytes that are taken for a read of a stream before any of them has come. */
+const FIRST_BYTES = 1024 * 1024;
+
+/**
+ * Reads from a source whose length is not known yet. The length of the request may be a number of a hostile header:
+ * nothing but the bytes that come vouches for it, so the buffer grows with them.
+ */
+async function readOpenEnded(
+  source: Source,
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  let bytes = new Uint8Array(Math.min(length, FIRST_BYTES));
+  for (let done = 0; ; ) {
+    await source.read(bytes.subarray(done), offset + done, signal);
+    done = bytes.byteLength;
+    if (done === length) return bytes;
+    const grown = new Uint8Array(Math.min(length, 2 * done));
+    grown.set(bytes);
+    bytes = grown;
+  }
+}
+
 /** Runs `reading` to its end asynchronously. */
 export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Promise<T> {
   let step = reading.next();
@@ -182,9 +206,13 @@ export async function runAsync<T>(reading: Reading<T>, signal?: AbortSignal): Pr
     const source = guardSource(request.source);
     if (signal?.aborted) throw abortedError(source.name, signal);
     let bytes = source.peek?.(request.offset, request.length);
+    const { offset, length } = request;
+    if (bytes === undefined && !hasKnownLength(source) && length <= MOST_BYTES_A_REQUEST) {
+      bytes = await readOpenEnded(source, offset, length, signal);
+    }
     if (bytes === undefined) {
       bytes = bufferFor(request);
-      await source.read(bytes, request.offset, signal);
+      await source.read(bytes, offset, signal);
     }
     step = reading.next(bytes);
   }

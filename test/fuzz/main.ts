@@ -1,7 +1,9 @@
 /** The command behind `npm run fuzz`. */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { kernels } from "../../src/kernels/kernels.js";
+import { describeCoverage, LEAST_BRANCHES, measure } from "./coverage.js";
 import { Finding } from "./outcome.js";
 import {
   execute,
@@ -28,7 +30,7 @@ const USAGE = `usage: npm run fuzz -- [--seconds N | --executions N | --short] [
 const HANG_MILLISECONDS = 30_000;
 const DEFAULT_SECONDS = 10;
 /** The seed of the short run, and of any other where none is given. */
-export const DEFAULT_SEED = 1;
+const DEFAULT_SEED = 1;
 
 function usageError(message: string): never {
   process.stderr.write(`${message}\n${USAGE}`);
@@ -46,6 +48,7 @@ function parse() {
         target: { type: "string", multiple: true },
         replay: { type: "string" },
         kernels: { type: "string" },
+        coverage: { type: "boolean" },
         json: { type: "boolean" },
       },
     }).values;
@@ -81,6 +84,13 @@ async function main(): Promise<number> {
   const { kernels: choice } = options;
   if (choice === "wasm" || choice === "javascript") kernels.use(choice);
   else if (choice !== undefined) usageError(`--kernels takes wasm or javascript, got ${choice}`);
+  if (options.coverage === true) {
+    const run = ["--short", "--seed", options.seed ?? `${DEFAULT_SEED}`];
+    const coverage = measure(run, join("build", "fuzz", "coverage"));
+    process.stderr.write(coverage.stderr);
+    process.stdout.write(`${coverage.stdout}\n${describeCoverage(coverage)}\n`);
+    return coverage.status === 0 && coverage.branches >= LEAST_BRANCHES ? 0 : 1;
+  }
   const targets = allTargets();
   if (options.replay !== undefined) return replay(options.replay, targets);
   const chosen = targets.filter(({ name }) => options.target === undefined || options.target.includes(name));

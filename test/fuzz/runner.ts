@@ -40,14 +40,18 @@ export interface TargetReport {
   readonly failed: number;
 }
 
-/** When to end: after so many executions, or at a time. */
-export type Budget = { readonly executions: number } | { readonly until: number };
+/** When to end: after so many executions besides the corpus (or at the first failure), or at a time. */
+export type Budget =
+  | { readonly executions: number; readonly isFirstEnough?: boolean }
+  | { readonly until: number };
 
 /** Failures of a target that are kept. */
 const MOST_KEPT = 12;
 
 /** The input of an execution: the same for the same seed, target and number. */
 export function makeInput(target: Target, seed: number, index: number): FuzzInput {
+  const fixed = target.corpus?.()[index];
+  if (fixed !== undefined) return fixed;
   return target.make(new Random(`${seed} ${target.name} ${index}`));
 }
 
@@ -67,7 +71,8 @@ export async function execute(target: Target, input: FuzzInput, limits: Limits =
   const milliseconds = performance.now() - start;
   const grown = getHeapStatistics().external_memory - memory;
   if (milliseconds > limits.milliseconds) throw new Finding(`it took ${Math.round(milliseconds)} ms`);
-  if (grown > Math.max(limits.bytes, target.mostGrowth ?? 0)) throw new Finding(`memory grew by ${grown} bytes`);
+  if (grown > Math.max(limits.bytes, target.mostGrowth ?? 0))
+    throw new Finding(`memory grew by ${grown} bytes`);
   return outcome;
 }
 
@@ -106,14 +111,16 @@ export async function runTarget(
   let failed = 0;
   let identified = 0;
   let executions = 0;
+  const corpusSize = target.corpus?.().length ?? 0;
   const stackTraceLimit = Error.stackTraceLimit;
   // Most executions make an error, and most of its cost is its stack.
   Error.stackTraceLimit = 2;
   const start = performance.now();
-  const isOver = (): boolean =>
-    "executions" in budget
-      ? executions >= budget.executions
-      : executions % 16 === 0 && performance.now() >= budget.until;
+  const isOver = (): boolean => {
+    if ("until" in budget) return executions % 16 === 0 && performance.now() >= budget.until;
+    if (budget.isFirstEnough === true && failed > 0) return true;
+    return executions >= budget.executions + corpusSize;
+  };
   for (; !isOver(); executions++) {
     const index = executions;
     onExecution(target.name, index);

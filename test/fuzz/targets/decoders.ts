@@ -140,6 +140,36 @@ function edgesAsFields(bytes: Uint8Array): Field[] {
 /** Bytes behind an .lz4 or .zst frame, or before it, that are no data. */
 const SKIPPABLE = Uint8Array.of(0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3);
 
+/** Bits of deflate, lowest first, as bytes. */
+function bits(...parts: readonly (readonly [value: number, count: number])[]): Uint8Array {
+  const all = parts.flatMap(([value, count]) => Array.from({ length: count }, (_, i) => (value >> i) & 1));
+  const bytes = new Uint8Array(Math.ceil(all.length / 8) + 8);
+  for (const [i, bit] of all.entries()) bytes[i >> 3] = (bytes[i >> 3] ?? 0) | (bit << (i & 7));
+  return bytes;
+}
+
+/** A dynamic block whose lengths of codes are 1 for the given places of RFC 1951's order, and what follows. */
+function dynamic(places: readonly number[], ...rest: readonly (readonly [number, number])[]): Uint8Array {
+  const lengths = Array.from({ length: 19 }, (_, i) => [places.includes(i) ? 1 : 0, 3] as const);
+  return bits([1, 1], [2, 2], [0, 5], [0, 5], [15, 4], ...lengths, ...rest);
+}
+
+/** Blocks (RFC 1951, 3.2) that no compressor makes. In the order of lengths 0 is 16, 2 is 18, 3 is 0, 17 is 1. */
+const DEFLATE_MISTAKES: readonly Uint8Array[] = [
+  // Fixed codes: the lengths 286 and 287, the distance 30, a match before the beginning; a block of kind 3.
+  bits([1, 1], [1, 2], [0b0110_0011, 8]),
+  bits([1, 1], [1, 2], [0b0100_0000, 7], [0b01111, 5]),
+  bits([1, 1], [1, 2], [0b0100_0000, 7], [0, 5]),
+  bits([1, 1], [3, 2]),
+  // Dynamic codes: too many of them, a repeat of nothing, more zeros than lengths, no end, no code.
+  bits([1, 1], [2, 2], [31, 5], [31, 5], [15, 4]),
+  dynamic([0, 3], [1, 1], [0, 2]),
+  dynamic([2, 3], [1, 1], [127, 7], [1, 1], [127, 7]),
+  dynamic([2, 3], [1, 1], [127, 7], [1, 1], [109, 7]),
+  dynamic([17, 2], [0, 1], [0, 1], [1, 1], [127, 7], [1, 1], [108, 7]),
+  dynamic([3], [0, 1], [1, 1]),
+];
+
 /** Streams that the tools' options don't make. */
 function handMade(
   format: CompressionFormat,
@@ -167,6 +197,14 @@ function handMade(
         ["two members", concat(stream, stream), twice],
         ["zeros behind", concat(stream, new Uint8Array(20)), SMALL],
         ["stored", concat(stored, trailer), Uint8Array.of(65, 66, 67)],
+        [
+          "no end of the name",
+          concat(stream.subarray(0, 3), Uint8Array.of(8), stream.subarray(4, 10), Uint8Array.of(65, 66)),
+        ],
+        ...DEFLATE_MISTAKES.map((data): [string, Uint8Array] => [
+          "bad codes",
+          concat(stream.subarray(0, 10), data),
+        ]),
       ];
     }
     case "xz":
@@ -178,6 +216,17 @@ function handMade(
         ["sizes", pipe("xz", ["-c", "-T2", "--block-size=500", "-0"], SMALL), SMALL],
         ["stored chunks", pipe("xz", ["-c", "-0"], noise(3000, 5)), noise(3000, 5)],
         ["crc32", pipe("xz", ["-c", "-0", "--check=crc32"], SMALL), SMALL],
+        [
+          "sha256 of 60 bytes",
+          pipe("xz", ["-c", "-0", "--check=sha256"], SMALL.subarray(0, 60)),
+          SMALL.subarray(0, 60),
+        ],
+        // LZMA2 whose first chunk sets no properties, does not reset, does not begin with a reset.
+        ...[0x80, 0xa0, 0xc0, 0x03].map((control): [string, Uint8Array] => [
+          "control",
+          withControl(stream, control),
+        ]),
+        ...[1, 2].map((at): [string, Uint8Array] => ["second control", twoChunks(at)]),
       ];
     case "lzma": {
       const sized = stream.slice();
@@ -213,6 +262,11 @@ function handMade(
           Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xe0, 2, 0, 0, 0, 0, 0, 0, 0, 0x11, 0, 0, 65, 66),
           Uint8Array.of(65, 66),
         ],
+        [
+          "size of 4 bytes",
+          Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 2, 0, 0, 0, 0x11, 0, 0, 65, 66),
+          Uint8Array.of(65, 66),
+        ],
         ["reserved block", Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x20, 2, 7, 0, 0, 65, 66)],
         ["raw blocks", pipe("zstd", ["-q", "-c"], noise(3000, 5)), noise(3000, 5)],
         [
@@ -226,6 +280,8 @@ function handMade(
         ["skippable", concat(SKIPPABLE, stream, SKIPPABLE, stream, SKIPPABLE), twice],
         ["stored", pipe("lz4", ["-q", "-c", "-BX"], noise(3000, 5)), noise(3000, 5)],
         ["no checksum", pipe("lz4", ["-q", "-c", "--no-frame-crc"], SMALL), SMALL],
+        ["another size", lz4OfSize(SMALL.byteLength + 1)],
+        ["a block too large", lz4TooLarge()],
       ];
     case "lz4-legacy":
       return [
@@ -257,6 +313,39 @@ function handMade(
       ];
     }
   }
+}
+
+/** An .xz of one block whose first chunk of LZMA2 has another control byte. */
+function withControl(stream: Uint8Array, control: number): Uint8Array {
+  const bytes = stream.slice();
+  bytes[12 + ((bytes[12] ?? 0) + 1) * 4] = control;
+  return bytes;
+}
+
+/** An .xz of a stored chunk, which resets the dictionary, and one of LZMA that sets no properties, or does not reset. */
+function twoChunks(kind: number): Uint8Array {
+  const stream = pipe("xz", ["-c", "-0"], noise(8, 5));
+  const at = 12 + ((stream[12] ?? 0) + 1) * 4 + 3 + 8;
+  const chunk = kind === 1 ? [0x80, 0, 9, 0, 9, 0, 0, 0, 0, 0] : [0xc0, 0, 9, 0, 9, 0x5d, 0, 0, 0, 0];
+  return concat(stream.subarray(0, at), Uint8Array.from(chunk), new Uint8Array(16));
+}
+
+/** An LZ4 frame that tells of another size. */
+function lz4OfSize(size: number): Uint8Array {
+  const plain = pipe("lz4", ["-q", "-c", "--no-frame-crc"], SMALL);
+  const head = concat(plain.subarray(0, 6), new Uint8Array(9));
+  head[4] = (head[4] ?? 0) | 8;
+  setU32(head, 6, size);
+  REPAIRS.lz4?.(head);
+  return concat(head, plain.subarray(7));
+}
+
+/** An LZ4 frame with a block of more than its 64 KiB. */
+function lz4TooLarge(): Uint8Array {
+  const bytes = pipe("lz4", ["-q", "-c", "-B5", "--no-frame-crc"], new Uint8Array(200_000));
+  bytes[5] = 0x40;
+  REPAIRS.lz4?.(bytes);
+  return bytes;
 }
 
 function withHeaderCrc(stream: Uint8Array): Uint8Array {
@@ -340,6 +429,8 @@ function makeStream(random: Random, seeds: readonly Seed[]): FuzzInput {
     expectedBytes:
       isExact || !random.oneIn(4) ? undefined : random.pick([size, size + 1, size - 1, 0, 2 ** 32]),
     allowTrailing: isExact ? undefined : random.pick([undefined, undefined, true, false]),
+    // What callers may get wrong.
+    wrong: random.oneIn(12) ? random.below(8) : undefined,
     // The twin is slow to switch to.
     withTwin: random.oneIn(6),
     trail: random.oneIn(6) && !isExact ? random.bytes(1 + random.below(12)) : undefined,
@@ -351,7 +442,18 @@ export function decoderTarget(subject: Subject, format: CompressionFormat): Targ
   const { decompress, decompressMember, decompressInto, decodeSteps } = subject.decoders;
   return {
     name: format,
-    executions: 500,
+    corpus: lazy(() => {
+      const distinct = [...new Set(seeds())];
+      const whole = distinct.map(({ bytes, output }) => ({
+        stream: bytes,
+        ...(output === undefined ? {} : { expectedDigest: digest(output) }),
+        maximumBytes: MOST_BYTES,
+        withTwin: format === "gzip" || bytes === distinct[0]?.bytes,
+      }));
+      const wrong = Array.from({ length: 8 }, (_, i) => ({ ...whole[0], maximumBytes: 8192, wrong: i }));
+      return [...whole, ...wrong];
+    }),
+    executions: 200,
     make: (random) => makeStream(random, seeds()),
     run: (input): Outcome => {
       const { trail, allowTrailing } = input;
@@ -388,6 +490,7 @@ export function decoderTarget(subject: Subject, format: CompressionFormat): Targ
         steps.next();
         steps.return({ output: new Uint8Array(0), consumed: 0 });
       });
+      if (input["wrong"] !== undefined) callWrongly(subject, format, stream, numberOf(input, "wrong"));
       if (maximumBytes <= INTO_BYTES - 16)
         alike(whole, into(decompressInto, format, stream, options), "decompress and decompressInto");
       if (format === "gzip" && input["withTwin"] === true) checkTwin(subject, stream, options, whole);
@@ -403,6 +506,29 @@ export function decoderTarget(subject: Subject, format: CompressionFormat): Targ
       return { kind: `${whole.code} ${member.code === whole.code ? "" : member.code}`, isIdentified };
     },
   };
+}
+
+/** Calls with arguments of a wrong type, or places that are not there: TypeErrors in our own words. */
+function callWrongly(subject: Subject, format: CompressionFormat, stream: Uint8Array, which: number): void {
+  const { memory, offset, scratchOffset } = place();
+  const limit = { maximumBytes: 100 };
+  const target = { memory, offset, byteLength: 100, scratchOffset };
+  const { decompress, decompressInto, decoders } = subject.decoders;
+  const calls: readonly (() => unknown)[] = [
+    () => decompress("zip" as CompressionFormat, stream, limit),
+    () => decompress(format, "text" as unknown as Uint8Array, limit),
+    () => decompress(format, stream, null as unknown as typeof limit),
+    () => decompressInto(format, stream, { ...target, offset: -1 }, limit),
+    () => decompressInto(format, stream, { ...target, scratchOffset: 2 ** 30 }, limit),
+    () => decompressInto(format, stream, { ...target, scratchOffset: offset }, limit),
+    () => decoders.use("fast" as "auto"),
+    () => decoders.use(new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0))),
+  ];
+  const observed = observe(calls[which] ?? (() => {}), { typeErrors: true });
+  expect(observed.code === "TypeError", `a wrong argument gives ${observed.code}`);
+  // Without scratch the output is made elsewhere and copied.
+  const { scratchOffset: _, ...noScratch } = target;
+  observe(() => decompressInto(format, stream, noScratch, limit));
 }
 
 /** Decodes in place, and looks whether anything around was written to. */
@@ -449,7 +575,7 @@ export function gunzipTarget(subject: Subject): Target {
   const seeds = lazy(() => decoderSeeds("gzip"));
   return {
     name: "gunzip",
-    executions: 250,
+    executions: 70,
     make: (random) => {
       const stream = makeStream(random, seeds());
       return {

@@ -5,7 +5,7 @@ import { bytesOf, type FuzzInput, type Value } from "../input.js";
 import { edge, mutate } from "../mutate.js";
 import { describe, expect, type Outcome, observe } from "../outcome.js";
 import type { Random } from "../random.js";
-import { deviceTreeSeeds } from "../seed-files.js";
+import { deviceTreeSeeds, flatten } from "../seed-files.js";
 import type { Subject } from "../subject.js";
 import type { Target } from "../target.js";
 import { lazy, then } from "./shared.js";
@@ -27,6 +27,22 @@ function makeChosen(random: Random): FuzzInput {
   return chosen;
 }
 
+/** A tree whose last property passes the end of the structure. */
+function cutTree(): Uint8Array {
+  const tree = flatten({ name: "", properties: [["p", new Uint8Array(0)]], children: [] });
+  // Behind the root's begin, its name and the property's token.
+  new DataView(tree.buffer).setUint32(36, 16);
+  return tree;
+}
+
+/** A tree of nothing but its end. */
+function rootless(): Uint8Array {
+  const tree = flatten({ name: "", properties: [], children: [] });
+  const view = new DataView(tree.buffer);
+  view.setUint32(view.getUint32(8), 9);
+  return tree;
+}
+
 function countNodes(node: DeviceTreeNode): number {
   return node.children.reduce((sum, child) => sum + countNodes(child), 1);
 }
@@ -35,7 +51,20 @@ export function deviceTreeTarget(subject: Subject): Target {
   const seeds = lazy(deviceTreeSeeds);
   return {
     name: "device-tree",
-    executions: 2500,
+    corpus: lazy(() =>
+      [
+        ...seeds(),
+        { bytes: cutTree() },
+        { bytes: rootless() },
+        { bytes: new Uint8Array((16 << 20) + 1) },
+      ].map(({ bytes }) => ({
+        file: bytes,
+        chosen: { bootargs: "quiet", initrdStart: 1n, initrdEnd: 2n, rngSeed: new Uint8Array(3) },
+        drivers: ["sync", "async", "stream", "open"],
+        chunks: [100],
+      })),
+    ),
+    executions: 1000,
     make: (random) => {
       const { bytes } = mutate(random, seeds());
       return { file: bytes, chosen: makeChosen(random), ...pickDrivers(random, bytes.byteLength) };

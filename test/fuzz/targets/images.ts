@@ -27,6 +27,18 @@ function fileInput(
   };
 }
 
+/** Each of the seeds as it is, once. */
+function wholeFiles(seeds: () => readonly Seed[], more: (bytes: Uint8Array) => FuzzInput = () => ({})) {
+  return lazy((): readonly FuzzInput[] =>
+    [...new Set(seeds().map(({ bytes }) => bytes))].map((file) => ({
+      file,
+      drivers: ["sync", "async", "stream", "open"],
+      chunks: [100],
+      ...more(file),
+    })),
+  );
+}
+
 /** Runs a parser and the reader of its fields, by all drivers of the input. */
 function runParser<T>(
   subject: Subject,
@@ -64,7 +76,8 @@ export function elfTarget(subject: Subject): Target {
   const seeds = lazy(elfSeeds);
   return {
     name: "elf",
-    executions: 2500,
+    corpus: wholeFiles(seeds, (bytes) => ({ elfClass: bytes[4] === 1 ? 32 : 64 })),
+    executions: 700,
     make: fileInput(seeds, (bytes, pick) => ({
       elfClass: bytes[4] === 1 ? (pick(8) === 0 ? 64 : 32) : pick(8) === 0 ? 32 : 64,
       machine: [undefined, undefined, 62, 3][pick(4)],
@@ -134,7 +147,8 @@ export function bzImageTarget(subject: Subject): Target {
     LENGTH_CODES.includes(known.code) || open.code === "BZIMAGE_UNKNOWN_LENGTH";
   return {
     name: "bzimage",
-    executions: 2500,
+    corpus: wholeFiles(seeds),
+    executions: 700,
     make: fileInput(seeds, () => ({})),
     run: (input) =>
       runParser(
@@ -171,7 +185,8 @@ export function arm64ImageTarget(subject: Subject): Target {
   const seeds = lazy(arm64Seeds);
   return {
     name: "arm64-image",
-    executions: 1500,
+    corpus: wholeFiles(seeds),
+    executions: 500,
     make: fileInput(seeds, () => ({})),
     run: (input) =>
       runParser(
@@ -198,7 +213,8 @@ export function zbootTarget(subject: Subject): Target {
   const seeds = lazy(zbootSeeds);
   return {
     name: "zboot",
-    executions: 1500,
+    corpus: wholeFiles(seeds),
+    executions: 500,
     make: fileInput(seeds, () => ({})),
     run: (input) =>
       runParser<ZbootImage>(

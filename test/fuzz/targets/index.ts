@@ -4,9 +4,9 @@ import { decoderTarget, FORMATS, gunzipTarget } from "./decoders.js";
 import { deviceTreeTarget } from "./device-tree.js";
 import { arm64ImageTarget, bzImageTarget, elfTarget, zbootTarget } from "./images.js";
 import { loadArm64Target, loadX86Target } from "./load.js";
-import { initrdTarget, kernelFileTarget } from "./wrappers.js";
 import { e820Target, layoutTarget } from "./memory.js";
 import { planTarget } from "./plan.js";
+import { initrdTarget, kernelFileTarget } from "./wrappers.js";
 
 /** All targets, over what they are to run. */
 export function allTargets(subject: Subject = SUBJECT): readonly Target[] {

@@ -4,7 +4,7 @@ import type { MemoryLayout, RamRangeInput } from "../../../src/memory/memory-lay
 import { MemoryRange } from "../../../src/memory/memory-range.js";
 import { RangeSet, TaggedRanges } from "../../../src/memory/range-set.js";
 import type { E820Entry } from "../../../src/x86/e820.js";
-import { bytesOf, type FuzzInput, listOf, type Value } from "../input.js";
+import { type FuzzInput, listOf, type Value } from "../input.js";
 import { edge } from "../mutate.js";
 import { expect, type Observed, type Outcome, observe, same } from "../outcome.js";
 import type { Random } from "../random.js";
@@ -186,7 +186,23 @@ function checkSets(operations: readonly Value[]): void {
 export function layoutTarget(subject: Subject): Target {
   return {
     name: "layout",
-    executions: 800,
+    corpus: lazy(() => {
+      const page = (...pages: readonly number[]): Value => pages.map((each) => BigInt(each) * PAGE);
+      const none = { mmio: [], ecam: [], pci: [], vtl2: [], operations: [] };
+      // Nine ranges apart from each other: more than are told.
+      const many = Array.from({ length: 9 }, (_, i) => [2 * i + 1, 1, 0]);
+      return [
+        { ...none, ram: [page(1, 1)], operations: many },
+        { ...none, ram: [page(5, 6), page(1, 2)] },
+        { ...none, ram: [page(5, 7), page(6, 8)] },
+        { ...none, ram: 8n * PAGE, mmio: [page(2, 2)] },
+        { ...none, ram: 8n * PAGE, mmio: [page(5, 6), page(2, 3)] },
+        { ...none, ram: [[1n, PAGE]] },
+        { ...none, ram: [[PAGE, 4097n]] },
+        { ...none, ram: [] },
+      ];
+    }),
+    executions: 500,
     make: (random) => ({
       ...generate(random, layoutArguments),
       operations: Array.from({ length: random.below(12) }, () => [
@@ -206,8 +222,11 @@ export function layoutTarget(subject: Subject): Target {
 }
 
 const entryType = fc.oneof(
-  { weight: 40, arbitrary: fc.constantFrom(2, 2, 3, 4, 5, 7, 12) },
-  { weight: 2, arbitrary: fc.constantFrom(0, 1, -1, 2 ** 32, 0.5, Number.NaN, 2 ** 32 - 1) },
+  { weight: 40, arbitrary: fc.constantFrom<string | number>(2, 2, 3, 4, 5, 7, 12) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom<string | number>(0, 1, -1, 2 ** 32, 0.5, Number.NaN, 2 ** 32 - 1, "2"),
+  },
 );
 const unaligned = fc.oneof(
   { weight: 40, arbitrary: pageNumber.map((page) => page * PAGE) },
@@ -273,7 +292,7 @@ export function e820Target(subject: Subject): Target {
   const headers = lazy(() => [realHeader("bzImageAmd64"), realHeader("bzImageI386")]);
   return {
     name: "e820",
-    executions: 700,
+    executions: 500,
     make: (random) => {
       const header = Uint8Array.from(random.pick(headers()));
       const isMutant = random.oneIn(2);
@@ -287,8 +306,13 @@ export function e820Target(subject: Subject): Target {
         ram: BigInt(size),
         gap: random.oneIn(2),
         entries: isMany ? many : generate(random, entries),
-        header: random.oneIn(3) ? header.slice(0, random.below(header.length + 1)) : header,
+        header: random.oneIn(20)
+          ? "header"
+          : random.oneIn(3)
+            ? header.slice(0, random.below(header.length + 1))
+            : header,
         hasHeader: !random.oneIn(3),
+        isEmpty: random.oneIn(20),
         commandLine: random.pick([0n, 0x3000n, FOUR_GIB, edge(random, 8), -1n]),
         commandLineBytes: random.pick([0, 10, 2047, 4096, -1, 1.5]),
         initrd: random.pick([0n, 0x80_0000n, FOUR_GIB, edge(random, 8)]),
@@ -326,7 +350,7 @@ export function e820Target(subject: Subject): Target {
 
       const nodes = listOf(input, "nodes").map((each) => {
         if (!Array.isArray(each)) throw new TypeError("the input holds no node");
-        return { type: Number(each[0]), data: each[1] };
+        return { type: each[0], data: each[1] };
       });
       const setupData = input["setupData"] as bigint | undefined;
       const list = observe(() => subject.buildSetupData(setupData ?? 8n, nodes), { typeErrors: true });
@@ -334,8 +358,8 @@ export function e820Target(subject: Subject): Target {
       const params = observe(
         () =>
           subject.buildBootParams({
-            setupHeader: input["hasHeader"] === true ? bytesOf(input, "header") : undefined,
-            e820: map,
+            setupHeader: input["hasHeader"] === true ? (input["header"] as Uint8Array) : undefined,
+            e820: input["isEmpty"] === true ? [] : map,
             commandLine: {
               address: input["commandLine"] as bigint,
               byteLength: Number(input["commandLineBytes"]),

@@ -1,10 +1,13 @@
 /** Plans as plain data: made by somebody else, kept, posted; carried out synchronously and asynchronously. */
+
+import { DirectBootError } from "../../../src/base/errors.js";
 import { GuestMemoryImporter } from "../../../src/importers/guest-memory-importer.js";
+import type { ImageLoad } from "../../../src/importers/importer.js";
 import { RecordingImporter } from "../../../src/importers/recording-importer.js";
 import { GuestMemory } from "../../../src/memory/guest-memory.js";
 import type { LoadPlan } from "../../../src/plan/plan.js";
 import type { Driver } from "../drivers.js";
-import { bytesOf, listOf, numbersOf, type Value } from "../input.js";
+import { bytesOf, type FuzzInput, listOf, numbersOf, type Value } from "../input.js";
 import { chunkLengths, edge } from "../mutate.js";
 import {
   alike,
@@ -130,7 +133,14 @@ const guests = lazy(() => {
 });
 
 /** Codes of failures that come midway, after which pages are zero again. */
-const MIDWAY = new Set(["SOURCE_READ", "SOURCE_SHORT", "REGION_READ", "SOURCE_CONSUMED"]);
+const MIDWAY = new Set([
+  "ABORTED",
+  "IMPORTER",
+  "SOURCE_READ",
+  "SOURCE_SHORT",
+  "REGION_READ",
+  "SOURCE_CONSUMED",
+]);
 
 /** Every page is as it was, or zero. */
 function checkUntouched(bytes: Uint8Array, fresh: Uint8Array, observed: Observed): void {
@@ -155,7 +165,7 @@ function checkUntouched(bytes: Uint8Array, fresh: Uint8Array, observed: Observed
 export function planTarget(subject: Subject): Target {
   return {
     name: "plan",
-    executions: 1200,
+    executions: 450,
     make: (random) => {
       // One in three is well-formed; in others one thing in so many is wrong.
       const rarity = random.pick([0, 6, 20]);
@@ -165,6 +175,7 @@ export function planTarget(subject: Subject): Target {
         steps: Array.from({ length: count }, () => makeStep(random, isBad)),
         file: random.bytes(random.pick([12_288, 12_288, 5000, 100])),
         second: random.bytes(random.pick([9000, 50])),
+        stopAt: random.below(6),
         driver: random.pick(["peek", "sync", "async", "stream", "open"]),
         chunks: chunkLengths(random, 12_288),
       };
@@ -187,12 +198,10 @@ export function planTarget(subject: Subject): Target {
       const importer = new GuestMemoryImporter(second.memory, { crc32: true });
       const b = await observeAsync(() => subject.applyPlan(planBy(driver), importer), allowed);
       checkUntouched(second.bytes, fresh, b);
-      const isStream = driver === "stream" || driver === "open";
-      if (a.code === "ok" || b.code === "ok" || !isStream) {
-        // A short stream of unknown length is read to its end before it fails.
-        if (a.code === "ok" || b.code === "ok")
-          alike({ ...a, detail: "" }, { ...b, detail: "" }, `peek and ${driver}`);
-        else if (!isStream && driver !== "sync" && driver !== "async") alike(a, b, `peek and ${driver}`);
+      // Of a stream of unknown length nobody knows before that it is too short.
+      const isPast = driver === "open" && a.code === "SOURCE_SHORT";
+      if (!isPast && (a.code === "ok" || b.code === "ok")) {
+        alike({ ...a, detail: "" }, { ...b, detail: "" }, `peek and ${driver}`);
       }
       if (a.code === "ok") {
         if (Buffer.compare(first.bytes, second.bytes) !== 0)
@@ -205,6 +214,7 @@ export function planTarget(subject: Subject): Target {
         subject.applyPlanSync(planBy("sync"), recorder);
         return recorder;
       }, allowed);
+      await checkStopped(subject, planBy, input, first, fresh);
       const isPlain = a.code === "ok" && recorded.code !== "ok";
       if (isPlain) throw new Finding(`guest memory takes what importPages does not: ${show(recorded)}`);
       return {
@@ -213,6 +223,68 @@ export function planTarget(subject: Subject): Target {
       };
     },
   };
+}
+
+/** A load that its progress, its signal or its importer ends. */
+async function checkStopped(
+  subject: Subject,
+  planBy: (driver: Driver) => LoadPlan,
+  input: FuzzInput,
+  { bytes, memory }: { readonly bytes: Uint8Array; readonly memory: GuestMemory },
+  fresh: Uint8Array,
+): Promise<void> {
+  const stopAt = Number(input["stopAt"]);
+  const allowed = { typeErrors: true };
+  const controller = new AbortController();
+  let reports = 0;
+  const stop = (): void => {
+    if (reports++ < stopAt) return;
+    controller.abort();
+    throw new DirectBootError("ABORTED", "that is enough");
+  };
+  const driver = input["driver"] as Driver;
+  for (const isSync of [true, false]) {
+    bytes.set(fresh);
+    reports = 0;
+    const stopped = isSync
+      ? observe(() => subject.applyPlanSync(planBy("sync"), memory, { onProgress: stop }), allowed)
+      : await observeAsync(() => subject.applyPlan(planBy(driver), memory, { onProgress: stop }), allowed);
+    checkUntouched(bytes, fresh, stopped);
+  }
+  bytes.set(fresh);
+  reports = 0;
+  const onProgress = (): void => {
+    if (reports++ >= stopAt) controller.abort();
+  };
+  const { signal } = controller;
+  const aborted = await observeAsync(
+    () => subject.applyPlan(planBy(driver), memory, { onProgress, signal }),
+    allowed,
+  );
+  checkUntouched(bytes, fresh, aborted);
+  // Importers of others: one that takes whole sources synchronously only, one that refuses.
+  const importer = new GuestMemoryImporter(memory);
+  const whole: ImageLoad = {
+    importPages: (...page) => importer.importPages(...page),
+    importVpRegister: (register) => importer.importVpRegister(register),
+    importSource: (...page) => importer.importSource(...page),
+  };
+  await observeAsync(() => subject.applyPlan(planBy(driver), whole), allowed);
+  let calls = 0;
+  const refuse = (): void => {
+    if (calls++ >= stopAt) throw new Error("no more");
+  };
+  const refusing: ImageLoad =
+    stopAt % 2 === 0
+      ? { importPages: refuse, importVpRegister: refuse }
+      : {
+          importPages: refuse,
+          importVpRegister: refuse,
+          importSourceAsync: async () => refuse(),
+          checkPages: refuse,
+        };
+  observe(() => subject.applyPlanSync(planBy("sync"), refusing), allowed);
+  await observeAsync(() => subject.applyPlan(planBy(driver), refusing), allowed);
 }
 
 function checkRegions(importer: GuestMemoryImporter): void {

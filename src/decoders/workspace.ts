@@ -295,6 +295,9 @@ export class Workspace {
     const stop = Math.min(end, this.input.length);
     const count = Math.min(stop - this.position, windowBytes);
     this.#bytes.set(this.input.subarray(this.position, this.position + count), window);
+    // Decoders look at some bytes behind the input before they see that it ends: what they find there must not be what an
+    // earlier call left, or the same damage would have another name each time.
+    this.#bytes.fill(0, window + count, window + count + READ_AHEAD);
     this.#fields[IN] = window;
     this.#fields[IN_END] = window + count;
     this.#fields[IS_LAST] = this.position + count === stop ? 1 : 0;

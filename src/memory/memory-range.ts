@@ -81,9 +81,11 @@ export class MemoryRange {
     return other.start >= this.start && other.end <= this.end;
   }
 
-  /** True if the two ranges share a byte. */
+  /** True if the two ranges share a byte: an empty one has none. */
   overlaps(other: MemoryRange): boolean {
-    return this.start < other.end && other.start < this.end;
+    const start = this.start > other.start ? this.start : other.start;
+    const end = this.end < other.end ? this.end : other.end;
+    return start < end;
   }
 
   equals(other: MemoryRange): boolean {

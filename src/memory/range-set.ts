@@ -181,12 +181,12 @@ export class TaggedRanges {
 
   /** Adds a range that lies behind all others. */
   append(range: MemoryRange, tag: string): void {
-    this.#sorted.push({ range, tag });
+    this.add(range, tag);
   }
 
   /** All of them, in ascending order. */
   get ranges(): readonly { readonly range: MemoryRange; readonly tag: string }[] {
-    return this.#sorted;
+    return this.#sorted.all;
   }
 
   /** The first eight, in words. */

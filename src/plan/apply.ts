@@ -25,7 +25,7 @@ import {
   type StreamedSource,
   toSyncSource,
 } from "../sources/source.js";
-import { checkStep, OverlapCheck } from "./check.js";
+import { checkPlan, OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
 
 /** How far a load is. */
@@ -123,8 +123,8 @@ function sourceOf(
 
 /** Asks the importer about every step, if it can be asked, and looks for steps that overlap each other. */
 function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, isSync: boolean): void {
+  checkPlan(plan);
   for (const step of plan.steps) {
-    checkStep(step, plan.sources);
     if (step.kind === "register" || step.data.kind !== "source") continue;
     const source = sourceOf(step.data, plan.sources, step.tag);
     if (isSync && step.data.length > 0) toSyncSource(source);

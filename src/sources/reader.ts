@@ -164,6 +164,30 @@ async function runWork<T>(work: Generator<unknown, T>, signal: AbortSignal | und
   }
 }
 
+/** Bytes that are taken for a read of a stream before any of them has come. */
+const FIRST_BYTES = 1024 * 1024;
+
+/**
+ * Reads from a source whose length is not known yet. The length of the request may be a number of a hostile header:
+ * nothing but the bytes that come vouches for it, so the buffer grows with them.
+ */
+async function readOpenEnded(
+  source: Source,
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  let bytes = new Uint8Array(Math.min(length, FIRST_BYTES));
+  for (let done = 0; ; ) {
+    await source.read(bytes.subarray(done), offset + done, signal);
+    done = bytes.byteLength;
+    if (done === length) return bytes;
+    const grown = new Uint8Array(Math.min(length, 2 * done));
+    grown.set(bytes);
+    bytes = grown;
+  }
+}
+
 /** What a request asks for, when it is there. */
 async function answer(
   step: ReadRequest | WorkRequest | LoadRequest,
@@ -187,8 +211,12 @@ async function answer(
   if (signal?.aborted) throw abortedError(source.name, signal);
   const known = source.peek?.(request.offset, request.length);
   if (known !== undefined) return known;
+  const { offset, length } = request;
+  if (!hasKnownLength(source) && length <= MOST_BYTES_A_REQUEST) {
+    return await readOpenEnded(source, offset, length, signal);
+  }
   const bytes = bufferFor(request);
-  await source.read(bytes, request.offset, signal);
+  await source.read(bytes, offset, signal);
   return bytes;
 }
 

@@ -316,6 +316,30 @@ describe("decompressInto", () => {
   });
 });
 
+describe("what an earlier call left in the scratch area", () => {
+  const memory = new WebAssembly.Memory({ initial: 32 });
+  const target = { memory, offset: 0, byteLength: 100_000, scratchOffset: 200_000 };
+  const small = text(900);
+  for (const { format } of ONE_OF_EACH) {
+    const stream = make(format, small);
+
+    it(`does not change what a ${format} that is cut off is refused with`, () => {
+      for (let length = 0; length < stream.length; length += 3) {
+        const codes = [0x00, 0xff, 0x55].map((byte) => {
+          new Uint8Array(memory.buffer).fill(byte);
+          try {
+            decompressInto(format, stream.subarray(0, length), target, LIMIT);
+            return "ok";
+          } catch (error) {
+            return error instanceof Error && "code" in error ? error.code : error;
+          }
+        });
+        assert.equal(new Set(codes).size, 1, `${length} bytes: ${codes.join(", ")}`);
+      }
+    });
+  }
+});
+
 describe("without WebAssembly", () => {
   const javascript = <T>(act: () => T): T => {
     decoders.use("javascript");

@@ -14,8 +14,10 @@ import {
   runSync,
 } from "../../src/sources/reader.js";
 import type { Source, SyncSource } from "../../src/sources/source.js";
+import { StreamSource } from "../../src/sources/stream.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, BreakingSource, noise } from "../support/sources.js";
+import { makeStream } from "../support/streams.js";
 
 /** Reads parts one after the other, and joins them. */
 function* join(source: Source, parts: readonly (readonly [number, number])[]): Reading<number[]> {
@@ -84,6 +86,29 @@ describe("the drivers of parsers", () => {
       () => runSync(join(broken, [[0, 5]])),
       (error) => error === ours,
     );
+  });
+});
+
+describe("the asynchronous driver, over a stream whose length nobody knows", () => {
+  const open = (bytes: Uint8Array): StreamSource => new StreamSource(makeStream(bytes).stream);
+
+  it("takes no more memory than bytes come, whatever a header asks for", async () => {
+    const before = process.memoryUsage().arrayBuffers;
+    await assert.rejects(runAsync(readBytes(open(noise(394)), 0, 60_000_000)), refusal("SOURCE_SHORT"));
+    assert.ok(process.memoryUsage().arrayBuffers - before < 16 << 20);
+  });
+
+  it("gives what is asked for, however long it is", async () => {
+    const bytes = noise(3_500_000, 5);
+    for (const [offset, length] of [
+      [0, 0],
+      [5, 1 << 20],
+      [7, (1 << 20) + 1],
+      [11, 3_400_000],
+    ] as const) {
+      const read = await runAsync(readBytes(open(bytes), offset, length));
+      assert.equal(Buffer.compare(read, bytes.subarray(offset, offset + length)), 0);
+    }
   });
 });
 

@@ -37,14 +37,25 @@ export const options: LinuxOptions = { kernel: new Uint8Array(1), memory: 1 << 2
 export const importer: ImageLoad<X86Register> = { importPages: () => {}, importVpRegister: () => {} };
 export const memory: GuestMemory = GuestMemory.create(1 << 20);
 export const sum: number = crc32(decoders.decompress("gzip", new Uint8Array(1), { maximumBytes: 1 }));
-export async function load(url: string): Promise<bigint | undefined> {
+export async function load(kernel: LinuxOptions["kernel"]): Promise<bigint | undefined> {
   kernels.use(kernelsModule);
   decoders.decoders.use(decodersModule);
-  const guest: LoadedLinux = await loadLinux({ ...options, kernel: await fetch(url) });
+  const guest: LoadedLinux = await loadLinux({ ...options, kernel });
   return guest.architecture === "aarch64" ? guest.registers.x0 : guest.registers.rip;
 }
 export const codeOf = (error: unknown): string => (error instanceof DirectBootError ? error.code : "");
 export { bootV86 };
+`;
+
+/** What a page has. */
+const PAGE = `import { loadLinux } from "directboot";
+
+export async function load(url: string, file: File): Promise<number> {
+  const memory = new WebAssembly.Memory({ initial: 1024 });
+  const { signal } = new AbortController();
+  await loadLinux({ kernel: await fetch(url), initrd: [file, file.stream()], memory, signal });
+  return memory.buffer.byteLength;
+}
 `;
 
 const STRICT = {
@@ -58,15 +69,17 @@ const STRICT = {
   skipLibCheck: false,
   typeRoots: [inRoot("node_modules/@types")],
 };
+const DOM = ["ES2022", "DOM"];
+const NO_DOM = ["ES2022"];
+const NODENEXT = { module: "nodenext", moduleResolution: "nodenext" };
+const BUNDLER = { module: "esnext", moduleResolution: "bundler" };
+/** The types name some of the platform's, WebAssembly.Memory and AbortSignal among them: from wherever they come. */
 const SETTINGS = [
-  { module: "nodenext", moduleResolution: "nodenext" },
-  { module: "esnext", moduleResolution: "bundler" },
-  { module: "esnext", moduleResolution: "bundler", customConditions: ["workerd", "browser"] },
-];
-/** The names of the platform, WebAssembly and AbortSignal among them, come from one of these. */
-const PLATFORMS = [
-  { name: "the library DOM and no other types", lib: ["ES2022", "DOM"], types: [] },
-  { name: "the types of Node and no DOM", lib: ["ES2022"], types: ["node"] },
+  { name: "nodenext, the types of Node", ...NODENEXT, lib: NO_DOM, types: ["node"] },
+  { name: "nodenext, the types of Node and the library DOM", ...NODENEXT, lib: DOM, types: ["node"] },
+  { name: "nodenext, neither", ...NODENEXT, lib: NO_DOM, types: [] },
+  { name: "bundler, the library DOM", ...BUNDLER, lib: DOM, types: [] },
+  { name: "bundler for workerd, neither", ...BUNDLER, lib: NO_DOM, types: [], customConditions: ["workerd"] },
 ];
 
 const tsc = fileURLToPath(new URL("../bin/tsc", import.meta.resolve("typescript")));
@@ -81,29 +94,26 @@ describe("a strict TypeScript project with the tarball", () => {
     write("around.d.ts", AROUND);
     write("readme.ts", readme);
     write("uses.ts", USES);
+    write("page.ts", PAGE);
     copyFileSync(X86_64_GUEST, join(project, "vmlinuz"));
     for (const name of ["microcode.cpio", "initrd.img"]) write(name, noise(5000));
   });
 
-  for (const setting of SETTINGS) {
-    const conditions =
-      setting.customConditions === undefined ? "" : `, conditions ${setting.customConditions}`;
-    for (const { name, lib, types } of PLATFORMS) {
-      it(`compiles with moduleResolution ${setting.moduleResolution}${conditions}, ${name}`, async () => {
-        const outDir = `out-${setting.moduleResolution}`;
-        const compilerOptions = { ...STRICT, ...setting, lib, types, outDir };
-        const config = { compilerOptions, files: ["around.d.ts", "readme.ts", "uses.ts"] };
-        write("tsconfig.json", JSON.stringify(config));
-        const { status, stdout } = await runProgram(process.execPath, [tsc, "-p", "."], { cwd: project });
-        assert.equal(status, 0, stdout);
-      });
-    }
+  for (const { name, ...setting } of SETTINGS) {
+    it(`compiles with moduleResolution ${name}`, async () => {
+      const outDir = `out-${setting.moduleResolution}`;
+      const compilerOptions = { ...STRICT, ...setting, outDir };
+      const files = ["around.d.ts", "readme.ts", "uses.ts", ...(setting.lib === DOM ? ["page.ts"] : [])];
+      write("tsconfig.json", JSON.stringify({ compilerOptions, files }));
+      const { status, stdout } = await runProgram(process.execPath, [tsc, "-p", "."], { cwd: project });
+      assert.equal(status, 0, stdout);
+    });
   }
 
   it("runs the README's ten lines, compiled", async () => {
     assert.match(readme, /from "directboot"/);
     write("run.js", "globalThis.startCpu = ({ rip }) => console.log(rip.toString(16));\n");
-    for (const { moduleResolution } of SETTINGS.slice(0, 2)) {
+    for (const moduleResolution of ["nodenext", "bundler"]) {
       const path = `./out-${moduleResolution}/readme.js`;
       const args = ["--import", "./run.js", path];
       const { status, stdout, stderr } = await runProgram(process.execPath, args, { cwd: project });

@@ -84,3 +84,20 @@ export default module;
 `,
   );
 }
+// The types name these of the platform's. A project may have them from the library DOM, from @types/node (whose version
+// 20 knows no WebAssembly), or not at all: an empty interface joins those that are there, and stands for those that aren't.
+writeFileSync(
+  "dist/types/platform.d.ts",
+  `interface AbortSignal {}
+interface URL {}
+declare namespace WebAssembly {
+  interface Memory {}
+  interface Module {}
+}
+`,
+);
+for (const path of ["index", "decoders/index", "hosts/v86", "wasm", "wasm-decoders"]) {
+  const file = `dist/types/${path}.d.ts`;
+  const up = path.includes("/") ? ".." : ".";
+  writeFileSync(file, `/// <reference path="${up}/platform.d.ts" />\n${readFileSync(file, "utf8")}`);
+}

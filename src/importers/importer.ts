@@ -95,9 +95,13 @@ export const AARCH64_REGISTERS = [
   "tcrEl1",
 ] as const;
 
+/** Registers of x86 that hold a {@link TableRegister}. */
 export type X86TableRegisterName = (typeof X86_TABLE_REGISTERS)[number];
+/** Registers of x86 that hold a {@link SegmentRegister}. */
 export type X86SegmentRegisterName = (typeof X86_SEGMENT_REGISTERS)[number];
+/** Registers of x86 that hold a number. */
 export type X86ValueRegisterName = (typeof X86_VALUE_REGISTERS)[number];
+/** Registers of arm64; each holds a number. */
 export type Aarch64RegisterName = (typeof AARCH64_REGISTERS)[number];
 
 /** One x86 register and its value. A register that is not imported is zero. */

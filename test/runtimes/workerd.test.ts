@@ -24,15 +24,18 @@ async function bundle(folder: string, contents: string, conditions: readonly str
   const wasm: Plugin = {
     name: "wasm",
     setup: (setup) => {
-      setup.onResolve({ filter: /\.wasm$|^directboot\/wasm/ }, async ({ path, resolveDir, pluginData }) => {
-        if (pluginData === "wasm") return undefined;
-        const options = { resolveDir, kind: "import-statement", pluginData: "wasm" } as const;
-        const resolved = await setup.resolve(path, options);
-        const name = basename(resolved.path);
-        modules.add(name);
-        copyFileSync(resolved.path, join(folder, name));
-        return { path: `./${name}`, external: true };
-      });
+      setup.onResolve(
+        { filter: /\.wasm(\?module)?$|^directboot\/wasm/ },
+        async ({ path, resolveDir, pluginData }) => {
+          if (pluginData === "wasm") return undefined;
+          const options = { resolveDir, kind: "import-statement", pluginData: "wasm" } as const;
+          const resolved = await setup.resolve(path.replace(/\?module$/, ""), options);
+          const name = basename(resolved.path);
+          modules.add(name);
+          copyFileSync(resolved.path, join(folder, name));
+          return { path: `./${name}`, external: true };
+        },
+      );
     },
   };
   await build({
@@ -96,6 +99,22 @@ describe("workerd runs the packed package", () => {
   it("with the flag nodejs_compat just so", async () => {
     const conditions = ["workerd", "worker", "browser"];
     const { stdout } = await runInWorkerd("compat", MAIN, conditions, ["nodejs_compat"]);
+    await checkReport(stdout, {
+      implementation: "wasm",
+      sharedKernels: "javascript",
+      workers: 0,
+      hasPaths: false,
+    });
+  });
+
+  it("with the modules of the condition edge-light, whose bundlers know them by ?module", async () => {
+    const { stdout, modules } = await runInWorkerd(
+      "edge-light",
+      MAIN,
+      ["edge-light", "worker", "browser"],
+      [],
+    );
+    assert.deepEqual(modules, BOTH);
     await checkReport(stdout, {
       implementation: "wasm",
       sharedKernels: "javascript",

@@ -77,12 +77,16 @@ async function withWebpack(folder: string, entry: string, output: string): Promi
   });
 }
 
-/** Bundles `entry` of the project `folder` into main.js, and what it splits off, in `output`. */
+/**
+ * Bundles `entry` of the project `folder` into main.js, and what it splits off, in `output`. `splitting` is esbuild's
+ * alone: the others always do. With it, esbuild keeps what is imported on demand by code that nobody uses.
+ */
 export async function bundleFor(
   bundler: Bundler,
   folder: string,
   entry: string,
   output: string,
+  splitting = true,
 ): Promise<void> {
   mkdirSync(output, { recursive: true });
   if (bundler === "rollup") await withRollup(folder, entry, output);
@@ -93,7 +97,7 @@ export async function bundleFor(
       outdir: output,
       bundle: true,
       minify: true,
-      splitting: true,
+      splitting,
       format: "esm",
       platform: "browser",
       logLevel: "silent",

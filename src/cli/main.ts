@@ -39,6 +39,7 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --title TEXT             what stands above it
     --theme auto|light|dark  its colours (default: auto, as the reader's system has them)
     --width PIXELS           (default: as wide as it needs)
+    --start, --end ADDRESS   the part to show, such as --end 1M (default: all that has RAM)
   boot takes:
     --machine NAME           microvm (default), pc, q35 or isapc; virt for arm64
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)

@@ -120,9 +120,9 @@ export class Drawing {
   /** The bands that lead to the windows onto parts of a window. */
   #bands(placed: PlacedWindow): Stretch[] {
     const right = placed.x + BAR;
-    return placed.children.map((child) => {
+    const beside = placed.children.filter(({ number }) => number === undefined);
+    return beside.map((child) => {
       const { top, bottom } = this.#stretch(placed, child.window, LEAST_BAND);
-      if (child.number !== undefined) return this.#numbered(right, { top, bottom }, child.number);
       // It opens between the labels and the axis of the window, and crosses neither.
       const edge = child.x - this.#axisWidth - ZOOM_GAP;
       const bend = edge - GUTTER + 2 * ZOOM_GAP;
@@ -136,17 +136,19 @@ export class Drawing {
     });
   }
 
-  /** A bracket and a number beside a bar, in place of a band. */
-  #numbered(right: number, { top, bottom }: Stretch, child: number): Stretch {
+  /** A bracket beside a bar, with the number of the window onto that part, in place of a band. */
+  #numbered(placed: PlacedWindow, child: PlacedWindow, label: number): void {
+    const right = placed.x + BAR;
+    const { top, bottom } = this.#stretch(placed, child.window, LEAST_BAND);
     const middle = (top + bottom) / 2;
+    const textX = right + placed.leader;
     this.#parts.push(
-      element("path", { class: "bracket", d: `M${round(right)} ${round(top)}h9V${round(bottom)}h-9` }),
-      textElement("text", { class: "caption", x: right + 15, y: middle + 4 }, `→ ${child}`),
+      element("path", {
+        class: "bracket",
+        d: `M${round(right)} ${round(top)}h5V${round(bottom)}h-5M${round(right + 5)} ${round(middle)}L${round(textX - 4)} ${round(label)}`,
+      }),
+      textElement("text", { class: "caption", x: textX, y: label + 4 }, `→ ${child.number}`),
     );
-    return {
-      top: Math.min(top, middle - NUMBER_HEIGHT / 2) - BAND_MARGIN,
-      bottom: Math.max(bottom, middle + NUMBER_HEIGHT / 2) + BAND_MARGIN,
-    };
   }
 
   #axis(placed: PlacedWindow): void {
@@ -273,13 +275,9 @@ export class Drawing {
     );
   }
 
-  /** Where the labels of a window's items are centred, in the order of the items' places. */
-  #labels(
-    placed: PlacedWindow,
-    own: readonly MapItem[],
-    bands: readonly Stretch[],
-  ): { item: MapItem; label: number }[] {
-    const { y, height } = placed;
+  /** Draws a window's items with their labels, and the numbers of windows below, in the order of their places. */
+  #labelled(placed: PlacedWindow, own: readonly MapItem[], bands: readonly Stretch[]): void {
+    const { y, height, children } = placed;
     const stretch = { top: y - LABEL_HEIGHT / 4, bottom: y + height + LABEL_HEIGHT / 4 };
     const free = freeStretches(stretch, bands);
     const wishes = own.map((item) => {
@@ -289,12 +287,19 @@ export class Drawing {
         .map((each) => ({ top: Math.max(each.top, top), bottom: Math.min(each.bottom, bottom) }))
         .filter((each) => each.bottom > each.top)
         .sort((one, other) => other.bottom - other.top - (one.bottom - one.top));
-      return { item, at: (part.top + part.bottom) / 2, height: LABEL_HEIGHT };
+      const draw = (label: number): void => this.#region(placed, item, label);
+      return { at: (part.top + part.bottom) / 2, height: LABEL_HEIGHT, draw };
     });
+    for (const child of children) {
+      if (child.number === undefined) continue;
+      const { top, bottom } = this.#stretch(placed, child.window, LEAST_BAND);
+      const draw = (label: number): void => this.#numbered(placed, child, label);
+      wishes.push({ at: (top + bottom) / 2, height: NUMBER_HEIGHT, draw });
+    }
     // In the order of the wishes, so that no two leaders cross.
     wishes.sort((one, other) => one.at - other.at);
     const centres = placeLabels(stretch, bands, wishes);
-    return wishes.map(({ item, at }, index) => ({ item, label: centres[index] ?? at }));
+    for (const [index, { at, draw }] of wishes.entries()) draw(centres[index] ?? at);
   }
 
   /** Draws a window and all that it leads to. */
@@ -322,7 +327,7 @@ export class Drawing {
       if (isOwn.has(item) || item.start >= window.end || item.end <= window.start) continue;
       this.#region(placed, item, undefined);
     }
-    for (const { item, label } of this.#labels(placed, own, bands)) this.#region(placed, item, label);
+    this.#labelled(placed, own, bands);
     for (const item of own) this.#again(placed, item);
     this.#parts.push(element("rect", { class: "frame", x, y, width: BAR, height }));
     this.#entry(placed);

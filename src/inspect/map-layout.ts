@@ -188,7 +188,7 @@ export function layStacked(map: CheckedMap, whole: MapWindow): MapLayout {
   let y = STACKED_HEADER;
   let widest = 0;
   for (const [index, window] of windows.entries()) {
-    const needed = neededHeight(window, NUMBER_HEIGHT + 2 * BAND_MARGIN);
+    const needed = neededHeight(window, NUMBER_HEIGHT);
     const height = Math.max(needed, LEAST_STACKED_BAR_HEIGHT);
     const number = index === 0 ? undefined : index;
     const text = windowCaption(window, map);

@@ -25,6 +25,8 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   KERNEL is a kernel as it is distributed: an x86 bzImage (vmlinuz), an x86 ELF (vmlinux, 64-bit or 32-bit), an arm64
   Image, or an EFI zboot image with one in it; all of them also compressed. Without KERNEL, the embedded x86-64
   guest is used, which reports what it was started with.
+  inspect takes:
+    --unpack                 show the kernel inside a compressed file, a bzImage or a zboot image, too
   plan, export, map and boot take:
     --entry ENTRY            x86: 64, 32 or pvh (default: 64, of a 32-bit kernel 32)
     --initrd FILE            an initial RAM disk; given several times, they are put one behind the other

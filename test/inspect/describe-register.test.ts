@@ -48,6 +48,7 @@ describe("describeRegister", () => {
     assert.equal(said(found.get("cr3")?.fields ?? [], "table"), "the first table is at 0x4000");
     assert.equal(found.get("rsi")?.role, "guest physical address of the zero page (boot_params)");
     assert.equal(found.get("rsi")?.value, "0x2000");
+    assert.deepEqual(found.get("rsi")?.fields, []);
     assert.equal(said(found.get("mtrrDefType")?.fields ?? [], "Type"), "UC, uncacheable");
     assert.equal(said(found.get("pat")?.fields ?? [], "PA0"), "WB, write-back");
     for (const description of found.values()) {

@@ -84,6 +84,8 @@ describe("inspectKernel", () => {
     const packed = packZboot(methodOf("xz"), makeImage(MIB));
     const told = inspectKernelSync(packed);
     assert.deepEqual([told.format, told.inside, told.refusal], ["zboot", undefined, undefined]);
+    assert.equal(told.compression?.format, "xz");
+    assert.ok((told.compression.compressedBytes ?? 0) > 1000);
     assert.equal(inspectKernelSync(gzipSync(makeVmlinux()), { unpack: "none" }).inside, undefined);
   });
 

@@ -42,7 +42,7 @@ const LIGHT: Palette = {
     kernel: "#2f6fb7",
     initrd: "#1f8a5b",
     "device-tree": "#0e8593",
-    "command-line": "#b7791f",
+    "command-line": "#a8690f",
     "boot-params": "#cf4a2e",
     "setup-data": "#8d6346",
     descriptors: "#b83280",

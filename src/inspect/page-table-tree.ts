@@ -138,6 +138,9 @@ const X86_LARGE_PAGE_BITS: BitNames = [...X86_TABLE_BITS, [6, "D"], [7, "PS"], [
 const X86_PRESENT = 1n;
 const X86_PAGE_SIZE = 1n << 7n;
 
+/** So many levels above the smallest pages, entries map nothing themselves. */
+const LEVELS_WITHOUT_PAGES = 3;
+
 /** Entries of 8 bytes: PAE, 4-level and 5-level paging. */
 function decodeX86(raw: bigint, levelsBelow: number, shift: number): Decoded {
   if ((raw & X86_PRESENT) === 0n) return ABSENT;
@@ -150,7 +153,7 @@ function decodeX86(raw: bigint, levelsBelow: number, shift: number): Decoded {
     return { ...ABSENT, present: true, flags: flagsOf(raw, X86_TABLE_BITS), table };
   }
   const flags = flagsOf(raw, X86_LARGE_PAGE_BITS);
-  if (levelsBelow > 2) {
+  if (levelsBelow >= LEVELS_WITHOUT_PAGES) {
     return { ...ABSENT, present: true, flags, problem: "PS is set where no page can be that large" };
   }
   const reserved = shift > 13 ? field(raw, shift - 1, 13) : 0n;
@@ -161,6 +164,12 @@ function decodeX86(raw: bigint, levelsBelow: number, shift: number): Decoded {
     page: field(raw, 51, shift),
     problem: reserved === 0n ? undefined : `the reserved bits ${hex(reserved)} are set`,
   };
+}
+
+/** PAE paging has no pages of 1 GiB: PS is a reserved bit there (SDM 3A, table 4-8). */
+function decodePae(raw: bigint, levelsBelow: number, shift: number): Decoded {
+  const isLarge = levelsBelow === 2 && (raw & X86_PRESENT) !== 0n && (raw & X86_PAGE_SIZE) !== 0n;
+  return decodeX86(raw, isLarge ? LEVELS_WITHOUT_PAGES : levelsBelow, shift);
 }
 
 /** Entries of 4 bytes: 32-bit paging (SDM 3A, 4.3). */
@@ -220,7 +229,7 @@ function x86Format(registers: RegistersByName): { format: PagingFormat; root: bi
       addressBits: 32,
       isUpper: false,
       levels,
-      decode: decodeX86,
+      decode: decodePae,
     };
     return { format, root: field(cr3, 31, 5) };
   }

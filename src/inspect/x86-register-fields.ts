@@ -4,20 +4,14 @@
  * Boot Protocol" and "64-bit Boot Protocol", and Xen's docs/misc/pvh.pandoc.
  */
 import { hex } from "../base/address.js";
-import {
-  bit,
-  bits,
-  oneOf,
-  type RegisterDefinition,
-  type RegisterFieldDefinition,
-} from "./register-fields.js";
+import { bit, bits, type RegisterDefinition, type RegisterFieldDefinition } from "./register-fields.js";
 import { formatSize } from "./sizes.js";
 
 /** Bits 12 and up of a 4 KiB aligned address, as the address. */
 const address = (value: bigint): string => `address ${hex(value << 12n)}`;
 
-/** SDM 3A, table 12-8 (MTRRs) and table 12-10 (PAT). */
-const memoryType = oneOf(
+/** SDM 3A, table 12-8: memory types of MTRRs. */
+const MTRR_TYPES = [
   "UC, uncacheable",
   "WC, write combining",
   "reserved",
@@ -25,8 +19,17 @@ const memoryType = oneOf(
   "WT, write-through",
   "WP, write-protected",
   "WB, write-back",
-  "UC-, uncacheable unless an MTRR says WC",
-);
+] as const;
+/** SDM 3A, table 12-10: the PAT has one more. */
+const PAT_TYPES = [...MTRR_TYPES, "UC-, uncacheable unless an MTRR says WC"] as const;
+
+function mtrrType(value: bigint): string {
+  return MTRR_TYPES[Number(value)] ?? "reserved";
+}
+
+function patType(value: bigint): string {
+  return PAT_TYPES[Number(value)] ?? "reserved";
+}
 
 /** A register that is a number and no more. */
 function plain(title: string, role: RegisterDefinition["role"]): RegisterDefinition {
@@ -48,7 +51,7 @@ function fixedMtrr(title: string, start: number, byteLength: number): RegisterDe
         index * 8 + 7,
         index * 8,
         `type of ${hex(from)}-${hex(from + byteLength)}`,
-        (value) => `${formatSize(byteLength)}: ${memoryType(value)}`,
+        (value) => `${formatSize(byteLength)}: ${mtrrType(value)}`,
       );
     }),
   };
@@ -63,7 +66,7 @@ function variableMtrr(index: number, half: "base" | "mask"): RegisterDefinition 
         title: `IA32_MTRR_PHYSBASE${index}`,
         source,
         role,
-        fields: [bits(51, 12, "PhysBase", address), bits(7, 0, "Type", memoryType)],
+        fields: [bits(51, 12, "PhysBase", address), bits(7, 0, "Type", mtrrType)],
       }
     : {
         title: `IA32_MTRR_PHYSMASK${index}`,
@@ -176,9 +179,7 @@ function x86ValueRegisters(): Readonly<Record<string, RegisterDefinition>> {
       title: "IA32_PAT",
       source: "SDM 3A, 12.12.2 IA32_PAT MSR",
       role: "memory types that page tables choose from: the value after reset",
-      fields: Array.from({ length: 8 }, (_, index) =>
-        bits(index * 8 + 2, index * 8, `PA${index}`, memoryType),
-      ),
+      fields: Array.from({ length: 8 }, (_, index) => bits(index * 8 + 2, index * 8, `PA${index}`, patType)),
     },
     rflags: {
       title: "RFLAGS",
@@ -212,7 +213,7 @@ function x86ValueRegisters(): Readonly<Record<string, RegisterDefinition>> {
       fields: [
         bit(11, "E", "MTRRs are off: all is uncacheable", "MTRRs are on"),
         bit(10, "FE", "the fixed ranges are off", "the fixed ranges are on"),
-        bits(7, 0, "Type", memoryType),
+        bits(7, 0, "Type", mtrrType),
       ],
     },
     mtrrFix64k00000: fixedMtrr("IA32_MTRR_FIX64K_00000", 0, 0x1_0000),

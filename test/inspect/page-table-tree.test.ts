@@ -122,6 +122,9 @@ describe("pageTableTree", () => {
     assert.equal(legacy?.entries[1]?.children()?.address, 0x2000n);
     const pae = pageTableTree(memory, { cr0: 0x8000_0001n, cr3: 0x1020n, cr4: 0x20n }, "i386");
     assert.deepEqual([pae?.address, pae?.level, pae?.entryCount], [0x1020n, 3, 4]);
+    memory.write(0x1020, new Uint8Array(new BigUint64Array([0x83n]).buffer));
+    const reserved = pageTableTree(memory, { cr0: 0x8000_0001n, cr3: 0x1020n, cr4: 0x20n }, "i386");
+    assert.equal(reserved?.entries[0]?.problem, "PS is set where no page can be that large");
     const five = pageTableTree(memory, { ...LONG_MODE, cr4: 0x1020n, cr3: 0x1000n }, "x86_64");
     assert.deepEqual([five?.level, five?.name], [5, "PML5"]);
   });

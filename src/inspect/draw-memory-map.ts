@@ -34,7 +34,7 @@ export interface DrawMemoryMapOptions {
   readonly start?: MapAddress | undefined;
   /** One past the last address to show; by default the end of RAM and regions. */
   readonly end?: MapAddress | undefined;
-  /** By default what the guest is and how much RAM it has. */
+  /** "Guest memory" by default; what the guest is stands below it. */
   readonly title?: string | undefined;
   /** "auto" by default: as the reader's system has it. */
   readonly theme?: MemoryMapTheme | undefined;

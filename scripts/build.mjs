@@ -43,6 +43,7 @@ const { bundle } = await import("./bundle.mjs");
 await bundle({
   index: "src/index.ts",
   decoders: "src/decoders/index.ts",
+  inspect: "src/inspect/index.ts",
   v86: "src/hosts/v86.ts",
   cli: "src/cli/main.ts",
   // For the files of the conditions workerd and edge-light, below.
@@ -64,7 +65,7 @@ import { provideModules } from "../modules.js";
 provideModules({ kernels, decoders });
 `,
   );
-  for (const entry of ["index", "decoders", "v86"]) {
+  for (const entry of ["index", "decoders", "inspect", "v86"]) {
     writeFileSync(
       `dist/${condition}/${entry}.js`,
       `import "./modules.js";\nexport * from "../${entry}.js";\n`,
@@ -96,7 +97,7 @@ declare namespace WebAssembly {
 }
 `,
 );
-for (const path of ["index", "decoders/index", "hosts/v86", "wasm", "wasm-decoders"]) {
+for (const path of ["index", "decoders/index", "inspect/index", "hosts/v86", "wasm", "wasm-decoders"]) {
   const file = `dist/types/${path}.d.ts`;
   const up = path.includes("/") ? ".." : ".";
   writeFileSync(file, `/// <reference path="${up}/platform.d.ts" />\n${readFileSync(file, "utf8")}`);

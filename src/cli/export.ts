@@ -1,9 +1,11 @@
 /** `directboot export`: pages and registers as files that any other VMM can consume. */
+
 import { join } from "node:path";
 import { hex } from "../base/address.js";
+import { formatSize } from "../inspect/sizes.js";
 import { registerToJSON } from "../linux/linux-plan.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
-import { formatBytes, formatMilliseconds } from "./format.js";
+import { formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest } from "./load.js";
 import { LOAD_OPTIONS, parseArguments, UsageError } from "./options.js";
 import { createFile, isFolderThere, writeAll, writeFolder } from "./output.js";
@@ -106,7 +108,7 @@ export async function exportCommand(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
   } else {
     process.stdout.write(
-      `${formatLoaded(loaded)}\nwrote ${formatBytes(written)} to ${join(out, MEMORY_FILE)} and ${MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
+      `${formatLoaded(loaded)}\nwrote ${formatSize(written)} to ${join(out, MEMORY_FILE)} and ${MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
     );
   }
   return 0;

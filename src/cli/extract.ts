@@ -1,8 +1,10 @@
 /** `directboot extract`: the ELF or Image out of a bzImage, an EFI zboot image or a compressed file. */
+
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
+import { formatSize } from "../inspect/sizes.js";
 import { type ExtractedKernel, extractKernel } from "../linux/extract-kernel.js";
-import { formatBytes, formatMilliseconds } from "./format.js";
+import { formatMilliseconds } from "./format.js";
 import { parseArguments, parseSize, UsageError } from "./options.js";
 import { isStream, writeFile } from "./output.js";
 import { progressBar } from "./progress.js";
@@ -43,7 +45,7 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   }
   const from = compression === undefined ? "was not compressed" : `out of ${describeFormat(compression)}`;
   report.write(
-    `wrote ${out}: ${describeFormat(format)}, ${formatBytes(size)}, ${from}, in ${formatMilliseconds(milliseconds)}\n`,
+    `wrote ${out}: ${describeFormat(format)}, ${formatSize(size)}, ${from}, in ${formatMilliseconds(milliseconds)}\n`,
   );
   return 0;
 }

@@ -2,19 +2,7 @@
 import { hex } from "../base/address.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
-
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
-
-/** Bytes in the largest unit that keeps them at 1 or more. */
-export function formatBytes(byteLength: number | bigint): string {
-  let value = Number(byteLength);
-  let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`;
-}
+import { formatSize } from "../inspect/sizes.js";
 
 /** Milliseconds with as many digits as mean anything. */
 export function formatMilliseconds(milliseconds: number): string {
@@ -50,7 +38,7 @@ export function formatRegions(regions: readonly Pick<ImportedRegion, "range" | "
   return formatTable(
     sorted.map(({ range, tag }) => [
       `${formatAddress(range.start)}-${formatAddress(range.end)}`,
-      formatBytes(range.length),
+      formatSize(range.length),
       tag,
     ]),
   );

@@ -1,13 +1,15 @@
 /** What `plan`, `export` and `boot` share: their arguments made a plan, and the plan made a guest. */
+
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
+import { formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
 import { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlan } from "../plan/apply.js";
-import { formatAddress, formatBytes, formatMilliseconds, formatRegions, formatTable } from "./format.js";
+import { formatAddress, formatMilliseconds, formatRegions, formatTable } from "./format.js";
 import { type Arguments, parseAddress, parseReservation, parseSize, UsageError } from "./options.js";
 import { packageFile } from "./package-files.js";
 import { progressBar } from "./progress.js";
@@ -107,20 +109,20 @@ export function formatLoaded({ guest, planMilliseconds, loadMilliseconds }: Load
     [
       "kernel",
       formatAddress(kernel.gpa),
-      `${formatBytes(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
+      `${formatSize(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
     ],
   ];
-  if (initrd !== undefined) rows.push(["initrd", formatAddress(initrd.gpa), formatBytes(initrd.size)]);
+  if (initrd !== undefined) rows.push(["initrd", formatAddress(initrd.gpa), formatSize(initrd.size)]);
   const { decompression } = guest;
   if (decompression !== undefined) {
     const { by, format, compressedBytes } = decompression;
-    const size = compressedBytes === undefined ? "" : `, ${formatBytes(compressedBytes)}`;
+    const size = compressedBytes === undefined ? "" : `, ${formatSize(compressedBytes)}`;
     rows.push(["compressed", `by the ${by}`, `${describeFormat(format)}${size}`]);
   }
   if (dtb !== undefined)
-    rows.push(["device tree", formatAddress(dtb.start), formatBytes(dtb.end - dtb.start)]);
+    rows.push(["device tree", formatAddress(dtb.start), formatSize(dtb.end - dtb.start)]);
   return [
-    `loaded ${formatBytes(bytes)} in ${formatMilliseconds(loadMilliseconds)} (planned in ${formatMilliseconds(planMilliseconds)})`,
+    `loaded ${formatSize(bytes)} in ${formatMilliseconds(loadMilliseconds)} (planned in ${formatMilliseconds(planMilliseconds)})`,
     formatTable(rows),
     formatRegions(guest.regions),
   ].join("\n");

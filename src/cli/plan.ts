@@ -1,6 +1,7 @@
 /** `directboot plan`: what a load would do. */
+import { formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
-import { formatAddress, formatBytes, formatRegions, formatRegisters, formatTable } from "./format.js";
+import { formatAddress, formatRegions, formatRegisters, formatTable } from "./format.js";
 import { linuxOptions } from "./load.js";
 import { LOAD_OPTIONS, parseArguments } from "./options.js";
 
@@ -17,12 +18,12 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
     ["entry mode", plan.entryMode],
     [
       "kernel",
-      `${formatAddress(kernel.gpa)}, ${formatBytes(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
+      `${formatAddress(kernel.gpa)}, ${formatSize(kernel.size)}, entry ${formatAddress(kernel.entrypoint)}`,
     ],
-    ["initrd", initrd === undefined ? "none" : `${formatAddress(initrd.gpa)}, ${formatBytes(initrd.size)}`],
+    ["initrd", initrd === undefined ? "none" : `${formatAddress(initrd.gpa)}, ${formatSize(initrd.size)}`],
     [
       "device tree",
-      dtb === undefined ? "none" : `${formatAddress(dtb.start)}, ${formatBytes(dtb.end - dtb.start)}`,
+      dtb === undefined ? "none" : `${formatAddress(dtb.start)}, ${formatSize(dtb.end - dtb.start)}`,
     ],
     ["RAM", plan.layout.toString()],
   ];

@@ -1,5 +1,5 @@
 /** A progress bar on a terminal; nothing in a pipe. */
-import { formatBytes } from "./format.js";
+import { formatSize } from "../inspect/sizes.js";
 
 const BAR_CELLS = 30;
 const MILLISECONDS_BETWEEN = 50;
@@ -27,7 +27,7 @@ export function progressBar(label: string, stream: NodeJS.WriteStream = process.
       const share = total === 0 ? 1 : loaded / total;
       const filled = Math.round(share * BAR_CELLS);
       const bar = "█".repeat(filled) + "░".repeat(BAR_CELLS - filled);
-      const text = `${label} ${bar} ${Math.round(share * 100)} % of ${formatBytes(total)}`;
+      const text = `${label} ${bar} ${Math.round(share * 100)} % of ${formatSize(total)}`;
       stream.write(`\r\x1b[K${text}`);
     },
     done() {

@@ -1,0 +1,142 @@
+/**
+ * A picture of guest memory:
+ *
+ *     title
+ *     all of RAM            a part of it           a part of that
+ *     0x0 ┌──┐╶╴            ┌──┐ GDT               ┌──┐
+ *         │  │   ╲          │  │ 0x1000–0x2000     │  │ …
+ *         ├──┤╴   ╲ ╶╶╶╶╶╶  ├──┤                   │  │
+ *         │  │ linux-kernel │  │                   │  │
+ *         └──┘              └──┘                   └──┘
+ *     legend
+ *
+ * Each column is a level of windows (map-windows.ts), each window a bar to scale with an axis on its left and labels on its
+ * right. A region is labelled once, in the window that shows it best; elsewhere it is a mark.
+ */
+import { toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { Drawing, itemText } from "./map-drawing.js";
+import { type CheckedMap, checkMap } from "./map-input.js";
+import { layBeside, layStacked, MARGIN, NAME_SIZE } from "./map-layout.js";
+import { type MemoryMapTheme, styleSheet } from "./map-theme.js";
+import { divideWindow } from "./map-windows.js";
+import type { MapAddress, MemoryMapInput } from "./memory-map.js";
+import { cutText, element, textElement, textWidth } from "./svg.js";
+
+/** Options of {@link drawMemoryMap}. */
+export interface DrawMemoryMapOptions {
+  /**
+   * Pixels; by default as many as put the windows beside each other with type of 12 pixels. In fewer all is smaller; in much
+   * fewer the windows stand below each other.
+   */
+  readonly width?: number | undefined;
+  /** First address to show; by default the lowest that has RAM or a region. */
+  readonly start?: MapAddress | undefined;
+  /** One past the last address to show; by default the end of RAM and regions. */
+  readonly end?: MapAddress | undefined;
+  /** "Guest memory" by default; what the guest is stands below it. */
+  readonly title?: string | undefined;
+  /** "auto" by default: as the reader's system has it. */
+  readonly theme?: MemoryMapTheme | undefined;
+  /**
+   * Regions can be reached by keyboard; true by default. The picture is then a group of images to a screen reader; otherwise
+   * it is one image, with its regions in the description.
+   */
+  readonly interactive?: boolean | undefined;
+}
+
+const TITLE_SIZE = 16;
+const LINE_HEIGHT = 16;
+const SEPARATOR = " · ";
+/** A title does not make a picture wider than this. */
+const MOST_HEADER = 900;
+/** Smaller than this, windows beside each other can't be read. */
+const LEAST_SCALE = 0.7;
+/** Items that the description tells of. */
+const MOST_DESCRIBED = 240;
+
+/** Words for the whole picture. */
+function description({ items }: CheckedMap): string {
+  const shown = items.slice(0, MOST_DESCRIBED).map(itemText);
+  const more = items.length > shown.length ? [`and ${items.length - shown.length} more`] : [];
+  return [...shown, ...more].join("; ");
+}
+
+/**
+ * Draws a guest's memory as an SVG picture: to scale, with windows onto the parts where the regions would be too small to
+ * see. The same input gives the same text.
+ *
+ * @param input what `memoryMapOf` gives, as it is or parsed from its JSON; or a map that was made by hand
+ * @returns one `<svg>` element, to be written to a file or put into a page; all names in it are escaped. Each region is a
+ *   `<g class="region" data-name data-kind data-start data-end>`, each window a `<g class="window" data-start data-end data-y
+ *   data-height>`
+ * @throws TypeError for addresses and options of a wrong type; DirectBootError ADDRESS_OUT_OF_RANGE, MEMORY_RANGE_INVALID
+ *
+ * @example
+ * ```ts
+ * import { writeFileSync } from "node:fs";
+ * import { loadLinuxSync } from "directboot";
+ * import { drawMemoryMap, memoryMapOf } from "directboot/inspect";
+ *
+ * const guest = loadLinuxSync({ kernel: "vmlinuz", memory: 256 * 1024 * 1024 });
+ * writeFileSync("map.svg", drawMemoryMap(memoryMapOf(guest)));
+ * ```
+ */
+export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptions = {}): string {
+  const { theme = "auto", interactive = true } = options;
+  if (theme !== "auto" && theme !== "light" && theme !== "dark") {
+    throw new TypeError(`theme must be "auto", "light" or "dark", got ${describeType(theme)}`);
+  }
+  const map = checkMap(input, options);
+  const title = options.title ?? "Guest memory";
+  const isX86 = map.arch === "x86_64" || map.arch === "i386";
+  const whole = divideWindow(map.start, map.end, map.items, isX86);
+  const wanted = options.width === undefined ? undefined : toLength(options.width, "width");
+  const beside = layBeside(map, whole);
+  const besideWidth = beside.right + MARGIN;
+  const isNarrow = wanted !== undefined && wanted < besideWidth * LEAST_SCALE;
+  const layout = isNarrow ? layStacked(map, whole) : beside;
+
+  // Below the title: all facts in a line, or the last, the size of RAM, in one of its own.
+  const lines = isNarrow
+    ? [map.facts.slice(0, -1).join(SEPARATOR), ...map.facts.slice(-1)]
+    : [map.facts.join(SEPARATOR)];
+  const headerWidth = Math.max(
+    textWidth(title, TITLE_SIZE, "bold"),
+    ...lines.map((line) => textWidth(line, NAME_SIZE, "sans")),
+  );
+  const mostHeader = isNarrow ? layout.right - MARGIN : MOST_HEADER;
+  const width = Math.ceil(Math.max(layout.right, MARGIN + Math.min(headerWidth, mostHeader)) + MARGIN);
+  const textRoom = width - 2 * MARGIN;
+  const drawing = new Drawing(map, layout.axisWidth, interactive);
+  drawing.text({ class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom));
+  for (const [index, line] of lines.entries()) {
+    const y = 48 + index * LINE_HEIGHT;
+    drawing.text({ class: "muted", x: MARGIN, y }, cutText(line, NAME_SIZE, "sans", textRoom));
+  }
+  if (layout.whole !== undefined) drawing.window(layout.whole);
+  const bottom = layout.bottom + 22;
+  const height = Math.ceil(bottom + drawing.legend(bottom, width) + MARGIN - 8);
+
+  const shownWidth = wanted ?? width;
+  const shownHeight = Math.round((height * shownWidth) / width);
+  return `${element(
+    "svg",
+    {
+      xmlns: "http://www.w3.org/2000/svg",
+      class: `directboot-map theme-${theme}`,
+      width: shownWidth,
+      height: shownHeight,
+      viewBox: `0 0 ${width} ${height}`,
+      role: interactive ? "group" : "img",
+      "aria-label": title,
+    },
+    [
+      textElement("title", {}, title),
+      textElement("desc", {}, `${map.facts.join(SEPARATOR)}. ${description(map)}`),
+      element("style", {}, [styleSheet(theme)]),
+      element("rect", { class: "background", width, height }),
+      ...drawing.parts,
+    ],
+  )}\n`;
+}

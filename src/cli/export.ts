@@ -11,38 +11,20 @@ import {
   writeSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
-import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { registerToJSON } from "../linux/linux-plan.js";
+import {
+  EXPORT_MANIFEST_FILE,
+  EXPORT_MEMORY_FILE,
+  exportManifest,
+  regionViews,
+} from "../linux/guest-export.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { formatBytes, formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest } from "./load.js";
 import { LOAD_OPTIONS, outputError, parseArguments, UsageError } from "./options.js";
 import { progressBar } from "./progress.js";
 
-const MEMORY_FILE = "memory.bin";
-const MANIFEST_FILE = "manifest.json";
 const WRITE_BYTES = 8 << 20;
-
-/** A region's bytes as host views, without the zeros at its end. */
-export function* regionViews(
-  guest: LinuxGuest,
-  region: LinuxGuest["regions"][number],
-): Generator<Uint8Array> {
-  const parts = guest.memory.parts(region.range.start, region.dataLength);
-  while (parts.length > 0) {
-    const last = parts[parts.length - 1] ?? new Uint8Array(0);
-    let length = last.byteLength;
-    while (length > 0 && last[length - 1] === 0) length--;
-    if (length === 0) {
-      parts.pop();
-      continue;
-    }
-    parts[parts.length - 1] = last.subarray(0, length);
-    break;
-  }
-  yield* parts;
-}
 
 /** Writes all of `bytes`, in pieces. */
 export function writeAll(
@@ -62,9 +44,9 @@ function writeExport(guest: LinuxGuest, folder: string): number {
   const total = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);
   const bar = progressBar("writing");
   let offset = 0;
-  const descriptor = openSync(join(folder, MEMORY_FILE), "wx");
+  const descriptor = openSync(join(folder, EXPORT_MEMORY_FILE), "wx");
   try {
-    const regions = guest.regions.map((region) => {
+    const exported = guest.regions.map((region) => {
       const start = offset;
       for (const view of regionViews(guest, region)) {
         writeAll(descriptor, view, (written) => {
@@ -72,28 +54,9 @@ function writeExport(guest: LinuxGuest, folder: string): number {
           bar.update(offset, total);
         });
       }
-      return {
-        gpa: hex(region.range.start),
-        length: hex(region.range.length),
-        file: MEMORY_FILE,
-        offset: hex(start),
-        fileLength: hex(offset - start),
-        tag: region.tag,
-        acceptance: region.acceptance,
-      };
+      return { region, offset: start, fileLength: offset - start };
     });
-    const manifest = {
-      version: 1,
-      arch: guest.architecture,
-      entryMode: guest.entryMode,
-      ram: guest.layout.ram.map(({ range }) => range.toJSON()),
-      regions,
-      registers: Object.fromEntries(
-        guest.registerList.map((register) => [register.name, registerToJSON(register)]),
-      ),
-      info: guest.info,
-    };
-    writeFileSync(join(folder, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`, { flag: "wx" });
+    writeFileSync(join(folder, EXPORT_MANIFEST_FILE), exportManifest(guest, exported), { flag: "wx" });
     return offset;
   } finally {
     closeSync(descriptor);
@@ -123,7 +86,8 @@ function exportTo(guest: LinuxGuest, out: string): number {
     const written = writeExport(guest, partial);
     if (isFolder) {
       // The manifest names the bytes: it comes last.
-      for (const file of [MEMORY_FILE, MANIFEST_FILE]) renameSync(join(partial, file), join(target, file));
+      for (const file of [EXPORT_MEMORY_FILE, EXPORT_MANIFEST_FILE])
+        renameSync(join(partial, file), join(target, file));
     } else {
       renameSync(partial, target);
     }
@@ -156,7 +120,7 @@ export function exportCommand(argv: readonly string[]): number {
     process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
   } else {
     process.stdout.write(
-      `${formatLoaded(loaded)}\nwrote ${formatBytes(written)} to ${join(out, MEMORY_FILE)} and ${MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
+      `${formatLoaded(loaded)}\nwrote ${formatBytes(written)} to ${join(out, EXPORT_MEMORY_FILE)} and ${EXPORT_MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
     );
   }
   return 0;

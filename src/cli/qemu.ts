@@ -10,10 +10,11 @@ import {
   type VpRegister,
   type X86Register,
 } from "../importers/importer.js";
+import { regionViews } from "../linux/guest-export.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { buildArm64Stub } from "./arm64-stub.js";
-import { regionViews, writeAll } from "./export.js";
+import { writeAll } from "./export.js";
 import { progressBar } from "./progress.js";
 import { buildResetRom } from "./reset-rom.js";
 

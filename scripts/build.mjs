@@ -43,6 +43,7 @@ await build({
   entryPoints: {
     index: "src/index.ts",
     decoders: "src/decoders/index.ts",
+    inspect: "src/inspect/index.ts",
     v86: "src/hosts/v86.ts",
     cli: "src/cli/main.ts",
     // Loaded on demand by loadLinux: what a page doesn't need it doesn't fetch.

@@ -7,6 +7,7 @@ import { crc32Command } from "./crc32.js";
 import { exportCommand } from "./export.js";
 import { extractCommand } from "./extract.js";
 import { inspectCommand } from "./inspect.js";
+import { mapCommand } from "./map.js";
 import { UsageError } from "./options.js";
 import { packageFile } from "./package-files.js";
 import { planCommand } from "./plan.js";
@@ -16,6 +17,7 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   directboot inspect [FILE]              what a file is
   directboot plan [KERNEL] …             where everything would go, and the registers
   directboot export [KERNEL] … --out DIR pages and registers as manifest.json and memory.bin
+  directboot map [KERNEL] … [-o OUT.svg] a picture of guest memory, to scale
   directboot boot [KERNEL] …             start it in QEMU; its serial output goes to the terminal
   directboot extract FILE -o OUT         the ELF or Image out of a bzImage, a zboot image or a compressed file
   directboot crc32 FILE …                the CRC-32 of files
@@ -23,7 +25,7 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   KERNEL is a kernel as it is distributed: an x86 bzImage (vmlinuz), an x86 ELF (vmlinux, 64-bit or 32-bit), an arm64
   Image, or an EFI zboot image with one in it; all of them also compressed. Without KERNEL, the embedded x86-64
   guest is used, which reports what it was started with.
-  plan, export and boot take:
+  plan, export, map and boot take:
     --entry ENTRY            x86: 64, 32 or pvh (default: 64, of a 32-bit kernel 32)
     --initrd FILE            an initial RAM disk; given several times, they are put one behind the other
     --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
@@ -32,6 +34,11 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
     --decompress host|guest  who decompresses a bzImage's kernel (default: the host)
     --decompress-initrd      hand the guest a plain initrd
+  map takes:
+    -o, --out FILE           where the SVG goes (default: standard output); --json gives what it is drawn from
+    --title TEXT             what stands above it
+    --theme auto|light|dark  its colours (default: auto, as the reader's system has them)
+    --width PIXELS           (default: as wide as it needs)
   boot takes:
     --machine NAME           microvm (default), pc, q35 or isapc; virt for arm64
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)
@@ -44,6 +51,7 @@ const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Pr
   inspect: inspectCommand,
   plan: planCommand,
   export: exportCommand,
+  map: mapCommand,
   extract: extractCommand,
   boot: bootCommand,
   crc32: crc32Command,

@@ -1,0 +1,94 @@
+/** A register in words: its fields bit by bit, and what the boot protocol wants of it. */
+import { hex } from "../base/address.js";
+import type { SegmentRegister, TableRegister, VpRegister } from "../importers/importer.js";
+import { arm64Register } from "./arm64-register-fields.js";
+import { describeFields, type RegisterField } from "./register-fields.js";
+import {
+  SEGMENT_BASE_FIELDS,
+  SEGMENT_LIMIT_FIELDS,
+  SELECTOR_FIELDS,
+  segmentAttributeFields,
+  segmentRole,
+  TABLE_BASE_FIELDS,
+  TABLE_LIMIT_FIELDS,
+  x86ValueRegister,
+} from "./x86-register-fields.js";
+
+/** A register, described. All of it is plain data. */
+export interface RegisterDescription {
+  /** As `registers` has it: "cr0", "sctlrEl1". */
+  readonly name: string;
+  /** As its manual has it: "CR0", "SCTLR_EL1". */
+  readonly title: string;
+  /** A hex string; of a register of several parts, the parts in one line. */
+  readonly value: string;
+  /** What the boot protocol wants of it. */
+  readonly role: string;
+  /** Where its layout is from: manual, volume, section. */
+  readonly source: string;
+  /** Highest bit first; of a register of several parts, part after part. Empty for a plain number. */
+  readonly fields: readonly RegisterField[];
+}
+
+function describeTable(name: string, { base, limit }: TableRegister): RegisterDescription {
+  return {
+    name,
+    title: name.toUpperCase(),
+    value: `base ${hex(base)}, limit ${hex(limit)}`,
+    role:
+      name === "gdtr"
+        ? "the table that the segment registers were loaded from"
+        : "no interrupts before the kernel has its own table",
+    source:
+      name === "gdtr"
+        ? "SDM 3A, 2.4.1 Global Descriptor Table Register"
+        : "SDM 3A, 2.4.3 IDTR Interrupt Descriptor Table Register",
+    fields: [
+      ...describeFields(TABLE_BASE_FIELDS, base, "base"),
+      ...describeFields(TABLE_LIMIT_FIELDS, BigInt(limit), "limit"),
+    ],
+  };
+}
+
+function describeSegment(name: string, register: SegmentRegister): RegisterDescription {
+  const { base, limit, selector, attributes } = register;
+  return {
+    name,
+    title: name.toUpperCase(),
+    value: `selector ${hex(selector)}, base ${hex(base)}, limit ${hex(limit)}, attributes ${hex(attributes)}`,
+    role: segmentRole(name),
+    source: "SDM 3A, 3.4.2 Segment Selectors, 3.4.5 Segment Descriptors",
+    fields: [
+      ...describeFields(SELECTOR_FIELDS, BigInt(selector), "selector"),
+      ...describeFields(SEGMENT_BASE_FIELDS, base, "base"),
+      ...describeFields(SEGMENT_LIMIT_FIELDS, BigInt(limit), "limit"),
+      ...describeFields(segmentAttributeFields(attributes), BigInt(attributes), "attributes"),
+    ],
+  };
+}
+
+/**
+ * Describes a register of a plan or a loaded guest.
+ *
+ * @example
+ * for (const { name, value, role, fields } of guest.registerList.map(describeRegister)) console.log(name, value, role, fields);
+ */
+export function describeRegister(register: VpRegister): RegisterDescription {
+  const { name, value } = register;
+  if (typeof value !== "bigint") {
+    return "selector" in value ? describeSegment(name, value) : describeTable(name, value);
+  }
+  const definition = x86ValueRegister(name) ?? arm64Register(name);
+  if (definition === undefined) {
+    return { name, title: name, value: hex(value), role: "", source: "", fields: [] };
+  }
+  const { title, source, role, fields } = definition;
+  return {
+    name,
+    title,
+    value: hex(value),
+    role: typeof role === "string" ? role : role(value),
+    source,
+    fields: describeFields(fields, value, "value"),
+  };
+}

@@ -1,0 +1,45 @@
+/**
+ * What a kernel's file is, and what a guest's memory and registers hold, as plain data and as a picture.
+ *
+ * @module
+ */
+export { describeRegister, type RegisterDescription } from "./describe-register.js";
+export { type DrawMemoryMapOptions, drawMemoryMap } from "./draw-memory-map.js";
+export {
+  decodeE820,
+  decodeE820Extension,
+  decodeStartInfoMap,
+  e820TypeName,
+  type NamedE820Entry,
+} from "./e820-table.js";
+export {
+  type InspectedCompression,
+  type InspectedField,
+  type InspectedSegment,
+  type InspectOptions,
+  inspectKernel,
+  inspectKernelSync,
+  type KernelInspection,
+} from "./kernel-inspection.js";
+export type { MemoryMapTheme } from "./map-theme.js";
+export {
+  type MapAddress,
+  type MapHole,
+  type MapRange,
+  type MapRegion,
+  type MemoryMap,
+  type MemoryMapInput,
+  memoryMapOf,
+  type RegionKind,
+  regionKind,
+} from "./memory-map.js";
+export {
+  type MappedPages,
+  type PageTable,
+  type PageTableEntry,
+  type PageTableTreeOptions,
+  type PhysicalMemory,
+  pageTableTree,
+} from "./page-table-tree.js";
+export { type RegionChecksum, regionChecksums } from "./region-checksums.js";
+export type { RegisterField, RegisterPart } from "./register-fields.js";

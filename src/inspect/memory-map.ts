@@ -1,0 +1,200 @@
+/** What lies where in a guest's memory, as data: what a picture is drawn from. */
+import { type AddressLike, hexRange, toAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { type EntryMode, type GuestArchitecture, LinuxPlan } from "../linux/linux-plan.js";
+import { LinuxGuest, type LoadedLinux } from "../linux/loaded-linux.js";
+import type { PlanStep } from "../plan/plan.js";
+import { decodeE820, decodeE820Extension, decodeStartInfoMap, type NamedE820Entry } from "./e820-table.js";
+import { jsonSafe } from "./json-safe.js";
+
+/** What a region is for: what its colour in a picture tells. */
+export type RegionKind =
+  | "kernel"
+  | "initrd"
+  | "device-tree"
+  | "command-line"
+  | "boot-params"
+  | "setup-data"
+  | "descriptors"
+  | "page-tables"
+  | "acpi"
+  | "other";
+
+/** A range of guest physical addresses. */
+export interface MapRange {
+  readonly start: bigint;
+  /** One past the last byte. */
+  readonly end: bigint;
+}
+
+/** A region that is filled before the guest starts. */
+export interface MapRegion extends MapRange {
+  /** The plan's tag, such as "linux-kernel". */
+  readonly name: string;
+  readonly kind: RegionKind;
+}
+
+/** Addresses that are no RAM between, or that were reserved. */
+export interface MapHole extends MapRange {
+  readonly name: string;
+}
+
+/** A guest's memory. `JSON.stringify` gives the addresses as hex strings, which `drawMemoryMap` takes, too. */
+export interface MemoryMap {
+  readonly arch: GuestArchitecture;
+  readonly entryMode: EntryMode;
+  /** Where the processor starts. */
+  readonly entry: bigint;
+  readonly ram: readonly MapRange[];
+  readonly regions: readonly MapRegion[];
+  /** Gaps between the RAM ranges. */
+  readonly holes: readonly MapHole[];
+  /** x86: the map that the kernel is given; undefined where its bytes can't be seen. */
+  readonly e820: readonly NamedE820Entry[] | undefined;
+}
+
+/** An address of a map that was made elsewhere: also as a hex string, as JSON has it. */
+export type MapAddress = AddressLike | string;
+
+interface RangeInput {
+  readonly start: MapAddress;
+  readonly end: MapAddress;
+}
+
+/** What `drawMemoryMap` takes: a {@link MemoryMap}, the same after a way through JSON, or one that was made by hand. */
+export interface MemoryMapInput {
+  readonly arch: string;
+  readonly entryMode?: string | undefined;
+  readonly entry?: MapAddress | undefined;
+  readonly ram: readonly RangeInput[];
+  readonly regions: readonly (RangeInput & { readonly name: string; readonly kind?: string | undefined })[];
+  readonly holes?: readonly (RangeInput & { readonly name: string })[] | undefined;
+  readonly e820?:
+    | readonly (RangeInput & { readonly type: number; readonly typeName?: string | undefined })[]
+    | undefined;
+}
+
+const KINDS: Readonly<Record<string, RegionKind>> = {
+  "linux-kernel": "kernel",
+  "linux-initrd": "initrd",
+  "linux-device-tree": "device-tree",
+  "linux-commandline": "command-line",
+  "linux-zeropage": "boot-params",
+  "linux-start-info": "boot-params",
+  "linux-setup-data": "setup-data",
+  "default-gdt": "descriptors",
+  "linux-gdt32": "descriptors",
+  "linux-pagetables": "page-tables",
+  "linux-rdsp": "acpi",
+  "linux-acpi-tables": "acpi",
+};
+
+/** What a region with that tag is for. */
+export function regionKind(name: string): RegionKind {
+  return Object.hasOwn(KINDS, name) ? (KINDS[name] ?? "other") : "other";
+}
+
+/** The gaps between RAM ranges, and those that the layout names. */
+function holesOf(plan: LinuxPlan | LoadedLinux): MapHole[] {
+  const { layout } = plan;
+  const holes: MapHole[] = [];
+  const add = (name: string, { start, end }: MapRange): void => {
+    if (start < end) holes.push(jsonSafe({ name, start, end }));
+  };
+  for (const range of layout.pciEcamGaps) add("PCI configuration space", range);
+  for (const range of layout.pciMmioGaps) add("PCI MMIO", range);
+  for (const range of layout.mmioGaps) add("MMIO", range);
+  let end: bigint | undefined;
+  for (const { range } of layout.ram) {
+    const gap = { start: end ?? range.start, end: range.start };
+    end = range.end;
+    if (gap.start >= gap.end) continue;
+    const isNamed = holes.some((hole) => hole.start < gap.end && gap.start < hole.end);
+    if (!isNamed) add("no RAM", gap);
+  }
+  return holes.sort((a, b) => (a.start < b.start ? -1 : 1));
+}
+
+/** The bytes of the first region with that tag, where they can be seen without reading a source. */
+type BytesOf = (tag: string) => { readonly address: bigint; readonly bytes: Uint8Array } | undefined;
+
+function bytesInSteps(steps: readonly PlanStep[]): BytesOf {
+  return (tag) => {
+    for (const step of steps) {
+      if (step.kind === "pages" && step.tag === tag && step.data.kind === "bytes") {
+        return { address: step.pageBase * 4096n, bytes: step.data.bytes };
+      }
+    }
+    return undefined;
+  };
+}
+
+function bytesInMemory({ memory, regions }: LinuxGuest): BytesOf {
+  return (tag) => {
+    const region = regions.find((each) => each.tag === tag);
+    if (region === undefined) return undefined;
+    const { start } = region.range;
+    return { address: start, bytes: memory.read(start, region.dataLength) };
+  };
+}
+
+function e820Of(bytesOf: BytesOf): readonly NamedE820Entry[] | undefined {
+  const zeroPage = bytesOf("linux-zeropage");
+  if (zeroPage !== undefined) {
+    const extension = bytesOf("linux-setup-data");
+    return [
+      ...decodeE820(zeroPage.bytes),
+      ...(extension === undefined ? [] : decodeE820Extension(extension.bytes, extension.address)),
+    ];
+  }
+  const startInfo = bytesOf("linux-start-info");
+  return startInfo === undefined ? undefined : decodeStartInfoMap(startInfo.bytes, startInfo.address);
+}
+
+/** The memory of a planned or loaded guest. Of a plan that its caller applied elsewhere, nothing is read. */
+export function memoryMapOf(plan: LinuxPlan | LoadedLinux): MemoryMap {
+  const regions = plan instanceof LinuxPlan ? plan.pages : plan.regions;
+  const bytesOf =
+    plan instanceof LinuxPlan
+      ? bytesInSteps(plan.steps)
+      : plan instanceof LinuxGuest
+        ? bytesInMemory(plan)
+        : undefined;
+  return jsonSafe({
+    arch: plan.architecture,
+    entryMode: plan.entryMode,
+    entry: plan.info.kernel.entrypoint,
+    ram: plan.layout.ram.map(({ range: { start, end } }) => jsonSafe({ start, end })),
+    regions: [...regions]
+      .sort((a, b) => (a.range.start < b.range.start ? -1 : 1))
+      .map(({ range: { start, end }, tag }) => jsonSafe({ name: tag, kind: regionKind(tag), start, end })),
+    holes: holesOf(plan),
+    e820: bytesOf === undefined ? undefined : e820Of(bytesOf),
+  });
+}
+
+/** Throws TypeError for no address, ADDRESS_OUT_OF_RANGE. */
+export function toMapAddress(value: MapAddress, name: string): bigint {
+  if (typeof value !== "string") return toAddress(value, name);
+  if (!/^(0x[0-9a-f]{1,32}|[0-9]{1,32})$/i.test(value)) {
+    throw new TypeError(`${name} must be an integer or a hex string, got ${describeType(value)}`);
+  }
+  return toAddress(BigInt(value), name);
+}
+
+/** Checks a range that came from outside. Throws TypeError, ADDRESS_OUT_OF_RANGE, MEMORY_RANGE_INVALID. */
+export function toMapRange(input: RangeInput, name: string): MapRange {
+  const start = toMapAddress(input.start, `${name}.start`);
+  const end = toMapAddress(input.end, `${name}.end`);
+  if (end < start) {
+    throw new DirectBootError(
+      "MEMORY_RANGE_INVALID",
+      `${name}, ${hexRange(start, end)}, ends below its start`,
+      {
+        cure: "give bounds with start <= end",
+      },
+    );
+  }
+  return { start, end };
+}

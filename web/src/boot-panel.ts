@@ -40,7 +40,7 @@ export class BootPanel {
   readonly #bar = el("progress", { max: "1", "aria-label": "Loading the kernel" });
   readonly #stop = el("button", { type: "button", class: "danger" }, "Stop");
   readonly #problem = el("div", { class: "problem", role: "alert", hidden: true });
-  readonly #screen = el("div", { class: "terminal", role: "group", "aria-label": "Serial console" });
+  readonly #screen = el("div", { class: "console", role: "group", "aria-label": "Serial console" });
   readonly #worker: Worker;
   readonly #start = performance.now();
   readonly #onEnd: () => void;

@@ -85,8 +85,8 @@ async function load(files: KernelFiles, choices: Choices): Promise<void> {
   post({ kind: "inspected", inspection });
 
   const isArm64 = (inspection.inside ?? inspection).architecture === "aarch64";
-  const { memoryBytes: _, ...options } = loadOptions(files, choices, isArm64);
-  const plan = await planLinux({ ...options, onProgress: tell });
+  const options = loadOptions(files, choices, isArm64);
+  const plan = await planLinux({ ...options, memory: choices.memoryBytes, onProgress: tell });
   try {
     const planned = performance.now();
     const importer = new GuestMemoryImporter(GuestMemory.create(plan.layout));

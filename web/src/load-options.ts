@@ -3,12 +3,12 @@ import type { LinuxOptions } from "directboot";
 import { bareDeviceTree } from "./bare-device-tree.js";
 import type { Choices, KernelFiles } from "./protocol.js";
 
-/** Options for any kernel; `isArm64` adds a tree where none was given. */
+/** Options for any kernel, but for the memory; `isArm64` adds a tree where none was given. */
 export function loadOptions(
   { kernel, initrds, deviceTree }: KernelFiles,
   { memoryBytes, commandLine, entry, decompress, decompressInitrd }: Choices,
   isArm64 = false,
-): LinuxOptions & { readonly memoryBytes: number } {
+): Omit<LinuxOptions, "memory"> {
   return {
     kernel,
     initrd: initrds.length === 0 ? undefined : initrds,
@@ -17,7 +17,5 @@ export function loadOptions(
     entry: isArm64 ? undefined : entry,
     decompress,
     decompressInitrd: initrds.length > 0 && decompressInitrd,
-    memory: memoryBytes,
-    memoryBytes,
   };
 }

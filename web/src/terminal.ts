@@ -2,7 +2,7 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
-import { documentForTerminal } from "./terminal-document.js";
+import { withStyleSheets } from "./terminal-styles.js";
 
 const ROWS = 24;
 const SCROLLBACK_ROWS = 5000;
@@ -23,7 +23,6 @@ export class SerialTerminal {
       fontSize: place.clientWidth < NARROW_PIXELS ? 10 : 13,
       lineHeight: 1.15,
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
-      documentOverride: documentForTerminal(),
       screenReaderMode: true,
       theme: {
         background: "#12161a",
@@ -34,7 +33,7 @@ export class SerialTerminal {
     });
     const fit = new FitAddon();
     this.#terminal.loadAddon(fit);
-    this.#terminal.open(place);
+    withStyleSheets(() => this.#terminal.open(place));
     const resize = (): void => {
       const columns = fit.proposeDimensions()?.cols;
       if (columns !== undefined && columns > 0) this.#terminal.resize(columns, ROWS);

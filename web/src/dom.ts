@@ -49,7 +49,7 @@ export function table(
   );
   return el(
     "div",
-    { class: "scroller", tabindex: "0", role: "region", "aria-label": caption },
+    { class: "scroller", tabindex: "0", role: "group", "aria-label": caption },
     el(
       "table",
       {},

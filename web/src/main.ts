@@ -41,6 +41,8 @@ interface Job {
   readonly choices: Choices;
   readonly worker: Worker;
   readonly barTimer: ReturnType<typeof setTimeout>;
+  /** Other files than before, not other options. */
+  readonly isNewFile: boolean;
   inspection?: KernelInspection;
   guest?: GuestView;
 }
@@ -221,6 +223,8 @@ function take(current: Job, event: InspectorEvent): void {
       current.guest = event.guest;
       if (current.inspection !== undefined) showGuest(current, current.inspection, event.guest);
       setState("loaded");
+      // On a narrow screen the report begins below what was just used.
+      if (current.isNewFile && matchMedia("(max-width: 52rem)").matches) report.scrollIntoView();
       announce(`${current.files.kernel.name} is loaded: ${event.guest.regions.length} regions`);
       break;
     case "failed":
@@ -231,7 +235,7 @@ function take(current: Job, event: InspectorEvent): void {
   }
 }
 
-function load(): void {
+function load(isNewFile: boolean): void {
   const { files: chosen } = files;
   const { choices } = options;
   if (chosen === undefined || choices === undefined) return;
@@ -245,7 +249,7 @@ function load(): void {
     progressPanel.hidden = false;
     announce(progressLabel.textContent ?? "");
   }, BAR_AFTER_MILLISECONDS);
-  const current: Job = { files: chosen, choices, worker, barTimer };
+  const current: Job = { files: chosen, choices, worker, barTimer, isNewFile };
   job = current;
   worker.addEventListener("message", ({ data }: MessageEvent<InspectorEvent>) => {
     if (job === current) take(current, data);
@@ -265,9 +269,9 @@ let lastKernel: File | undefined;
 const files = new FilePanel(() => {
   if (files.files?.kernel !== lastKernel) options.reset();
   lastKernel = files.files?.kernel;
-  load();
+  load(true);
 });
-const options = new OptionPanel(load);
+const options = new OptionPanel(() => load(false));
 
 byId("cancel", HTMLButtonElement).addEventListener("click", () => {
   endJob();

@@ -66,7 +66,7 @@ export class MemoryPicture {
   readonly element: HTMLElement;
   readonly #picture = el("div", {
     class: "picture scroller",
-    role: "region",
+    role: "group",
     tabindex: "0",
     "aria-label": "Picture of guest memory",
   });

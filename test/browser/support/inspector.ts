@@ -1,10 +1,12 @@
 /** The built inspector page, served from a sub-path, in Debian's Chromium. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createRequire } from "node:module";
 import { extname, join } from "node:path";
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { inRoot } from "../../support/paths.js";
+import { inRoot, ROOT } from "../../support/paths.js";
 
 const CHROMIUM = "/usr/bin/chromium";
 /** Nothing but the page's own requests leaves the browser. */
@@ -105,4 +107,35 @@ export async function loadKernel(page: Page, kernel: string, initrd?: string): P
 export async function terminalText(page: Page): Promise<string> {
   const lines = await page.locator(".xterm-rows > div").allInnerTexts();
   return lines.map((line) => line.replaceAll("\u00a0", " ").trimEnd()).join("\n");
+}
+
+/** Builds the page, as `npm run web:build` does. */
+export function buildInspector(): void {
+  execFileSync(process.execPath, [inRoot("web/tasks.mjs"), "build"], { cwd: ROOT, stdio: "inherit" });
+}
+
+/** What a page did that it should not: errors, and requests to elsewhere or for what is not there. */
+export function watchForTrouble(page: Page, server: InspectorServer): string[] {
+  const trouble: string[] = [];
+  page.on("pageerror", (error) => trouble.push(error.message));
+  // A violation of the policy is told on the console, and nowhere else.
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") trouble.push(message.text());
+  });
+  page.on("requestfailed", (request) => trouble.push(`failed: ${request.url()}`));
+  page.on("request", (request) => {
+    const url = request.url();
+    if (!url.startsWith(server.url) && !url.startsWith("blob:")) trouble.push(`elsewhere: ${url}`);
+  });
+  return trouble;
+}
+
+/** What axe-core finds wrong with a page, one line a rule and element. */
+export async function axeViolations(page: Page): Promise<string[]> {
+  const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+  await page.evaluate(readFileSync(axe, "utf8"));
+  const found: unknown = await page.evaluate(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+    violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => id + ": " + target + ": " + failureSummary)))`);
+  assert.ok(Array.isArray(found));
+  return found.map(String);
 }

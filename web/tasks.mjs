@@ -1,5 +1,6 @@
 // npm run web: the page with a development server. npm run web:build: static files in build/web, for any path of any
 // server. npm run web:screenshots: the pictures of the README.
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -86,6 +87,15 @@ if (!existsSync(inRoot("src/decoders/decoders-wasm.generated.ts"))) {
 }
 const [task = "serve"] = process.argv.slice(2);
 if (task === "build") {
+  // Vite takes the types off without looking at them.
+  const { status } = spawnSync(
+    process.execPath,
+    [require.resolve("typescript/bin/tsc"), "-p", inRoot("web")],
+    {
+      stdio: "inherit",
+    },
+  );
+  if (status !== 0) process.exit(1);
   await build(config);
 } else if (task === "serve") {
   const server = await createServer({ ...config, logLevel: "info" });

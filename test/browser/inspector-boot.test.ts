@@ -43,12 +43,12 @@ describe("the inspector page's Boot button", () => {
     buildInspector();
     const { vmlinuz } = await debianKernel("i386");
     const initrd = join(folder, "initrd.img");
-    writeFileSync(
-      initrd,
-      busyboxInitramfs({ busybox: readFileSync(await busybox("i386")), init: INIT }),
-    );
+    writeFileSync(initrd, busyboxInitramfs({ busybox: readFileSync(await busybox("i386")), init: INIT }));
     server = await serveInspector(STRICT_POLICY);
-    context = await launchChromium(folder, { viewport: { width: 1000, height: 900 }, reducedMotion: "reduce" });
+    context = await launchChromium(folder, {
+      viewport: { width: 1000, height: 900 },
+      reducedMotion: "reduce",
+    });
     page = await context.newPage();
     page.setDefaultTimeout(60_000);
     trouble = watchForTrouble(page, server);

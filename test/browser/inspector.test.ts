@@ -24,7 +24,8 @@ import {
 } from "./support/inspector.js";
 
 const MEMORY = 256 << 20;
-const COMMAND_LINE = "console=ttyS0";
+/** What the page proposes. */
+const COMMAND_LINE = "console=ttyS0 earlyprintk=ttyS0";
 const folder = tempFolder();
 
 /** An address as the page has it. */
@@ -55,7 +56,10 @@ describe("the inspector page", () => {
     writeFileSync(initrd, "07070100".padEnd(30_000, "0"));
     writeFileSync(broken, readFileSync(i386).subarray(0, 1 << 20));
     server = await serveInspector(STRICT_POLICY);
-    context = await launchChromium(folder, { viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
+    context = await launchChromium(folder, {
+      viewport: { width: 1280, height: 900 },
+      reducedMotion: "reduce",
+    });
     page = await context.newPage();
     page.setDefaultTimeout(120_000);
     trouble = watchForTrouble(page, server);
@@ -188,7 +192,18 @@ describe("the inspector page", () => {
       await download.saveAs(join(own, name));
     }
     const out = join(folder, "command");
-    const args = ["export", i386, "--initrd", initrd, "--append", COMMAND_LINE, "--memory", "256M", "--out", out];
+    const args = [
+      "export",
+      i386,
+      "--initrd",
+      initrd,
+      "--append",
+      COMMAND_LINE,
+      "--memory",
+      "256M",
+      "--out",
+      out,
+    ];
     const { status, stderr } = await directboot(args);
     assert.equal(status, 0, stderr);
     for (const name of ["manifest.json", "memory.bin"]) {
@@ -225,6 +240,7 @@ describe("the inspector page", () => {
   it("plans an arm64 kernel with a bare tree where none is given, and says so", async () => {
     await page.click("#demo-arm64");
     await page.locator(".summary", { hasText: "a bare one that stands in" }).waitFor();
+    assert.equal(await page.inputValue("#command-line"), "console=ttyAMA0");
     assert.ok(await page.isVisible("#device-tree"));
     assert.ok(await page.isHidden("#entry-field"));
     assert.match(await page.innerText("#registers"), /SCTLR_EL1/);

@@ -53,7 +53,7 @@ async function boot({ files, choices }: BootRequest): Promise<void> {
   self.addEventListener("message", ({ data }: MessageEvent<EmulatorInput>) => {
     if (data.kind === "input") emulator.serial0_send(data.text);
   });
-    const guest = await bootV86(emulator, {
+  const guest = await bootV86(emulator, {
     ...loadOptions(files, choices),
     onProgress: ({ phase, loaded, total }) => post({ kind: "progress", phase, loaded, total }),
   });

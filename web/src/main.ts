@@ -175,7 +175,7 @@ function actions(current: Job, guest: GuestView, place: HTMLElement): HTMLElemen
     ),
     why === undefined
       ? undefined
-      : el("p", { class: "hint", id: "boot-refusal" }, `It can't be booted here: ${why}.`),
+      : el("p", { class: "hint refusal", id: "boot-refusal" }, `It can't be booted here: ${why}.`),
   );
 }
 
@@ -208,6 +208,11 @@ function showGuest(current: Job, inspection: KernelInspection, guest: GuestView)
   report.hidden = false;
 }
 
+function takeArchitecture({ isNewFile }: Job, isArm64: boolean): void {
+  files.showDeviceTree(isArm64);
+  if (options.adaptCommandLine(isArm64)) load(isNewFile);
+}
+
 function take(current: Job, event: InspectorEvent): void {
   switch (event.kind) {
     case "progress":
@@ -216,7 +221,7 @@ function take(current: Job, event: InspectorEvent): void {
     case "inspected":
       current.inspection = event.inspection;
       options.offer(event.inspection, current.files.initrds.length > 0);
-      files.showDeviceTree((event.inspection.inside ?? event.inspection).architecture === "aarch64");
+      takeArchitecture(current, (event.inspection.inside ?? event.inspection).architecture === "aarch64");
       break;
     case "loaded":
       endJob();

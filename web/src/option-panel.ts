@@ -10,6 +10,9 @@ const ENTRY_NAMES: Readonly<Record<X86Entry, string>> = {
   "32": "32-bit boot protocol",
   pvh: "PVH",
 };
+/** Command lines that show something on the first serial port of a machine such as v86, or QEMU's virt. */
+const X86_COMMAND_LINE = "console=ttyS0 earlyprintk=ttyS0";
+const ARM64_COMMAND_LINE = "console=ttyAMA0";
 /** From the last key to the load. */
 const TYPING_MILLISECONDS = 500;
 
@@ -81,6 +84,16 @@ export class OptionPanel {
     this.#entry.replaceChildren(el("option", { value: "" }, "the kernel's own"));
     this.#entry.value = "";
     this.#decompress.value = "";
+  }
+
+  /** Takes the other architecture's command line, if the user has written none; true if that changed it. */
+  adaptCommandLine(isArm64: boolean): boolean {
+    const [from, to] = isArm64
+      ? [X86_COMMAND_LINE, ARM64_COMMAND_LINE]
+      : [ARM64_COMMAND_LINE, X86_COMMAND_LINE];
+    if (this.#commandLine.value !== from) return false;
+    this.#commandLine.value = to;
+    return true;
   }
 
   /** Offers what that kernel has. */

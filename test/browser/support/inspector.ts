@@ -134,7 +134,8 @@ export function watchForTrouble(page: Page, server: InspectorServer): string[] {
 export async function axeViolations(page: Page): Promise<string[]> {
   const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
   await page.evaluate(readFileSync(axe, "utf8"));
-  const found: unknown = await page.evaluate(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+  const found: unknown =
+    await page.evaluate(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => id + ": " + target + ": " + failureSummary)))`);
   assert.ok(Array.isArray(found));
   return found.map(String);

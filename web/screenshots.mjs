@@ -19,7 +19,7 @@ const BOOT_MILLISECONDS = 300_000;
 const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 export PATH=/bin
-exec /bin/busybox setsid /bin/busybox sh </dev/ttyS0 >/dev/ttyS0 2>&1
+exec /bin/busybox sh
 `;
 const out = fileURLToPath(new URL("screenshots/", import.meta.url));
 mkdirSync(out, { recursive: true });

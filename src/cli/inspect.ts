@@ -1,7 +1,9 @@
 /** `directboot inspect`: what a file is, header field by header field. */
 import { hex } from "../base/address.js";
+import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import {
+  type InspectedCompression,
   type InspectedField,
   inspectSourceSync,
   type KernelInspection,
@@ -61,31 +63,66 @@ function fieldJson({ offset, kind: _, ...field }: InspectedField): unknown {
   return { ...field, offset: hex(offset) };
 }
 
+/** An inspection as data; what is compressed and what is inside only where there is something. */
+function json({ name, byteLength, format, header, fields, compression, inside }: KernelInspection): unknown {
+  return {
+    file: name,
+    ...(byteLength === undefined ? {} : { byteLength: hex(byteLength) }),
+    format,
+    header,
+    fields: fields.map(fieldJson),
+    ...(compression === undefined ? {} : { compression: compressionJson(compression) }),
+    ...(inside === undefined ? {} : { inside: json(inside) }),
+  };
+}
+
+function compressionJson({ format, compressedBytes, bytes }: InspectedCompression): unknown {
+  return {
+    format,
+    ...(compressedBytes === undefined ? {} : { compressedBytes: hex(compressedBytes) }),
+    ...(bytes === undefined ? {} : { bytes: hex(bytes) }),
+  };
+}
+
+/** What is compressed, in a line. */
+function compressionLine({ description, compressedBytes, bytes }: InspectedCompression): string {
+  const sizes = [
+    ...(compressedBytes === undefined ? [] : [formatBytes(compressedBytes)]),
+    ...(bytes === undefined ? [] : [`${formatBytes(bytes)} unpacked`]),
+  ];
+  return [`inside: ${description}`, ...sizes].join(", ");
+}
+
+/** An inspection for people, and that of the kernel inside below it. */
+function text(inspection: KernelInspection, title: string): string[] {
+  const { byteLength, format, compression, inside } = inspection;
+  const size = byteLength === undefined ? "" : `, ${formatBytes(byteLength)}`;
+  return [
+    `${title}: ${describeFormat(format)}${size}`,
+    ...tables(inspection),
+    // A file that is compressed as a whole has said so.
+    ...(compression === undefined || compression.format === format ? [] : [compressionLine(compression)]),
+    ...(inside === undefined ? [] : ["", ...text(inside, "the kernel inside")]),
+  ];
+}
+
 /**
- * Shows the file. A file that the loaders would refuse is shown as far as it can be read, then refused.
+ * Shows the file, and with --unpack the kernel inside. A file that the loaders would refuse is shown as far as it can be
+ * read, then refused.
  *
  * @throws DirectBootError what the parser of its format throws
  */
 export function inspectCommand(argv: readonly string[]): number {
-  const args = parseArguments(argv, { json: { type: "boolean" } });
+  const args = parseArguments(argv, { json: { type: "boolean" }, unpack: { type: "boolean" } });
   if (args.positionals.length > 1) throw new UsageError("inspect takes one FILE");
   const { source, close } = openSource(args.positionals[0] ?? embeddedKernel(), "kernel");
   try {
-    const { inspection, error } = inspectSourceSync(source, { unpack: "none" });
-    const { name, format, header, fields } = inspection;
-    if (args.flag("json")) {
-      const json = {
-        file: name,
-        byteLength: hex(source.byteLength),
-        format,
-        header,
-        fields: fields.map(fieldJson),
-      };
-      process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
-    } else {
-      const title = `${name}: ${describeFormat(format)}, ${formatBytes(source.byteLength)}`;
-      process.stdout.write(`${[title, ...tables(inspection)].join("\n")}\n`);
-    }
+    const options = args.flag("unpack") ? { decoders, unpack: "all" as const } : { unpack: "none" as const };
+    const { inspection, error } = inspectSourceSync(source, options);
+    const shown = args.flag("json")
+      ? JSON.stringify(json(inspection), null, 2)
+      : text(inspection, source.name).join("\n");
+    process.stdout.write(`${shown}\n`);
     if (error !== undefined) throw error;
     return 0;
   } finally {

@@ -25,6 +25,8 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
   KERNEL is a kernel as it is distributed: an x86 bzImage (vmlinuz), an x86 ELF (vmlinux, 64-bit or 32-bit), an arm64
   Image, or an EFI zboot image with one in it; all of them also compressed. Without KERNEL, the embedded x86-64
   guest is used, which reports what it was started with.
+  inspect takes:
+    --unpack                 show the kernel inside a compressed file, a bzImage or a zboot image, too
   plan, export, map and boot take:
     --entry ENTRY            x86: 64, 32 or pvh (default: 64, of a 32-bit kernel 32)
     --initrd FILE            an initial RAM disk; given several times, they are put one behind the other
@@ -39,6 +41,7 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --title TEXT             what stands above it
     --theme auto|light|dark  its colours (default: auto, as the reader's system has them)
     --width PIXELS           (default: as wide as it needs)
+    --start, --end ADDRESS   the part to show, such as --end 1M (default: all that has RAM)
   boot takes:
     --machine NAME           microvm (default), pc, q35 or isapc; virt for arm64
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)

@@ -8,7 +8,7 @@ import { memoryMapOf } from "../inspect/memory-map.js";
 import { planLinuxSync } from "../linux/load-linux-sync.js";
 import { formatBytes } from "./format.js";
 import { linuxOptions } from "./load.js";
-import { LOAD_OPTIONS, outputError, parseArguments, UsageError } from "./options.js";
+import { LOAD_OPTIONS, outputError, parseArguments, parseSize, UsageError } from "./options.js";
 
 const MAP_OPTIONS = {
   ...LOAD_OPTIONS,
@@ -16,6 +16,8 @@ const MAP_OPTIONS = {
   title: { type: "string" },
   theme: { type: "string" },
   width: { type: "string" },
+  start: { type: "string" },
+  end: { type: "string" },
 } as const;
 
 /** Pixels that a picture may be wide. */
@@ -33,6 +35,11 @@ function widthOf(text: string | undefined): number | undefined {
     throw new UsageError(`--width ${text}: give pixels, 1 to ${MOST_WIDTH}`);
   }
   return width;
+}
+
+/** An address, also with a unit. */
+function addressOf(text: string | undefined, option: string): bigint | undefined {
+  return text === undefined ? undefined : parseSize(text, option);
 }
 
 /** Writes a file beside `out` and renames it: it is whole or not there. */
@@ -58,12 +65,13 @@ export function mapCommand(argv: readonly string[]): number {
   if (out === "") throw new UsageError("-o needs a file");
   const theme = themeOf(args.text("theme"));
   const width = widthOf(args.text("width"));
+  const [start, end] = ["start", "end"].map((option) => addressOf(args.text(option), option));
   const plan = planLinuxSync(linuxOptions(args));
   plan.close();
   const map = memoryMapOf(plan);
   const text = args.flag("json")
     ? `${JSON.stringify(map, null, 2)}\n`
-    : drawMemoryMap(map, { title: args.text("title"), theme, width });
+    : drawMemoryMap(map, { title: args.text("title"), theme, width, start, end });
   if (out === undefined) {
     process.stdout.write(text);
   } else {

@@ -89,6 +89,7 @@ export function describeRegister(register: VpRegister): RegisterDescription {
     value: hex(value),
     role: typeof role === "string" ? role : role(value),
     source,
-    fields: describeFields(fields, value, "value"),
+    // A plain number has no fields, and no bits that are reserved.
+    fields: fields.length === 0 ? [] : describeFields(fields, value, "value"),
   };
 }

@@ -27,12 +27,12 @@ import type { HeaderField } from "../images/header-fields.js";
 import { readZboot } from "../images/zboot.js";
 import { readZbootFields } from "../images/zboot-fields.js";
 import { type Decoders, loadDecoders } from "../linux/decoding.js";
-import { openKernelFile, type Unpacking } from "../linux/kernel-file.js";
+import { formatOfKernel, openKernelFile, type Unpacking } from "../linux/kernel-file.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { X86Entry } from "../linux/options.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { type Reading, readHead, runAsync, runSync } from "../sources/reader.js";
+import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
 import { type AsyncByteInput, type ByteInput, hasKnownLength, type Source } from "../sources/source.js";
 import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 
@@ -335,7 +335,25 @@ function toField({ name, offset, size, value, meaning, section, since }: HeaderF
 
 type Unpack = NonNullable<InspectOptions["unpack"]>;
 
-/** The kernel in a file that holds one, and what was compressed. */
+/** What is compressed in a file, told without unpacking it. */
+function* packedIn(source: Source, format: ImageFormat): Reading<InspectedCompression | undefined> {
+  if (isCompressionFormat(format)) {
+    const compressedBytes = hasKnownLength(source) ? source.byteLength : undefined;
+    return { format, description: describeFormat(format), compressedBytes, bytes: undefined };
+  }
+  if (format !== "zboot") return undefined;
+  const { payloadOffset, payloadLength } = yield* readZboot(source);
+  const head = yield* readBytes(source, payloadOffset, Math.min(DETECT_BYTES, payloadLength));
+  const packed = formatOfKernel(head);
+  return {
+    format: packed,
+    description: describeFormat(packed),
+    compressedBytes: payloadLength,
+    bytes: undefined,
+  };
+}
+
+/** The kernel in a file that holds one, and what is compressed in it. */
 function* lookInside(
   source: Source,
   format: ImageFormat,
@@ -343,21 +361,21 @@ function* lookInside(
   unpack: Unpack,
 ): Reading<Pick<SourceInspection, "error"> & Pick<KernelInspection, "compression" | "inside">> {
   const isBzImage = format === "bzImage";
-  const isWrapper = format === "zboot" || isCompressionFormat(format);
-  if (!isBzImage && (!isWrapper || unpack === "none")) {
-    return { compression: undefined, inside: undefined, error: undefined };
-  }
+  const { result: packed, error: packedError } = yield* attempt(packedIn(source, format));
+  if (packedError !== undefined) return { compression: undefined, inside: undefined, error: packedError };
+  const asIs = { compression: packed, inside: undefined, error: undefined };
+  if (!isBzImage && (packed === undefined || unpack === "none")) return asIs;
+  // What a bzImage says of its payload is read without unpacking it.
   const decompress = isBzImage && unpack === "all" ? "host" : "guest";
   const { result: file, error } = yield* attempt(openKernelFile(source, { ...unpacking, decompress }));
   if (file === undefined) {
     // What is compressed with something that is not at hand is no bad file.
-    const isBad = error?.code !== "DECOMPRESS_UNSUPPORTED";
-    return { compression: undefined, inside: undefined, error: isBad ? error : undefined };
+    return error?.code === "DECOMPRESS_UNSUPPORTED" ? asIs : { ...asIs, error };
   }
   const { decompression } = file;
   const compression =
     decompression === undefined
-      ? undefined
+      ? packed
       : {
           format: decompression.format,
           description: describeFormat(decompression.format),

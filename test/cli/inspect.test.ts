@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { METHODS } from "../decoders/tools.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { directboot, runProgram } from "../support/command.js";
 import { makeElf } from "../support/elf-maker.js";
+import { makeVmlinux, packBzImage } from "../support/packed-kernels.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { makeZboot } from "../support/zboot-maker.js";
@@ -175,5 +177,32 @@ describe("directboot inspect", () => {
   it("has no fields for a file that has no header it knows", async () => {
     const { status, header, fields, format } = await inspect(file("notes", Buffer.from("vmlinux\n")));
     assert.deepEqual([status, header, fields, format], [0, null, [], "text"]);
+  });
+
+  it("says what is compressed in a file, and how large it is", async () => {
+    const method = METHODS.find(({ format }) => format === "xz");
+    assert.ok(method !== undefined);
+    const path = file("packed", packBzImage(method, makeVmlinux()));
+    const { stdout, status } = await directboot(["inspect", path]);
+    assert.equal(status, 0);
+    assert.match(stdout, /^inside: xz-compressed data, [\d.]+ [KM]iB, [\d.]+ MiB unpacked$/m);
+    const json: unknown = JSON.parse((await directboot(["inspect", "--json", path])).stdout);
+    assert.ok(typeof json === "object" && json !== null && "compression" in json && !("inside" in json));
+  });
+
+  it("shows the kernel inside with --unpack", async () => {
+    const method = METHODS.find(({ format }) => format === "lz4-legacy");
+    assert.ok(method !== undefined);
+    const path = file("whole", packBzImage(method, makeVmlinux()));
+    const { stdout, status } = await directboot(["inspect", "--unpack", path]);
+    assert.equal(status, 0);
+    const [outer = "", inner = ""] = stdout.split("\n\n");
+    assert.match(outer, /: an x86 bzImage, /);
+    assert.match(inner, /^the kernel inside: a 64-bit ELF file, /);
+    assert.match(inner, /^ {2}LOAD /m);
+    const json: unknown = JSON.parse((await directboot(["inspect", "--unpack", "--json", path])).stdout);
+    assert.ok(typeof json === "object" && json !== null && "inside" in json);
+    assert.ok(typeof json.inside === "object" && json.inside !== null && "format" in json.inside);
+    assert.equal(json.inside.format, "elf64");
   });
 });

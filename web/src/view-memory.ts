@@ -1,11 +1,13 @@
 /** Guest memory: the picture, what the region under the pointer or the focus is, and the same as tables. */
-import { drawMemoryMap, type MemoryMap, type NamedE820Entry } from "directboot/inspect";
+import { drawMemoryMap, type NamedE820Entry } from "directboot/inspect";
 import { code, el, section, table } from "./dom.js";
 import { formatAddress, formatBytes, formatCrc32 } from "./format.js";
 import type { GuestView, RegionView } from "./protocol.js";
 import { currentTheme } from "./theme.js";
 
 const ZOOM_BYTES = 16n << 20n;
+/** From here on the picture is drawn in its own size, and scrolls where that is more. */
+const WIDE_PIXELS = 720;
 /** The rules in a picture; no name of a region can end them. */
 const STYLE = /<style>([^<]*)<\/style>/;
 
@@ -24,23 +26,6 @@ const PURPOSES: Readonly<Record<string, string>> = {
   "linux-rdsp": "where ACPI's root pointer would be; zero without ACPI tables",
   "linux-acpi-tables": "the ACPI tables; zero without any",
 };
-
-/** RAM from its start on, 16 MiB of it: more room for what is small and low. */
-function lowestOf(map: MemoryMap): MemoryMap {
-  const start = map.ram[0]?.start ?? 0n;
-  const end = start + ZOOM_BYTES;
-  const clip = <T extends { readonly start: bigint; readonly end: bigint }>(ranges: readonly T[]): T[] =>
-    ranges
-      .filter((range) => range.start < end)
-      .map((range) => ({ ...range, end: range.end < end ? range.end : end }));
-  return {
-    ...map,
-    ram: clip(map.ram),
-    regions: clip(map.regions),
-    holes: clip(map.holes),
-    e820: map.e820 && clip(map.e820),
-  };
-}
 
 function regionDetails(region: RegionView): HTMLElement[] {
   const { start, end, tag, dataLength, crc32, acceptance } = region;
@@ -73,6 +58,8 @@ export class MemoryPicture {
   readonly #details = el("div", { class: "region-details", "aria-live": "polite" });
   readonly #guest: GuestView;
   #isZoomed = false;
+  /** Of the place for the picture, pixels; 0 until it is in the page. */
+  #width = 0;
 
   constructor(guest: GuestView) {
     this.#guest = guest;
@@ -99,7 +86,13 @@ export class MemoryPicture {
         if (target !== null) this.#show(target);
       });
     }
-    this.draw();
+    new ResizeObserver(() => {
+      const width = this.#picture.clientWidth;
+      if (width === this.#width) return;
+      const isWide = width >= WIDE_PIXELS && this.#width >= WIDE_PIXELS;
+      this.#width = width;
+      if (!isWide) this.draw();
+    }).observe(this.#picture);
   }
 
   #hint(): void {
@@ -120,11 +113,18 @@ export class MemoryPicture {
     else this.#details.replaceChildren(...regionDetails(region));
   }
 
-  /** Draws anew: another zoom or theme. */
+  /** Draws anew: another zoom, theme or width. */
   draw(): void {
-    const map = this.#isZoomed ? lowestOf(this.#guest.map) : this.#guest.map;
-    const title = this.#isZoomed ? "Guest memory, first 16 MiB" : "Guest memory";
-    const text = drawMemoryMap(map, { theme: currentTheme(), title });
+    if (this.#width === 0) return;
+    const { map } = this.#guest;
+    const start = map.ram[0]?.start ?? 0n;
+    const text = drawMemoryMap(map, {
+      theme: currentTheme(),
+      title: this.#isZoomed ? "Guest memory, first 16 MiB" : "Guest memory",
+      // A wide place does not make the picture larger than its type should be.
+      ...(this.#width < WIDE_PIXELS ? { width: this.#width } : {}),
+      ...(this.#isZoomed ? { start, end: start + ZOOM_BYTES } : {}),
+    });
     // A policy without 'unsafe-inline' leaves a <style> without effect; a constructed style sheet is the script's own.
     const [, rules = ""] = STYLE.exec(text) ?? [];
     pictureSheet().replaceSync(rules);

@@ -75,7 +75,7 @@ try {
     await page.click("#boot .xterm-screen");
     await page.keyboard.type("busybox uname -mrs; busybox head -n 3 /proc/meminfo\n");
     await until("MemAvailable");
-    await page.locator(".summary").evaluate((section) => section.scrollIntoView());
+    await page.locator("#boot").evaluate((section) => section.scrollIntoView({ block: "end" }));
     await save(page, "boot.png");
   });
 } finally {

@@ -65,6 +65,7 @@ const config = {
       { find: /^directboot\/inspect$/, replacement: inRoot("src/inspect/index.ts") },
     ],
   },
+  cacheDir: inRoot("build/vite"),
   worker: { format: "es" },
   build: {
     outDir: inRoot("build/web"),

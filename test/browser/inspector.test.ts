@@ -221,6 +221,17 @@ describe("the inspector page", () => {
     assert.ok(await page.isHidden("#progress-panel"));
   });
 
+  it("says that a machine has more RAM than v86 takes", async () => {
+    await page.fill("#memory", "2G");
+    await page.press("#memory", "Enter");
+    await untilState(page, "loaded");
+    assert.match(await page.innerText("#boot-refusal"), /v86 takes at most 1 GiB of RAM/);
+    await page.fill("#memory", "256M");
+    await page.press("#memory", "Enter");
+    await untilState(page, "loaded");
+    assert.ok(await page.isEnabled("#boot-button"));
+  });
+
   it("ends a load when asked to", async () => {
     await page.setInputFiles("#kernel", i386);
     await page.click("#cancel");

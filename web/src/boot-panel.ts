@@ -9,6 +9,8 @@ import type { SerialTerminal } from "./terminal.js";
 const FIRST_LINE = "Linux version";
 /** Kept of the output for finding that line. */
 const MOST_KEPT = 4096;
+/** More is cut by v86 (src/cpu.js, create_memory), or more than its own memory can hold beside the rest. */
+const MOST_RAM_BYTES = 1n << 30n;
 /** "\0asm" and the version: the smallest module. */
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
@@ -24,9 +26,13 @@ function wasmRefusal(): string | undefined {
 }
 
 /** Why v86 can't start that guest; undefined if it can. */
-export function bootRefusal({ architecture, entryMode }: GuestView): string | undefined {
+export function bootRefusal({ architecture, entryMode, ram }: GuestView): string | undefined {
   if (architecture !== "i386" || entryMode !== "protected32") {
     return `v86 has a 32-bit x86 processor, and this kernel is for ${architecture}`;
+  }
+  const ramBytes = ram.reduce((sum, { start, end }) => sum + (end - start), 0n);
+  if (ramBytes > MOST_RAM_BYTES) {
+    return `v86 takes at most ${formatBytes(MOST_RAM_BYTES)} of RAM, and this machine has ${formatBytes(ramBytes)}`;
   }
   return wasmRefusal();
 }

@@ -83,6 +83,8 @@ async function load(files: KernelFiles, choices: Choices): Promise<void> {
   const inspection = await inspectKernel(files.kernel);
   const inspected = performance.now();
   post({ kind: "inspected", inspection });
+  // Decompressing may take its time before it tells how far it is.
+  if (inspection.compression !== undefined) tell({ phase: "decompress", loaded: 0, total: 0 });
 
   const isArm64 = (inspection.inside ?? inspection).architecture === "aarch64";
   const options = loadOptions(files, choices, isArm64);

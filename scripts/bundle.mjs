@@ -93,9 +93,9 @@ function fileOf(index) {
       return found;
     };
     const room = roomOf(id);
-    if (/^(x86\/|linux\/(plan-x86|x86-map)\b)/.test(room)) return "x86";
+    if (/^(x86\/|linux\/(plan-x86|x86-))/.test(room)) return "x86";
     if (/^decoders\//.test(room)) return "decoding";
-    if (/^(arm64\/|linux\/plan-arm64\b)/.test(room)) return "arm64";
+    if (/^(arm64\/|linux\/(plan-arm64|arm64-))/.test(room)) return "arm64";
     if (above === undefined) {
       below = reach(index, ({ importedIds }) => importedIds);
       above = new Set(

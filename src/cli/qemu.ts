@@ -10,11 +10,11 @@ import {
   type VpRegister,
   type X86Register,
 } from "../importers/importer.js";
+import { regionViews } from "../linux/guest-export.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { buildArm64Stub } from "./arm64-stub.js";
 import { adopt, signalGroup } from "./ending.js";
-import { regionViews } from "./export.js";
 import { writeAll } from "./output.js";
 import { progressBar } from "./progress.js";
 import { buildResetRom } from "./reset-rom.js";

@@ -1,6 +1,7 @@
 /** Whole loads: mutated kernels, initrds, trees and options, into memory that is looked at afterwards. */
-import { regionViews } from "../../../src/cli/export.js";
+
 import { kernels } from "../../../src/kernels/kernels.js";
+import { regionViews } from "../../../src/linux/guest-export.js";
 import type { LinuxPlan } from "../../../src/linux/linux-plan.js";
 import type { LinuxGuest } from "../../../src/linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../../../src/linux/options.js";

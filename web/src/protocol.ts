@@ -1,0 +1,120 @@
+/** What the page and its workers say to each other: plain data, so that it can be posted. */
+import type { EntryMode, GuestArchitecture, X86Entry } from "directboot";
+import type { KernelInspection, MemoryMap, RegisterDescription } from "directboot/inspect";
+import type { PageTableView } from "./inspection.js";
+
+/** The chosen files. */
+export interface KernelFiles {
+  readonly kernel: File;
+  readonly initrds: readonly File[];
+  readonly deviceTree: File | undefined;
+}
+
+/** What the user says about the machine; undefined is the library's default. */
+export interface Choices {
+  readonly memoryBytes: number;
+  readonly commandLine: string;
+  readonly entry: X86Entry | undefined;
+  readonly decompress: "host" | "guest" | undefined;
+  readonly decompressInitrd: boolean;
+}
+
+/** An error, for people. */
+export interface Problem {
+  /** undefined for what is no DirectBootError. */
+  readonly code: string | undefined;
+  /** What is wrong, with the value and the limit. */
+  readonly what: string;
+  /** What can be done about it. */
+  readonly cure: string | undefined;
+  /** What the code stands for. */
+  readonly meaning: string | undefined;
+}
+
+/** How far the work is. */
+export interface Progress {
+  readonly phase: "inspect" | "decompress" | "load" | "check" | "export";
+  /** Bytes; `total` is 0 where it is not known. */
+  readonly loaded: number;
+  readonly total: number;
+}
+
+/** Pages of the guest, and what was put there. */
+export interface RegionView {
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly tag: string;
+  readonly acceptance: string;
+  /** Bytes from the start that hold data; zeros follow. */
+  readonly dataLength: number;
+  readonly crc32: number;
+}
+
+/** How long each step took, milliseconds. */
+export interface Times {
+  readonly inspect: number;
+  readonly plan: number;
+  readonly load: number;
+  readonly check: number;
+}
+
+/** A loaded guest, without its memory. */
+export interface GuestView {
+  readonly architecture: GuestArchitecture;
+  readonly entryMode: EntryMode;
+  readonly entry: bigint;
+  readonly kernel: { readonly start: bigint; readonly size: bigint };
+  readonly initrd: { readonly start: bigint; readonly size: bigint } | undefined;
+  readonly deviceTree: { readonly start: bigint; readonly end: bigint } | undefined;
+  /** A tree that the page made, since none was given. */
+  readonly isBareTree: boolean;
+  readonly decompression:
+    | { readonly by: string; readonly format: string; readonly compressedBytes: number | undefined }
+    | undefined;
+  readonly ram: readonly { readonly start: bigint; readonly end: bigint }[];
+  readonly regions: readonly RegionView[];
+  readonly map: MemoryMap;
+  readonly registers: readonly RegisterDescription[];
+  readonly pageTables: PageTableView | undefined;
+  readonly times: Times;
+  /** Which kernels of directboot ran. */
+  readonly kernels: "wasm" | "javascript";
+}
+
+/** From the page to the inspecting worker: one load, then exports of it. */
+export type InspectorRequest =
+  | { readonly kind: "load"; readonly files: KernelFiles; readonly choices: Choices }
+  | { readonly kind: "export" };
+
+/** From the inspecting worker. */
+export type InspectorEvent =
+  | { readonly kind: "progress"; readonly progress: Progress }
+  | { readonly kind: "inspected"; readonly inspection: KernelInspection }
+  | { readonly kind: "loaded"; readonly guest: GuestView }
+  | { readonly kind: "exported"; readonly manifest: Blob; readonly memory: Blob }
+  | { readonly kind: "failed"; readonly problem: Problem };
+
+/** From the page to the emulator's worker, once. */
+export interface BootRequest {
+  readonly files: KernelFiles;
+  readonly choices: Choices;
+}
+
+/** From the page to the emulator's worker, later: what is typed. */
+export interface EmulatorInput {
+  readonly kind: "input";
+  readonly text: string;
+}
+
+/** From the emulator's worker. */
+export type EmulatorEvent =
+  | {
+      readonly kind: "progress";
+      readonly phase: "load" | "decompress";
+      readonly loaded: number;
+      readonly total: number;
+    }
+  | { readonly kind: "started"; readonly entry: bigint }
+  | { readonly kind: "output"; readonly bytes: Uint8Array }
+  | { readonly kind: "reset" }
+  | { readonly kind: "failed"; readonly problem: Problem };

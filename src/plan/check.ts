@@ -1,11 +1,11 @@
 /** What can be said against a plan before anything is imported: its steps collide, or don't lie in RAM. */
-import { hex } from "../base/address.js";
+import { hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { checkIdentityMap } from "../kernels/identity-map.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
 import { checkSourceRange, type Source } from "../sources/source.js";
-import type { PagesStep, PlanStep } from "./plan.js";
+import { dataLength, type PagesStep, type PlanStep } from "./plan.js";
 
 /** The pages of a step. Throws ADDRESS_OVERFLOW if they pass 2^64. */
 export function rangeOf(step: PagesStep): MemoryRange {
@@ -45,25 +45,34 @@ export function checkStep(step: PlanStep, sources: readonly Source[]): void {
   }
   switch (data?.kind) {
     case "bytes":
-      if (data.bytes instanceof Uint8Array) return;
-      throw invalid(`${tag}: its bytes are no Uint8Array`);
+      if (!(data.bytes instanceof Uint8Array)) throw invalid(`${tag}: its bytes are no Uint8Array`);
+      break;
     case "identity-map":
       checkIdentityMap(data.map);
-      return;
+      break;
     case "source": {
       const { offset, length, leadingBytes } = data;
-      if (![offset, length, leadingBytes].every(isLength)) {
-        throw invalid(`${tag}: offset, length and leadingBytes must be integers from 0 up`);
+      if (![offset, length, leadingBytes].every(isLength) || leadingBytes >= PAGE_BYTES) {
+        throw invalid(
+          `${tag}: offset, length and leadingBytes must be integers from 0 up, leadingBytes below ${PAGE_BYTES}`,
+        );
       }
       const source = sources[data.source];
       if (source === undefined) {
         throw invalid(`${tag} comes from source ${String(data.source)}, the plan has ${sources.length}`);
       }
       if (length > 0) checkSourceRange(source, offset, length);
-      return;
+      break;
     }
     default:
       throw invalid(`${tag}: its data is of no known kind`);
+  }
+  // What has no room would be read for ever, in pieces of nothing.
+  if (dataLength(data) > pageCount * PAGE_BYTES) {
+    throw new DirectBootError(
+      "IMPORT_DATA_TOO_LONG",
+      `${tag}: ${dataLength(data)} bytes of data for ${pageCount} pages`,
+    );
   }
 }
 

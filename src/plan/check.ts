@@ -70,6 +70,12 @@ function checkData(data: PageData, sources: readonly Source[], tag: string): voi
       checkCount(offset, `the offset of ${tag}`);
       checkCount(length, `the length of ${tag}`);
       checkCount(leadingBytes, `leadingBytes of ${tag}`);
+      if (leadingBytes >= PAGE_BYTES) {
+        throw new DirectBootError(
+          "PLAN_INVALID",
+          `leadingBytes of ${tag} are ${leadingBytes}, the limit is ${PAGE_BYTES - 1}`,
+        );
+      }
       const source = sources[data.source];
       if (source === undefined) {
         throw new DirectBootError(

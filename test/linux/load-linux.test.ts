@@ -474,7 +474,7 @@ describe("a plan", () => {
 
   it("refuses ACPI tables without a byte, as a load would", () => {
     const acpi = { rdsp: new Uint8Array(36), tables: new Uint8Array(0) };
-    assert.throws(() => planLinuxSync(options({ acpi })), refusal("IMPORT_EMPTY", "linux-acpi-tables"));
+    assert.throws(() => planLinuxSync(options({ acpi })), refusal("SOURCE_EMPTY", "acpi.tables"));
   });
 
   it("keeps the files open that it opened, until it is closed", () => {

@@ -14,7 +14,7 @@ import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
-import { MIB, smallPlan } from "./support/guests.js";
+import { isZero, MIB, smallPlan } from "./support/guests.js";
 
 const vmlinux = makeVmlinux(MIB);
 const RAM = 32 * MIB;
@@ -146,7 +146,7 @@ describe("a second load into one memory", () => {
     await loading;
     memory.zero(0xf_0000, 1);
     memory.reset();
-    assert.ok(memory.read(0, MIB).every((byte) => byte === 0));
+    assert.ok(isZero(memory.read(0, MIB)));
   });
 
   it("through an importer of the caller's that hands on to ours is refused where they meet", async () => {
@@ -183,7 +183,7 @@ describe("a second load into one memory", () => {
       if (loaded > 0) applyPlanSync(quick(), memory);
     };
     assert.throws(() => applyPlanSync(quick(), memory, { onProgress }), busy);
-    assert.ok(memory.read(0, MIB).every((byte) => byte === 0));
+    assert.ok(isZero(memory.read(0, MIB)));
     await assert.rejects(applyPlan(quick(), memory, { onProgress }), busy);
     applyPlanSync(quick(), memory);
   });
@@ -215,7 +215,7 @@ describe("a memory is free again", () => {
     controller.abort();
     waiting.letGo();
     await assert.rejects(loading, refusal("ABORTED"));
-    assert.ok(memory.read(0, RAM).every((byte) => byte === 0));
+    assert.ok(isZero(memory.read(0, RAM)));
     await loadLinux({ kernel: vmlinux, memory });
   });
 

@@ -195,6 +195,31 @@ describe("a doomed load", () => {
   });
 });
 
+describe("a plan made by hand", () => {
+  it("whose data has no room is refused for any importer: it would be read for ever", () => {
+    for (const [pageCount, leadingBytes] of [
+      [0, 0],
+      [1, 4095],
+      [30, 70_000],
+    ] as const) {
+      const step: PlanStep = {
+        kind: "pages",
+        pageBase: 1n,
+        pageCount,
+        tag: "no room",
+        acceptance: "Exclusive",
+        data: { kind: "source", source: 0, offset: 0, length: 10, leadingBytes, chunked: true },
+      };
+      const plan: LoadPlan = { steps: [step], sources: [new BytesSource(noise(10))] };
+      const importer = { importPages: () => {}, importVpRegister: () => {} };
+      assert.throws(
+        () => applyPlanSync(plan, importer),
+        refusal(leadingBytes < 4096 ? "IMPORT_DATA_TOO_LONG" : "PLAN_INVALID", "no room"),
+      );
+    }
+  });
+});
+
 describe("what was let through before", () => {
   it("acpi without a byte of RSDP or tables is SOURCE_EMPTY", () => {
     for (const acpi of [

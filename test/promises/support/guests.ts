@@ -79,3 +79,14 @@ export async function failureOf(act: () => unknown): Promise<DirectBootError | u
     return cause;
   }
 }
+
+const ZEROS = new Uint8Array(MIB);
+
+/** True if all bytes are zero: fast, for much of them. */
+export function isZero(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.byteLength; at += MIB) {
+    const piece = bytes.subarray(at, at + MIB);
+    if (Buffer.compare(piece, ZEROS.subarray(0, piece.byteLength)) !== 0) return false;
+  }
+  return true;
+}

@@ -103,6 +103,13 @@ function checkPages(step: PagesStep, sources: readonly Source[]): void {
   checkCount(pageCount, `pageCount of ${tag}`);
   checkData(data, sources, tag);
   rangeOf(step);
+  // Importers without importIdentityMap are handed the tables in a buffer of all their pages.
+  if (data.kind === "identity-map" && dataLength(data) < pageCount * PAGE_BYTES) {
+    throw new DirectBootError(
+      "PLAN_INVALID",
+      `${tag}: ${dataLength(data)} bytes of page tables for ${pageCount} pages`,
+    );
+  }
   if (dataLength(data) > pageCount * PAGE_BYTES) {
     throw new DirectBootError(
       "IMPORT_DATA_TOO_LONG",

@@ -50,6 +50,11 @@ const BAD: readonly (readonly [what: string, code: DirectBootErrorCode, step: un
     "PAGE_TABLE_INVALID_ADDRESS",
     step({ pageCount: 3, data: { kind: "identity-map", map: { ...map, gibibytes: 0.5 } } }),
   ],
+  [
+    "has more pages than page tables",
+    "PLAN_INVALID",
+    step({ pageCount: 2 ** 31, data: { kind: "identity-map", map } }),
+  ],
   ["comes from half a source", "PLAN_INVALID", step({}, { source: 0.5 })],
   ["comes from a source that is not there", "PLAN_INVALID", step({}, { source: 1 })],
   ["has an offset below 0", "PLAN_INVALID", step({}, { offset: -1 })],

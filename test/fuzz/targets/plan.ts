@@ -47,6 +47,13 @@ const BAD_NUMBERS: readonly Value[] = [
   undefined,
 ];
 
+/** Pages of page tables: with a bias there is no PML4 among them. */
+function tablePages(data: Value): number | undefined {
+  const { kind, map } = data as { kind?: Value; map?: { addressBias?: Value } };
+  if (kind !== "identity-map") return undefined;
+  return map?.addressBias === 0 ? 3 : 2;
+}
+
 function makeStep(random: Random, isBad: () => boolean): Value {
   if (random.oneIn(6)) {
     const register = { name: random.pick(["rip", "cr3", "rax", "rbx", "x0"]), value: random.u64() };
@@ -106,9 +113,7 @@ function makeStep(random: Random, isBad: () => boolean): Value {
   return {
     kind: isBad() && random.oneIn(3) ? random.pick<Value>(["page", undefined]) : "pages",
     pageBase,
-    pageCount: number(
-      random.oneIn(20) ? 0 : (data as { kind?: string }).kind === "identity-map" ? 3 : pageCount,
-    ),
+    pageCount: number(random.oneIn(20) ? 0 : (tablePages(data) ?? pageCount)),
     tag: isBad() && random.oneIn(3) ? random.pick<Value>([undefined, 7]) : `step ${random.below(100)}`,
     acceptance: "Exclusive",
     data: isBad() && random.oneIn(3) ? random.pick<Value>([undefined, null, 5]) : data,

@@ -40,7 +40,7 @@ const isIn =
 const isBoot = isIn("boot");
 const isBrowser = isIn("browser");
 // These run the built package, which chooses its kernels itself.
-const isPackage = isIn("examples", join("docs", "code-blocks"));
+const isPackage = isIn("examples", join("docs", "code-blocks"), join("docs", "site"));
 const isPlain = (file) => !isBoot(file) && !isBrowser(file);
 const twins = ["--import", "./build/test/support/use-twins.js"];
 const suites = {

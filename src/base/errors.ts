@@ -210,7 +210,7 @@ const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error,
  * ```
  */
 export class DirectBootError extends PlatformError {
-  /** Which cause it was. The codes are listed in docs/errors.md. */
+  /** Which cause it was. All of them: [docs/errors.md](../../docs/errors.md). */
   readonly code: DirectBootErrorCode;
 
   /**

@@ -116,7 +116,7 @@ export async function planLinux(
  * Loads a kernel into guest memory, or hands its pages and registers to an `importer` of the caller's. Kernel and initrd may
  * come from Blobs, Responses and streams, and are read while they arrive; `signal` aborts the load.
  *
- * @param options each is described with an example in docs/options.md
+ * @param options each is described, with an example, in [docs/options.md](../../docs/options.md)
  * @returns the memory, the registers to start the CPU with, and what lies where
  * @throws DirectBootError before guest memory is touched; after a source broke midway or the load was aborted, every page
  *   that had been written is zero again

@@ -114,7 +114,6 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     }
   }
 
-  /** Starts a load; `rollback` makes its pages zero and forgets its registers. */
   begin(): ImportTransaction {
     const regionCount = this.#regions.length;
     const registers = new Set(this.#registers.keys());

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, posix, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -22,6 +23,8 @@ const ROOMS = {
   kernels: "CRC-32 and kernels in WebAssembly",
   base: "Errors and addresses",
   decoders: "Decoders",
+  hosts: "v86",
+  inspect: "Inspection",
 };
 
 /** Exports that have the name of an option or a notion: their names in a text mean that. */
@@ -117,7 +120,7 @@ export async function makeSite({ out = join(root, "build", "site"), quiet = fals
   const problems = [];
   const log = app.logger.log.bind(app.logger);
   app.logger.log = (message, level) => {
-    if (level === LogLevel.Warn || level === LogLevel.Error) problems.push(message);
+    if (level === LogLevel.Warn || level === LogLevel.Error) problems.push(stripVTControlCharacters(message));
     if (!quiet || level === LogLevel.Error) log(message, level);
   };
 

@@ -268,15 +268,16 @@ export async function makeSite({ out = join(root, "build", "site"), quiet = fals
   };
 }
 
-/** The source files of the package's entries, and what they are imported as. */
+/** The source files of the package's entries of code, and what they are imported as. The others are the .wasm files. */
 function publicEntries() {
   const { name, exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   return new Map(
-    Object.entries(exports).flatMap(([entry, { types }]) =>
-      types === undefined
-        ? []
-        : [[types.replace(/^\.\/dist\/types\//, "src/").replace(/\.d\.ts$/, ".ts"), posix.join(name, entry)]],
-    ),
+    Object.entries(exports)
+      .filter(([, target]) => target.types !== undefined && target.default.endsWith(".js"))
+      .map(([entry, { types }]) => [
+        types.replace(/^\.\/dist\/types\//, "src/").replace(/\.d\.ts$/, ".ts"),
+        posix.join(name, entry),
+      ]),
   );
 }
 

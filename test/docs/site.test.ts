@@ -78,11 +78,12 @@ function brokenLinks(
 
 /** What the package's entries export, by the entry's name: asked of the compiler, from the .d.ts files. */
 function publicNames(): Map<string, string[]> {
-  const manifest: { name: string; exports: Record<string, string | { types?: string }> } = JSON.parse(
-    readFileSync(inRoot("package.json"), "utf8"),
-  );
+  const manifest: { name: string; exports: Record<string, string | { types?: string; default: string }> } =
+    JSON.parse(readFileSync(inRoot("package.json"), "utf8"));
   const entries = Object.entries(manifest.exports).flatMap(([entry, target]) => {
-    const types = typeof target === "object" ? target.types : undefined;
+    // The entries of the .wasm files have no names.
+    const isCode = typeof target === "object" && target.default.endsWith(".js");
+    const types = isCode ? target.types : undefined;
     return types === undefined
       ? []
       : [{ name: posix.join(manifest.name, entry), file: inRoot(types.slice(2)) }];

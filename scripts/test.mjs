@@ -49,7 +49,7 @@ const isBoot = isIn("boot");
 const isBrowser = isIn("browser");
 // These run the built package or the command, which choose their kernels themselves.
 const isPackage = isIn(
-  ...["examples", "package", join("docs", "code-blocks"), join("docs", "dependencies")],
+  ...["examples", "package", join("docs", "code-blocks"), join("docs", "dependencies"), join("docs", "site")],
   ...["faults", "full-disk", "interruption", "options", "output", "qemu-arguments"].map((name) =>
     join("cli", name),
   ),

@@ -1,5 +1,10 @@
 /**
- * directboot: puts a Linux kernel into guest memory, in exactly the state that its boot protocol demands.
+ * Puts a Linux kernel into guest memory, in exactly the state that its boot protocol demands: {@link loadLinux} and
+ * {@link loadLinuxSync} for any kernel, the functions of OpenVMM's loader for full control, and what both are made of.
+ *
+ * Addresses and register values are `bigint` in results, and `number | bigint` in arguments; lengths of host data are
+ * `number`. What is wrong with an image, an option or a placement is thrown as a {@link DirectBootError}, a wrong argument
+ * type as a `TypeError`.
  *
  * @module
  */
@@ -31,6 +36,7 @@ export {
   type Aarch64ImageHeader,
   Aarch64ImagePageSize,
 } from "./images/arm64-image.js";
+export type { ImageFormat } from "./images/detect.js";
 export { ChunkBuf, type ImportFileRegion } from "./importers/chunk-buf.js";
 export {
   GuestMemoryImporter,
@@ -52,7 +58,7 @@ export type {
   X86ValueRegisterName,
 } from "./importers/importer.js";
 export { type RecordedCall, RecordingImporter } from "./importers/recording-importer.js";
-export type { KernelImplementation } from "./kernels/buffer-kernels.js";
+export type { BufferKernels, KernelImplementation } from "./kernels/buffer-kernels.js";
 export { crc32Combine } from "./kernels/crc32-combine.js";
 export type { IdentityMap } from "./kernels/identity-map.js";
 export { crc32, kernels } from "./kernels/kernels.js";

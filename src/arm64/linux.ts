@@ -35,6 +35,7 @@ export interface KernelAndInitrdArm64Options {
   readonly kernel: ByteInput;
   /** The base that text_offset counts from, 2 MiB aligned. */
   readonly kernelMinimumStartAddress: AddressLike;
+  /** The initrd and its place; none by default. */
   readonly initrd?: InitrdConfig | null | undefined;
   /** A flattened device tree; goes to the page behind the kernel as it is. */
   readonly deviceTree?: ByteInput | null | undefined;
@@ -190,6 +191,28 @@ export function planDirectBootRegistersArm64(
  *
  * @throws DirectBootError ARM64_*, UNALIGNED_ADDRESS, ADDRESS_OVERFLOW before anything is imported; see
  *   {@link applyPlanSync} for the rest
+ *
+ * @example
+ * ```ts
+ * import {
+ *   GuestMemory,
+ *   GuestMemoryImporter,
+ *   loadKernelAndInitrdArm64,
+ *   MemoryLayout,
+ *   setDirectBootRegistersArm64,
+ *   type Aarch64Register,
+ * } from "directboot";
+ *
+ * const layout = new MemoryLayout([{ start: 0x4000_0000, end: 0x4800_0000 }]);
+ * const importer = new GuestMemoryImporter<Aarch64Register>(GuestMemory.create(layout));
+ * const info = loadKernelAndInitrdArm64(importer, {
+ *   kernel: "Image",
+ *   kernelMinimumStartAddress: 0x4020_0000,
+ *   deviceTree: "machine.dtb",
+ * });
+ * setDirectBootRegistersArm64(importer, info);
+ * console.log(info.kernel.entrypoint === importer.registerList.find(({ name }) => name === "pc")?.value); // true
+ * ```
  */
 export function loadKernelAndInitrdArm64(
   importer: ImageLoad<Aarch64Register>,

@@ -417,5 +417,14 @@ function withCures(): Record<DirectBootErrorCode, ErrorCode> {
   return Object.fromEntries(entries) as Record<DirectBootErrorCode, ErrorCode>;
 }
 
-/** Every error code, by name, with its upstream variant, meaning and cure. */
+/**
+ * Every error code, by name, with its upstream variant, meaning and cure.
+ *
+ * @example
+ * ```ts
+ * import { ERROR_CODES } from "directboot";
+ *
+ * console.log(ERROR_CODES.COMMAND_LINE_NUL.meaning); // the command line holds a NUL byte
+ * ```
+ */
 export const ERROR_CODES: Readonly<Record<DirectBootErrorCode, ErrorCode>> = /* @__PURE__ */ withCures();

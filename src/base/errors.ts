@@ -197,8 +197,21 @@ const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error,
  *
  * `code` says which cause it was; `message` names the value, the limit and the cure; `cause` is the error
  * underneath, where there is one (a file system error, or what a foreign importer threw).
+ *
+ * @example
+ * ```ts
+ * import { DirectBootError, loadLinuxSync } from "directboot";
+ *
+ * try {
+ *   loadLinuxSync({ kernel: "vmlinuz", initrd: "initrd.img", initrdAddress: 0x200_0001, memory: 1 << 28 });
+ * } catch (error) {
+ *   if (!(error instanceof DirectBootError)) throw error;
+ *   console.log(error.code); // UNALIGNED_ADDRESS
+ * }
+ * ```
  */
 export class DirectBootError extends PlatformError {
+  /** Which cause it was. All of them: [docs/errors.md](../../docs/errors.md). */
   readonly code: DirectBootErrorCode;
 
   /**

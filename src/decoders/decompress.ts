@@ -15,7 +15,9 @@ import { decodeZstd, zstdFollows } from "./zstd.js";
 
 /** A stream's bytes, and how many bytes of input it took. */
 export interface DecodedMember {
+  /** The decompressed bytes. */
   readonly output: Uint8Array;
+  /** Bytes of input that it took. */
   readonly consumed: number;
 }
 
@@ -154,6 +156,15 @@ function check(format: CompressionFormat, input: Uint8Array, options: Decompress
  *   DECOMPRESS_WRONG_SIZE, DECOMPRESS_UNSUPPORTED (also where WebAssembly is missing and the format is not gzip),
  *   DECOMPRESS_TRAILING_DATA
  * @throws TypeError for arguments of a wrong type
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from "node:fs";
+ * import { decompress } from "directboot/decoders";
+ *
+ * const elf = decompress("xz", readFileSync("vmlinux.xz"), { maximumBytes: 64 * 1024 * 1024 });
+ * console.log(elf.subarray(1, 4).toString()); // 69,76,70
+ * ```
  */
 export function decompress(
   format: CompressionFormat,
@@ -207,12 +218,15 @@ export function decodeMemberSteps(
 
 /** What {@link decodeStepsInto} gives: bytes of output, and of input that they took. */
 export interface DecodedInto {
+  /** Bytes of output. */
   readonly byteLength: number;
+  /** Bytes of input that it took. */
   readonly consumed: number;
 }
 
 /** Where {@link decompressInto} puts its output. */
 export interface DecodeTarget {
+  /** The memory that it is put into. */
   readonly memory: WebAssembly.Memory;
   /** Offset of the output in `memory`, in bytes. */
   readonly offset: number;
@@ -298,7 +312,20 @@ function* decodeInto(
   }
 }
 
-/** {@link decodeStepsInto} in one go; gives the bytes of output. */
+/**
+ * {@link decodeStepsInto} in one go; gives the bytes of output.
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from "node:fs";
+ * import { decompressInto } from "directboot/decoders";
+ *
+ * const memory = new WebAssembly.Memory({ initial: 64 });
+ * const target = { memory, offset: 65_536, byteLength: 1024 * 1024 };
+ * const byteLength = decompressInto("xz", readFileSync("vmlinux.xz"), target, { maximumBytes: target.byteLength });
+ * console.log(new Uint8Array(memory.buffer, target.offset, 4).toString(), byteLength > 0); // 127,69,76,70 true
+ * ```
+ */
 export function decompressInto(
   format: CompressionFormat,
   input: Uint8Array,

@@ -1,6 +1,8 @@
 /**
  * Decompression of everything that Linux kernels and initrds come in: an entry of its own, since most kernels of VMMs
  * are not compressed. Synchronous, in Node and browsers; without WebAssembly only gzip.
+ *
+ * @module
  */
 export {
   type DecodedInto,

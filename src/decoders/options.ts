@@ -6,7 +6,7 @@ import { DirectBootError } from "../base/errors.js";
 /** What kernels and initrds are compressed with. "lz4-legacy" is `lz4 -l`, "lzma" the format of `xz --format=lzma`. */
 export type CompressionFormat = "gzip" | "xz" | "lzma" | "zstd" | "lz4" | "lz4-legacy" | "bzip2" | "lzo";
 
-/** How much output may be made, and what may stand behind the input. */
+/** What may come out of a compressed stream, and what may follow it. */
 export interface DecompressOptions {
   /** Most bytes of output; more is DECOMPRESS_TOO_LARGE, before they are allocated. */
   readonly maximumBytes: number;

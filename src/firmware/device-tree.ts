@@ -84,7 +84,9 @@ export interface Chosen {
 
 /** A range of memory, `[start, end)`, in guest physical addresses. */
 export interface MemoryNodeRange {
+  /** Guest physical address of the first byte. */
   readonly start: bigint;
+  /** One past the last byte. */
   readonly end: bigint;
 }
 
@@ -397,6 +399,16 @@ function isEnabled({ properties }: DeviceTreeNode): boolean {
  * @throws TypeError if `tree` is no Uint8Array
  * @throws DirectBootError DEVICE_TREE_MALFORMED, also for a `reg` that is no list of ranges below 2^64, or
  *   DEVICE_TREE_UNSUPPORTED_VERSION
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from "node:fs";
+ * import { memoryOfTree } from "directboot";
+ *
+ * for (const { start, end } of memoryOfTree(new Uint8Array(readFileSync("machine.dtb")))) {
+ *   console.log(start.toString(16), end.toString(16)); // 40000000 50000000
+ * }
+ * ```
  */
 export function memoryOfTree(tree: Uint8Array): readonly MemoryNodeRange[] {
   const root = readDeviceTree(tree);
@@ -610,6 +622,17 @@ function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>): Chose
  * @throws DirectBootError DEVICE_TREE_MALFORMED or DEVICE_TREE_UNSUPPORTED_VERSION for `tree`; COMMAND_LINE_NUL for
  *   a NUL in bootargs; ADDRESS_OUT_OF_RANGE for an address past 2^64; DEVICE_TREE_CHOSEN if the initrd ends before
  *   it starts, or the new tree would pass 16 MiB
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from "node:fs";
+ * import { readDeviceTree, setChosen } from "directboot";
+ *
+ * const tree = setChosen(new Uint8Array(readFileSync("machine.dtb")), { bootargs: "console=ttyAMA0" });
+ * const chosen = readDeviceTree(tree).children.find(({ name }) => name === "chosen");
+ * const bootargs = chosen?.properties.get("bootargs");
+ * console.log(new TextDecoder().decode(bootargs?.subarray(0, -1))); // console=ttyAMA0
+ * ```
  */
 export function setChosen(tree: Uint8Array, chosen: Chosen): Uint8Array {
   const blocks = readBlocks(tree);

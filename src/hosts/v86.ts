@@ -5,6 +5,8 @@
  * sets (src/cpu.js, load_multiboot_option_rom) and those that restoring a state sets (set_state): they are internals of
  * the version {@link V86_VERSION}, so all of them are looked at before anything is changed. The emulator is the caller's;
  * nothing is imported from v86.
+ *
+ * @module
  */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
@@ -24,9 +26,13 @@ export const V86_VERSION = "0.5.462";
 export interface V86Emulator {
   /** Internals; undefined until v86 has compiled its WebAssembly. */
   readonly v86?: unknown;
+  /** v86's `add_listener`. */
   add_listener(event: "emulator-loaded" | "download-error", listener: (value: unknown) => void): void;
+  /** v86's `remove_listener`. */
   remove_listener(event: "emulator-loaded" | "download-error", listener: (value: unknown) => void): void;
+  /** True while the machine runs. */
   is_running(): boolean;
+  /** Starts the machine. */
   run(): unknown;
 }
 
@@ -295,9 +301,20 @@ function attach({ memory, ramOffset, ramBytes }: V86Cpu): GuestMemory {
  *   a source broke midway: then what had been written is zero.
  *
  * @example
- * const emulator = new V86({ wasm_path, memory_size: 256 * 1024 * 1024, autostart: false });
- * await loadV86(emulator, { kernel: "vmlinuz", initrd: "initrd.img", commandLine: "console=ttyS0" });
- * emulator.run();
+ * ```ts
+ * import { V86 } from "v86";
+ * import { loadV86 } from "directboot/v86";
+ *
+ * const emulator = new V86({
+ *   wasm_path: "node_modules/v86/build/v86.wasm",
+ *   memory_size: 256 * 1024 * 1024,
+ *   autostart: false,
+ * });
+ * const guest = await loadV86(emulator, { kernel: "vmlinuz-i386", commandLine: "console=ttyS0" });
+ * console.log(guest.entryMode, guest.registers.rip?.toString(16)); // protected32 1000000
+ * // emulator.run() starts it.
+ * await emulator.destroy();
+ * ```
  */
 export async function loadV86(emulator: V86Emulator, options: V86Options): Promise<LinuxGuest> {
   if (typeof emulator?.add_listener !== "function" || typeof emulator.is_running !== "function") {
@@ -336,7 +353,25 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
   }
 }
 
-/** The same as {@link loadV86}, and starts the machine. */
+/**
+ * The same as {@link loadV86}, and starts the machine.
+ *
+ * @example
+ * ```ts
+ * import { V86 } from "v86";
+ * import { bootV86 } from "directboot/v86";
+ *
+ * const emulator = new V86({
+ *   wasm_path: "node_modules/v86/build/v86.wasm",
+ *   memory_size: 256 * 1024 * 1024,
+ *   autostart: false,
+ * });
+ * emulator.add_listener("serial0-output-byte", (byte: number) => process.stdout.write(String.fromCharCode(byte)));
+ * await bootV86(emulator, { kernel: "vmlinuz-i386", commandLine: "console=ttyS0" });
+ * console.log(emulator.is_running()); // true
+ * await emulator.destroy();
+ * ```
+ */
 export async function bootV86(emulator: V86Emulator, options: V86Options): Promise<LinuxGuest> {
   const guest = await loadV86(emulator, options);
   await emulator.run();

@@ -33,16 +33,23 @@ export interface Aarch64ImageFlags {
 
 /** The header: the seeds' `Aarch64ImageHeader`. Offsets and sizes in bytes. */
 export interface Aarch64ImageHeader {
+  /** Executable code. */
   readonly code0: number;
+  /** Executable code. */
   readonly code1: number;
   /** Image load offset from a 2 MiB aligned base. */
   readonly textOffset: bigint;
   /** Effective size, bss included; 0 in kernels before 3.17. */
   readonly imageSize: bigint;
+  /** The kernel flags; {@link Aarch64ImageFlags} are their fields. */
   readonly flags: bigint;
+  /** Reserved. */
   readonly res2: bigint;
+  /** Reserved. */
   readonly res3: bigint;
+  /** Reserved. */
   readonly res4: bigint;
+  /** 0x644d5241, "ARM\x64". */
   readonly magic: number;
   /** Offset of the PE header. */
   readonly res5: number;

@@ -18,6 +18,7 @@ const DEFAULT_CHUNK_BYTES = 64 * 1024;
 
 /** Parameters of {@link ChunkBuf.importFileRegion}: the seeds' `ImportFileRegion`. */
 export interface ImportFileRegion {
+  /** Where the bytes come from. */
   readonly file: ByteInput;
   /** Offset in the file, bytes. */
   readonly fileOffset: AddressLike;
@@ -27,7 +28,9 @@ export interface ImportFileRegion {
   readonly gpa: AddressLike;
   /** Length of the region in memory: the file's bytes, then zeros. */
   readonly memoryLength: AddressLike;
+  /** How an isolated guest accepts the pages. */
   readonly acceptance: BootPageAcceptance;
+  /** Who the pages belong to. */
   readonly tag: string;
 }
 
@@ -76,6 +79,24 @@ export function* importChunks<R extends VpRegister>(
 /**
  * A page-aligned buffer for streaming file data into guest memory (the seeds' `ChunkBuf`). It lies in memory
  * that the kernels work on in place. Use one for many imports.
+ *
+ * @example
+ * ```ts
+ * import { ChunkBuf, RecordingImporter } from "directboot";
+ *
+ * const buffer = new ChunkBuf();
+ * const importer = new RecordingImporter();
+ * buffer.importFileRegion(importer, {
+ *   file: "initrd.img",
+ *   fileOffset: 0,
+ *   fileLength: 10_000,
+ *   gpa: 0x200_0000,
+ *   memoryLength: 10_000,
+ *   acceptance: "Exclusive",
+ *   tag: "initrd",
+ * });
+ * console.log(importer.calls.length); // 1
+ * ```
  */
 export class ChunkBuf {
   /** The buffer: a whole number of pages, at least one. */

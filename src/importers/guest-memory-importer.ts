@@ -11,8 +11,11 @@ import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } fro
 
 /** A page range that was imported. */
 export interface ImportedRegion {
+  /** Where the pages lie. */
   readonly range: MemoryRange;
+  /** Who the pages belong to, such as "linux-kernel". */
   readonly tag: string;
+  /** How an isolated guest accepts them. */
   readonly acceptance: BootPageAcceptance;
   /** Bytes of data from the start of the range, leading zeros included; the rest is zero. */
   readonly dataLength: number;
@@ -49,8 +52,22 @@ function checkShape(pageBase: bigint, pageCount: number, tag: string, dataLength
  * Puts pages into guest memory and keeps the registers. Refuses a range that overlaps one imported before (at page
  * granularity, naming both tags), data longer than its range, empty ranges, writes outside RAM, and a register set
  * twice, as OpenVMM's own importer does.
+ *
+ * @example
+ * ```ts
+ * import { applyPlanSync, GuestMemory, GuestMemoryImporter, planLinuxSync } from "directboot";
+ *
+ * const plan = planLinuxSync({ kernel: "vmlinuz", memory: 64 * 1024 * 1024 });
+ * const importer = new GuestMemoryImporter(GuestMemory.create(plan.layout), { crc32: true });
+ * applyPlanSync(plan, importer);
+ * plan.close();
+ * for (const { range, tag, crc32 } of importer.regions) {
+ *   if (tag === "linux-kernel") console.log(`${range} ${crc32?.toString(16)}`); // 0x1000000-0x1001000 92f3d218
+ * }
+ * ```
  */
 export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements ImageLoad<R> {
+  /** Where the pages go. */
   readonly memory: GuestMemory;
   readonly #regions: ImportedRegion[] = [];
   readonly #ranges = new TaggedRanges();
@@ -75,6 +92,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     return [...this.#registers.values()];
   }
 
+  /** Throws what {@link importPages} would throw, and changes nothing. */
   checkPages(pageBase: bigint, pageCount: number, tag: string, dataLength: number): void {
     this.#check(pageBase, pageCount, tag, dataLength);
   }
@@ -92,6 +110,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     return range;
   }
 
+  /** Throws IMPORT_REGISTER_TWICE if the register is set already. */
   checkVpRegister(register: R): void {
     if (this.#registers.has(register.name)) {
       throw new DirectBootError("IMPORT_REGISTER_TWICE", `register ${register.name} is set already`);
@@ -148,6 +167,11 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     this.memory.zero(range.start + BigInt(dataLength), Number(range.length) - dataLength, this.#claim);
   }
 
+  /**
+   * Writes `data` at `pageBase * 4096`, then zeros up to `pageCount` pages.
+   *
+   * @throws DirectBootError IMPORT_OVERLAP, IMPORT_DATA_TOO_LONG, IMPORT_EMPTY, ADDRESS_OVERFLOW, GUEST_MEMORY_NOT_RAM
+   */
   importPages(
     pageBase: bigint,
     pageCount: number,
@@ -261,6 +285,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     this.#addCrc32();
   }
 
+  /** Keeps the register. Throws IMPORT_REGISTER_TWICE if it is set already. */
   importVpRegister(register: R): void {
     this.checkVpRegister(register);
     this.#registers.set(register.name, register);

@@ -19,15 +19,21 @@ export type BootPageAcceptance =
 
 /** GDTR or IDTR: base as a linear address, limit in bytes less one. */
 export interface TableRegister {
+  /** Linear address of the table. */
   readonly base: bigint;
+  /** Bytes of the table, less one. */
   readonly limit: number;
 }
 
 /** A segment register with its hidden part; attributes are bits 8-23 of the descriptor (type … granularity). */
 export interface SegmentRegister {
+  /** Linear address of the segment. */
   readonly base: bigint;
+  /** The last offset in the segment, in bytes, as the processor holds it: with the granularity bit applied. */
   readonly limit: number;
+  /** The visible part. */
   readonly selector: number;
+  /** Bits 8-23 of the descriptor's upper half (SDM 3A, 3.4.5): type, S, DPL and P; in bits 12-15 here AVL, L, D/B and G. */
   readonly attributes: number;
 }
 
@@ -95,13 +101,13 @@ export const AARCH64_REGISTERS = [
   "tcrEl1",
 ] as const;
 
-/** Registers of x86 that hold a {@link TableRegister}. */
+/** Name of an x86 register that holds a descriptor table. */
 export type X86TableRegisterName = (typeof X86_TABLE_REGISTERS)[number];
-/** Registers of x86 that hold a {@link SegmentRegister}. */
+/** Name of an x86 segment register, the task register among them. */
 export type X86SegmentRegisterName = (typeof X86_SEGMENT_REGISTERS)[number];
-/** Registers of x86 that hold a number. */
+/** Name of an x86 register of 64 bits: control registers, MSRs, RIP, RFLAGS and general registers. */
 export type X86ValueRegisterName = (typeof X86_VALUE_REGISTERS)[number];
-/** Registers of arm64; each holds a number. */
+/** Name of an arm64 register; all have 64 bits. */
 export type Aarch64RegisterName = (typeof AARCH64_REGISTERS)[number];
 
 /** One x86 register and its value. A register that is not imported is zero. */
@@ -132,8 +138,35 @@ export interface ImportTransaction {
  * during the call: copy what you keep. Whatever these methods throw reaches the caller of the load as the
  * cause of a {@link DirectBootError} with code IMPORTER or REGION_IMPORT_PAGES, or as it is when it is a
  * DirectBootError itself.
+ *
+ * @example
+ * ```ts
+ * import { type ImageLoad, loadLinuxSync } from "directboot";
+ *
+ * const ram = new Uint8Array(64 * 1024 * 1024);
+ * const registers = new Map<string, unknown>();
+ * const importer: ImageLoad = {
+ *   importPages(pageBase, pageCount, _tag, _acceptance, data) {
+ *     const start = Number(pageBase) * 4096;
+ *     ram.fill(0, start + data.byteLength, start + pageCount * 4096);
+ *     ram.set(data, start);
+ *   },
+ *   importVpRegister: ({ name, value }) => registers.set(name, value),
+ * };
+ * loadLinuxSync({ kernel: "vmlinuz", memory: ram.byteLength, importer });
+ * console.log(registers.get("rip") === 0x100_0200n); // true
+ * ```
  */
 export interface ImageLoad<R extends VpRegister = VpRegister> {
+  /**
+   * Puts `data` at guest physical address `pageBase * 4096`, then zeros up to `pageCount` pages.
+   *
+   * @param pageBase guest physical address / 4096
+   * @param pageCount pages of 4096 bytes, at least as many as the data needs
+   * @param tag who the pages belong to, such as "linux-kernel"
+   * @param acceptance how an isolated guest accepts them; of no meaning to others
+   * @param data valid during the call only
+   */
   importPages(
     pageBase: bigint,
     pageCount: number,
@@ -142,6 +175,7 @@ export interface ImageLoad<R extends VpRegister = VpRegister> {
     data: Uint8Array,
   ): void;
 
+  /** Sets a register of the boot processor. */
   importVpRegister(register: R): void;
 
   /** Throws what importPages would throw, and changes nothing; called for all pages before the first import. */

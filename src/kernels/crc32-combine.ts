@@ -31,6 +31,15 @@ function checkCrc(value: number, name: string): void {
  * @param b CRC-32 of the second piece
  * @param lengthOfB bytes in the second piece
  * @throws TypeError unless the CRCs are unsigned 32-bit integers and the length is an integer from 0 to 2^53 - 1
+ *
+ * @example
+ * ```ts
+ * import { crc32, crc32Combine } from "directboot";
+ *
+ * const bytes = new TextEncoder().encode("123456789");
+ * const [first, second] = [bytes.subarray(0, 4), bytes.subarray(4)];
+ * console.log(crc32Combine(crc32(first), crc32(second), second.byteLength) === crc32(bytes)); // true
+ * ```
  */
 export function crc32Combine(a: number, b: number, lengthOfB: number): number {
   checkCrc(a, "a");

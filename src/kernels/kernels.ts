@@ -155,7 +155,11 @@ function crc32Unchecked(bytes: Uint8Array, seed: number): number {
  * @throws TypeError if `bytes` is no Uint8Array or `seed` no unsigned 32-bit integer
  *
  * @example
- * crc32(new TextEncoder().encode("123456789")).toString(16); // "cbf43926"
+ * ```ts
+ * import { crc32 } from "directboot";
+ *
+ * console.log(crc32(new TextEncoder().encode("123456789")).toString(16)); // cbf43926
+ * ```
  */
 export function crc32(bytes: Uint8Array, seed = 0): number {
   if (!(bytes instanceof Uint8Array)) {

@@ -160,6 +160,15 @@ async function decodersFor(source: Source, signal: AbortSignal | undefined): Pro
  * Tells what a kernel's file is. A compressed one is unpacked, as far as its headers need it.
  *
  * @throws DirectBootError what the headers are refused with; DECOMPRESS_*; what reading throws
+ *
+ * @example
+ * ```ts
+ * import { detectKernel } from "directboot";
+ *
+ * const { description, architecture, entries } = await detectKernel("vmlinuz");
+ * console.log(description); // an x86 bzImage, protocol 2.15
+ * console.log(architecture, entries.join(" ")); // x86_64 64 32
+ * ```
  */
 export async function detectKernel(
   input: AsyncByteInput,
@@ -182,7 +191,16 @@ export async function detectKernel(
   }
 }
 
-/** The synchronous {@link detectKernel}; a gzip file is unpacked whole where there are no `decoders`. */
+/**
+ * The synchronous {@link detectKernel}; a gzip file is unpacked whole where there are no `decoders`.
+ *
+ * @example
+ * ```ts
+ * import { detectKernelSync } from "directboot";
+ *
+ * console.log(detectKernelSync("Image").architecture); // aarch64
+ * ```
+ */
 export function detectKernelSync(input: ByteInput, options: DetectOptions = {}): DetectedKernel {
   const { decoders } = options;
   const { source, close } = openSource(input, "kernel");

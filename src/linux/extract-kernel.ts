@@ -80,7 +80,12 @@ function unpackingOf(
  *   throws; ABORTED
  *
  * @example
- * const { kernel, compression } = await extractKernel("vmlinuz"); // bytes of vmlinux, "lz4-legacy"
+ * ```ts
+ * import { extractKernel } from "directboot";
+ *
+ * const { kernel, format, compression } = await extractKernel("vmlinux.gz");
+ * console.log(kernel.byteLength > 0, format, compression); // true elf64 gzip
+ * ```
  */
 export async function extractKernel(
   input: AsyncByteInput,
@@ -103,7 +108,17 @@ export async function extractKernel(
   }
 }
 
-/** The synchronous {@link extractKernel}: with `decoders` for all but gzip, and for that outside Node. */
+/**
+ * The synchronous {@link extractKernel}: with `decoders` for all but gzip, and for that outside Node.
+ *
+ * @example
+ * ```ts
+ * import { extractKernelSync } from "directboot";
+ * import * as decoders from "directboot/decoders";
+ *
+ * console.log(extractKernelSync("vmlinux.xz", { decoders }).compression); // xz
+ * ```
+ */
 export function extractKernelSync(input: ByteInput, options: ExtractOptions = {}): ExtractedKernel {
   const { source, close } = openSource(input, "kernel");
   try {

@@ -51,6 +51,7 @@ export interface Unpacking {
 export interface Decompression {
   /** "host": before the guest starts. "guest": by the bzImage's own code. */
   readonly by: "host" | "guest";
+  /** What it is compressed with. */
   readonly format: ImageFormat;
   /** Bytes of the compressed data; undefined for a stream of unknown length. */
   readonly compressedBytes: number | undefined;

@@ -18,8 +18,11 @@ export type GuestArchitecture = "x86_64" | "i386" | "aarch64";
 
 /** Pages that a plan fills. */
 export interface PlannedPages {
+  /** Where the pages will lie. */
   readonly range: MemoryRange;
+  /** Who the pages belong to, such as "linux-kernel". */
   readonly tag: string;
+  /** How an isolated guest accepts them. */
   readonly acceptance: BootPageAcceptance;
   /** Bytes from the start of the range. */
   readonly dataLength: number;
@@ -42,9 +45,13 @@ export interface PlannedGuest extends Omit<LinuxPlanParts, "decompression"> {
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
 export class LinuxPlan implements LoadPlan {
+  /** What the guest's processor must be. */
   readonly architecture: GuestArchitecture;
+  /** The state that the registers start the processor in. */
   readonly entryMode: EntryMode;
+  /** What the load will do, in order. */
   readonly steps: readonly PlanStep[];
+  /** What the steps read from, by number. */
   readonly sources: readonly Source[];
   /** Where kernel, initrd and device tree will lie. */
   readonly info: LoadInfo;
@@ -108,6 +115,7 @@ export class LinuxPlan implements LoadPlan {
     this.#close();
   }
 
+  /** The plan without the bytes of its sources, with hex strings for addresses, lengths and register values. */
   toJSON(): unknown {
     return {
       architecture: this.architecture,

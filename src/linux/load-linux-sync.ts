@@ -53,6 +53,17 @@ function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
  * collides. Guest memory is not touched.
  *
  * @throws DirectBootError with the code of what is wrong with the kernel, the placement or the options
+ *
+ * @example
+ * ```ts
+ * import { applyPlanSync, GuestMemory, planLinuxSync } from "directboot";
+ *
+ * const plan = planLinuxSync({ kernel: "vmlinuz", initrd: "initrd.img", memory: 256 * 1024 * 1024 });
+ * console.log(plan.pages.map(({ tag }) => tag).includes("linux-initrd")); // true
+ * const guests = [1, 2].map(() => GuestMemory.create(plan.layout));
+ * for (const memory of guests) applyPlanSync(plan, memory);
+ * plan.close();
+ * ```
  */
 export function planLinuxSync(options: LinuxSyncOptions & ApplyOptions): LinuxPlan {
   return prepareSync(options).plan;
@@ -67,8 +78,12 @@ export function planLinuxSync(options: LinuxSyncOptions & ApplyOptions): LinuxPl
  *   written is zero again
  *
  * @example
+ * ```ts
+ * import { loadLinuxSync } from "directboot";
+ *
  * const guest = loadLinuxSync({ kernel: "vmlinuz", commandLine: "console=ttyS0", memory: 256 * 1024 * 1024 });
- * guest.registers.rip; // where to start
+ * console.log(guest.entryMode, guest.registers.rip?.toString(16)); // long64 1000200
+ * ```
  */
 export function loadLinuxSync(options: LinuxSyncOptions & ApplyOptions & ImporterOption): LoadedLinux;
 export function loadLinuxSync(options: LinuxSyncOptions & LoadOptions): LinuxGuest;

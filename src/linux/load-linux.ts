@@ -90,8 +90,22 @@ async function prepareAsync(
 }
 
 /**
- * The asynchronous planLinuxSync, for sources that can't be read synchronously. A plan that reads from a stream
+ * The asynchronous {@link planLinuxSync}, for sources that can't be read synchronously. A plan that reads from a stream
  * can be applied once.
+ *
+ * @throws DirectBootError with the code of what is wrong with the kernel, the placement or the options; ABORTED
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from "node:fs";
+ * import { applyPlan, GuestMemory, planLinux } from "directboot";
+ *
+ * const kernel = new Blob([readFileSync("vmlinuz")]);
+ * const plan = await planLinux({ kernel, memory: 256 * 1024 * 1024 });
+ * const memory = GuestMemory.create(plan.layout);
+ * await applyPlan(plan, memory);
+ * plan.close();
+ * ```
  */
 export async function planLinux(
   options: LinuxOptions & ApplyOptions & { readonly signal?: AbortSignal | undefined },
@@ -99,7 +113,29 @@ export async function planLinux(
   return (await prepareAsync(options, options.signal)).plan;
 }
 
-/** The asynchronous loadLinuxSync; `signal` aborts it. */
+/**
+ * Loads a kernel into guest memory, or hands its pages and registers to an `importer` of the caller's. Kernel and initrd may
+ * come from Blobs, Responses and streams, and are read while they arrive; `signal` aborts the load.
+ *
+ * @param options each is described, with an example, in [docs/options.md](../../docs/options.md)
+ * @returns the memory, the registers to start the CPU with, and what lies where
+ * @throws DirectBootError before guest memory is touched; after a source broke midway or the load was aborted, every page
+ *   that had been written is zero again
+ *
+ * @example
+ * ```ts
+ * import { loadLinux } from "directboot";
+ *
+ * const guest = await loadLinux({
+ *   kernel: "vmlinuz", // or new Blob(…), await fetch(…), a ReadableStream
+ *   initrd: "initrd.img",
+ *   commandLine: "console=ttyS0",
+ *   memory: 256 * 1024 * 1024,
+ *   signal: AbortSignal.timeout(60_000),
+ * });
+ * console.log(guest.architecture, guest.entryMode); // x86_64 long64
+ * ```
+ */
 export function loadLinux(
   options: LinuxOptions & ApplyOptions & ImporterOption & { readonly signal?: AbortSignal | undefined },
 ): Promise<LoadedLinux>;

@@ -13,12 +13,15 @@ export type RegistersByName = { readonly [R in X86Register | Aarch64Register as 
 
 /** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
 export class LoadedLinux {
+  /** What the guest's processor must be. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */
   readonly entryMode: EntryMode;
+  /** What the boot processor starts with, by name. */
   readonly registers: RegistersByName;
   /** The registers in the order in which they were set. */
   readonly registerList: readonly VpRegister[];
+  /** Where kernel, initrd and device tree lie, and the entry point. */
   readonly info: LoadInfo;
   /** What lies where. */
   readonly regions: readonly ImportedRegion[];
@@ -38,6 +41,7 @@ export class LoadedLinux {
     this.regions = regions;
   }
 
+  /** What was loaded, without the memory, with hex strings for addresses, lengths and register values. */
   toJSON(): unknown {
     return {
       architecture: this.architecture,
@@ -62,6 +66,7 @@ export class LoadedLinux {
 
 /** A guest whose kernel is loaded, with its memory. */
 export class LinuxGuest extends LoadedLinux {
+  /** The guest's RAM. */
   readonly memory: GuestMemory;
 
   constructor(importer: GuestMemoryImporter, plan: LinuxPlan) {

@@ -99,6 +99,7 @@ export type LinuxOptions = LinuxOptionsOf<AsyncByteInput>;
 
 /** A host that takes pages and registers itself, in place of a memory. */
 export interface ImporterOption {
+  /** Gets the pages and registers, in the order of the plan. */
   readonly importer: ImageLoad;
 }
 

@@ -21,7 +21,9 @@ export interface InitrdInfo {
 
 /** Where parts were loaded. `JSON.stringify` gives hex strings. */
 export class LoadInfo {
+  /** The kernel. */
   readonly kernel: KernelInfo;
+  /** The initrd; undefined if there is none. */
   readonly initrd: InitrdInfo | undefined;
   /** The device tree, `[start, end)`; `end` is exact, not rounded up. */
   readonly dtb: { readonly start: bigint; readonly end: bigint } | undefined;
@@ -36,6 +38,7 @@ export class LoadInfo {
     this.dtb = dtb;
   }
 
+  /** With hex strings; `null` for what there is none of. */
   toJSON(): {
     kernel: { gpa: string; size: string; entrypoint: string };
     initrd: { gpa: string; size: string } | null;
@@ -52,12 +55,15 @@ export class LoadInfo {
 
 /** A {@link LoadInfo} as callers may give it. */
 export interface LoadInfoInput {
+  /** Where the kernel lies, and its entry point. */
   readonly kernel: {
     readonly gpa: AddressLike;
     readonly size: AddressLike;
     readonly entrypoint: AddressLike;
   };
+  /** Where the initrd lies, if there is one. */
   readonly initrd?: { readonly gpa: AddressLike; readonly size: AddressLike } | null | undefined;
+  /** The device tree, `[start, end)`, if there is one. */
   readonly dtb?: { readonly start: AddressLike; readonly end: AddressLike } | null | undefined;
 }
 

@@ -27,6 +27,7 @@ export class ElfLoadInfo {
   readonly minimumAddressUsed: bigint;
   /** First page behind all segments. */
   readonly nextAvailableAddress: bigint;
+  /** Guest physical address of the entry point. */
   readonly entrypoint: bigint;
 
   constructor(minimumAddressUsed: bigint, nextAvailableAddress: bigint, entrypoint: bigint) {
@@ -35,6 +36,7 @@ export class ElfLoadInfo {
     this.entrypoint = entrypoint;
   }
 
+  /** With hex strings. */
   toJSON(): { minimumAddressUsed: string; nextAvailableAddress: string; entrypoint: string } {
     return {
       minimumAddressUsed: hex(this.minimumAddressUsed),
@@ -228,6 +230,20 @@ export interface StaticElfOptions {
  * Loads the PT_LOAD segments of an ELF64 file at their physical addresses (OpenVMM's `load_static_elf`).
  *
  * @throws DirectBootError ELF_* and REGION_* before anything is imported; see {@link applyPlanSync} for the rest
+ *
+ * @example
+ * ```ts
+ * import { loadStaticElf, RecordingImporter } from "directboot";
+ *
+ * const { entrypoint } = loadStaticElf(new RecordingImporter(), {
+ *   architecture: "x86_64",
+ *   image: "vmlinux",
+ *   startAddress: 0,
+ *   loadOffset: 0x100_0000,
+ *   tag: "monitor",
+ * });
+ * console.log(entrypoint.toString(16)); // 2000000
+ * ```
  */
 export function loadStaticElf<R extends VpRegister>(
   importer: ImageLoad<R>,

@@ -52,8 +52,11 @@ export interface MemoryBankInput {
 
 /** A contiguous part of guest RAM and the buffer that it lies in. */
 export interface MemoryBank {
+  /** Where it lies in the guest, page-aligned. */
   readonly guestPhysicalAddress: bigint;
+  /** Where it starts in the buffer, bytes. */
   readonly byteOffset: number;
+  /** Its length, a multiple of 4096 bytes. */
   readonly byteLength: number;
   /**
    * The buffer, allocated by this if it was not yet. Whoever has it can write to it unseen, so from then on
@@ -184,7 +187,20 @@ function joined(layout: MemoryLayout): { start: bigint; end: bigint }[] {
   return parts;
 }
 
-/** RAM of a guest, and the only place that knows in which buffer an address lies. */
+/**
+ * RAM of a guest, and the only place that knows in which buffer an address lies.
+ *
+ * @example
+ * ```ts
+ * import { GuestMemory } from "directboot";
+ *
+ * const memory = GuestMemory.create(64 * 1024 * 1024);
+ * memory.write(0x1000, Uint8Array.of(1, 2, 3));
+ * memory.view(0x1003, 1)[0] = 4; // in place
+ * console.log(memory.read(0x1000, 4).join(" ")); // 1 2 3 4
+ * console.log(memory.crc32(0x1000, 4).toString(16)); // b63cfbcd
+ * ```
+ */
 export class GuestMemory {
   /** Where the RAM lies. */
   readonly layout: MemoryLayout;
@@ -231,6 +247,16 @@ export class GuestMemory {
    *
    * @param layout a layout, or bytes of RAM from address 0
    * @throws DirectBootError GUEST_MEMORY_TOO_LARGE if the host can't; LAYOUT_BAD_SIZE
+   *
+   * @example
+   * ```ts
+   * import { GuestMemory, MemoryLayout, MemoryRange } from "directboot";
+   *
+   * const small = GuestMemory.create(256 * 1024 * 1024, { shared: true });
+   * const gap = new MemoryRange(3n << 30n, 4n << 30n);
+   * const large = GuestMemory.create(new MemoryLayout(6n << 30n, [gap]));
+   * console.log(small.banks.length, large.banks.length); // 1 6
+   * ```
    */
   static create(layout: MemoryLayout | AddressLike, options: { shared?: boolean } = {}): GuestMemory {
     const ram = layout instanceof MemoryLayout ? layout : new MemoryLayout(layout);
@@ -308,6 +334,17 @@ export class GuestMemory {
    * @param banks which parts of it are which addresses; without, all of it is RAM from address 0
    * @throws TypeError if `buffer` is none of {@link GuestBuffer}
    * @throws DirectBootError GUEST_MEMORY_BAD_BANKS
+   *
+   * @example
+   * ```ts
+   * import { GuestMemory } from "directboot";
+   *
+   * const linear = new WebAssembly.Memory({ initial: 2048 }); // an emulator's, 128 MiB
+   * const banks = [{ guestPhysicalAddress: 0, byteOffset: 65536, byteLength: 64 * 1024 * 1024 }];
+   * const memory = GuestMemory.attach(linear, banks);
+   * memory.write(0x1000, Uint8Array.of(7));
+   * console.log(new Uint8Array(linear.buffer)[65536 + 0x1000]); // 7
+   * ```
    */
   static attach(buffer: GuestBuffer, banks?: readonly MemoryBankInput[]): GuestMemory {
     const isMemory = typeof WebAssembly === "object" && buffer instanceof WebAssembly.Memory;

@@ -4,6 +4,7 @@ import { MemoryRange } from "./memory-range.js";
 
 /** A range of RAM and the NUMA node that it belongs to. */
 export interface RamRange {
+  /** The addresses. */
   readonly range: MemoryRange;
   /** Virtual NUMA node. */
   readonly vnode: number;
@@ -94,15 +95,23 @@ function checkRanges(inputs: readonly RamRangeInput[], gaps: readonly MemoryRang
  * Where a guest's RAM lies (OpenVMM's `vm_topology::memory::MemoryLayout`).
  *
  * @example
- * new MemoryLayout(256 * 1024 * 1024); // [0, 256 MiB)
- * new MemoryLayout(4n << 30n, [new MemoryRange(3n << 30n, 4n << 30n)]); // [0, 3 GiB) and [4 GiB, 5 GiB)
- * new MemoryLayout([{ start: 0x4000_0000, end: 0x5000_0000 }]); // explicit ranges
+ * ```ts
+ * import { MemoryLayout, MemoryRange } from "directboot";
+ *
+ * console.log(`${new MemoryLayout(256 * 1024 * 1024)}`); // 0x0-0x10000000
+ * const gap = new MemoryRange(3n << 30n, 4n << 30n);
+ * console.log(`${new MemoryLayout(4n << 30n, [gap])}`); // 0x0-0xc0000000, 0x100000000-0x140000000
+ * console.log(`${new MemoryLayout([{ start: 0x4000_0000, end: 0x5000_0000 }])}`); // 0x40000000-0x50000000
+ * ```
  */
 export class MemoryLayout {
   /** The RAM ranges in ascending order. */
   readonly ram: readonly RamRange[];
+  /** Ranges for MMIO, where no RAM lies. */
   readonly mmioGaps: readonly MemoryRange[];
+  /** Ranges for PCI configuration space, where no RAM lies. */
   readonly pciEcamGaps: readonly MemoryRange[];
+  /** Ranges for the BARs of PCI devices, where no RAM lies. */
   readonly pciMmioGaps: readonly MemoryRange[];
   /** RAM of the paravisor, behind the guest's; not part of {@link ram}. */
   readonly vtl2Range: MemoryRange | undefined;
@@ -217,6 +226,7 @@ export class MemoryLayout {
     return shown.join(", ") + (this.ram.length > 4 ? ", …" : "");
   }
 
+  /** The RAM ranges, with hex strings. */
   toJSON(): { start: string; end: string; vnode: number }[] {
     return this.ram.map(({ range, vnode }) => ({ ...range.toJSON(), vnode }));
   }

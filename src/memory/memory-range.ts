@@ -13,6 +13,14 @@ import { DirectBootError } from "../base/errors.js";
 /**
  * A half-open range `[start, end)` of guest physical addresses, page-aligned on both ends (OpenVMM's
  * `memory_range::MemoryRange`). Ordered by (start, end).
+ *
+ * @example
+ * ```ts
+ * import { MemoryRange } from "directboot";
+ *
+ * const range = MemoryRange.fromLength(0x10_0000, 0x2000);
+ * console.log(`${range}`, range.overlaps(new MemoryRange(0x10_1000, 0x20_0000))); // 0x100000-0x102000 true
+ * ```
  */
 export class MemoryRange {
   /** The range 0-0. */
@@ -20,6 +28,7 @@ export class MemoryRange {
     return new MemoryRange(0n, 0n);
   }
 
+  /** The first byte. */
   readonly start: bigint;
   /** One past the last byte. */
   readonly end: bigint;
@@ -72,6 +81,7 @@ export class MemoryRange {
     return this.end - this.start;
   }
 
+  /** True if there is no byte in it. */
   get isEmpty(): boolean {
     return this.end === this.start;
   }
@@ -88,6 +98,7 @@ export class MemoryRange {
     return start < end;
   }
 
+  /** True if both bounds are the same. */
   equals(other: MemoryRange): boolean {
     return this.start === other.start && this.end === other.end;
   }
@@ -97,6 +108,7 @@ export class MemoryRange {
     return hexRange(this.start, this.end);
   }
 
+  /** The bounds as hex strings. */
   toJSON(): { start: string; end: string } {
     return { start: hex(this.start), end: hex(this.end) };
   }

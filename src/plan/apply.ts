@@ -427,6 +427,17 @@ function importerInto<R extends VpRegister>(target: ImageLoad<R> | GuestMemory):
  * @throws DirectBootError what the importer refuses (before anything is imported, if it has checkPages);
  *   SOURCE_NOT_SYNCHRONOUS; REGION_READ or SOURCE_READ if a source breaks midway, after taking back what was
  *   imported (if the importer has begin)
+ *
+ * @example
+ * ```ts
+ * import { applyPlanSync, planLinuxSync, RecordingImporter } from "directboot";
+ *
+ * const plan = planLinuxSync({ kernel: "vmlinuz", memory: 64 * 1024 * 1024 });
+ * const recorder = new RecordingImporter();
+ * applyPlanSync(plan, recorder);
+ * plan.close();
+ * console.log(recorder.calls[0]?.op); // pages
+ * ```
  */
 export function applyPlanSync<R extends VpRegister>(
   plan: LoadPlan<R>,

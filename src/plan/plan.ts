@@ -30,19 +30,25 @@ export type PageData =
 
 /** Pages to import. */
 export interface PagesStep {
+  /** What tells it from a register. */
   readonly kind: "pages";
   /** Guest physical address of the first page / 4096. */
   readonly pageBase: bigint;
+  /** Pages of 4096 bytes. */
   readonly pageCount: number;
   /** Who the pages belong to, for messages and maps. */
   readonly tag: string;
+  /** How an isolated guest accepts them. */
   readonly acceptance: BootPageAcceptance;
+  /** What goes into them. */
   readonly data: PageData;
 }
 
 /** A register to set. */
 export interface RegisterStep<R extends VpRegister = VpRegister> {
+  /** What tells it from pages. */
   readonly kind: "register";
+  /** Its name and value. */
   readonly register: R;
 }
 
@@ -51,7 +57,9 @@ export type PlanStep<R extends VpRegister = VpRegister> = PagesStep | RegisterSt
 
 /** Steps, and the sources that they number. */
 export interface LoadPlan<R extends VpRegister = VpRegister> {
+  /** What is done, in order. */
   readonly steps: readonly PlanStep<R>[];
+  /** What `source` of {@link PageData} numbers. */
   readonly sources: readonly Source[];
 }
 

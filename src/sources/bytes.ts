@@ -1,7 +1,17 @@
 import { DirectBootError } from "../base/errors.js";
 import { checkSourceRange, needsNoGuard, type SyncSource } from "./source.js";
 
-/** Bytes in host memory as a source. They are never copied and never modified. */
+/**
+ * Bytes in host memory as a source. They are never copied and never modified.
+ *
+ * @example
+ * ```ts
+ * import { BytesSource, loadLinuxSync } from "directboot";
+ *
+ * const initrd = new BytesSource(new Uint8Array(1000), "made here"); // the name is for messages
+ * console.log(loadLinuxSync({ kernel: "vmlinuz", initrd, memory: 64 * 1024 * 1024 }).info.initrd?.size); // 1000n
+ * ```
+ */
 export class BytesSource implements SyncSource {
   readonly name: string;
   readonly #bytes: Uint8Array;

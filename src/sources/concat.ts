@@ -61,6 +61,14 @@ function* stretches(parts: readonly Part[], offset: number, length: number): Gen
  * between. It can be read synchronously if all of them can.
  *
  * @throws DirectBootError SOURCE_LENGTH_UNKNOWN for a stream without a length, SOURCE_TOO_LARGE beyond 2^53
+ *
+ * @example
+ * ```ts
+ * import { BytesSource, concatSources } from "directboot";
+ *
+ * const parts = [new BytesSource(new Uint8Array(5)), new BytesSource(new Uint8Array(3))];
+ * console.log(concatSources(parts).byteLength); // 11
+ * ```
  */
 export function concatSources(
   sources: readonly Source[],

@@ -22,7 +22,23 @@ function causeCode(cause: unknown): string {
   return cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
 }
 
-/** A file as a source. It stays open until `close`; a handle of the caller's stays the caller's to close. */
+/**
+ * A file as a source. It stays open until `close`; a handle of the caller's stays the caller's to close.
+ *
+ * @example
+ * ```ts
+ * import { FileSource, loadLinuxSync } from "directboot";
+ *
+ * const kernel = new FileSource("vmlinuz");
+ * try {
+ *   for (const commandLine of ["quiet", "debug"]) {
+ *     loadLinuxSync({ kernel, commandLine, memory: 64 * 1024 * 1024 });
+ *   }
+ * } finally {
+ *   kernel.close();
+ * }
+ * ```
+ */
 export class FileSource implements SyncSource {
   readonly name: string;
   readonly byteLength: number;

@@ -5,50 +5,75 @@
 
 /** What `open` of node:fs/promises gives. The caller closes it. */
 export interface FileHandle {
+  /** The file descriptor. */
   readonly fd: number;
+  /** Tells the length of the file. */
   stat(...args: never[]): Promise<unknown>;
+  /** Reads at a position. */
   read(...args: never[]): Promise<unknown>;
 }
 
 /** A Blob; a File has a name, too. */
 export interface BlobLike {
+  /** Bytes. */
   readonly size: number;
+  /** Its MIME type. */
   readonly type: string;
+  /** A File's name. */
   readonly name?: string;
+  /** A part of it, read when it is asked for. */
   slice(start?: number, end?: number): { arrayBuffer(): Promise<ArrayBuffer> };
+  /** All of its bytes. */
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
 /** What {@link ByteStreamReader.read} gives: a chunk, or that there are no more. */
 export interface ByteStreamResult {
+  /** True at the end. */
   readonly done: boolean;
+  /** The chunk. */
   readonly value?: Uint8Array | undefined;
 }
 
 /** A ReadableStream's default reader. */
 export interface ByteStreamReader {
+  /** The next chunk. */
   read(): Promise<ByteStreamResult>;
+  /** Ends the stream: nobody reads on. */
   cancel(reason?: unknown): Promise<void>;
+  /** Gives the stream free for another reader. */
   releaseLock(): void;
 }
 
 /** A ReadableStream of Uint8Array. */
 export interface ByteStream {
+  /** True if somebody else reads it. */
   readonly locked: boolean;
+  /** Takes the stream. */
   getReader(): ByteStreamReader;
+  /** Ends the stream: nobody reads it. */
   cancel(reason?: unknown): Promise<void>;
 }
 
 /** A Response of fetch. */
 export interface ResponseLike {
+  /** True for a status of success. */
   readonly ok: boolean;
+  /** The HTTP status. */
   readonly status: number;
+  /** The status in words. */
   readonly statusText: string;
+  /** Where it comes from. */
   readonly url: string;
+  /** "opaque" is a response that can't be read. */
   readonly type: string;
+  /** True if somebody has read the body. */
   readonly bodyUsed: boolean;
+  /** Its headers: Content-Length and Content-Encoding are looked at. */
   readonly headers: { get(name: string): string | null };
+  /** The body as a stream. */
   readonly body: ByteStream | null;
+  /** The whole body. */
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 

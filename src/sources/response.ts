@@ -19,6 +19,16 @@ function bodyLength(response: ResponseLike): number | undefined {
  * The body of a response as a source. Its name is the response's URL, its length what `options` or else the headers say.
  *
  * @throws DirectBootError SOURCE_READ if the status is none of success, or there is no body that can be read
+ *
+ * @example
+ * ```ts
+ * import { detectKernel, responseSource } from "directboot";
+ * import { readFileSync } from "node:fs";
+ *
+ * const response = new Response(readFileSync("vmlinuz")); // await fetch(url)
+ * const source = responseSource(response, { spoolLimit: 1024 * 1024 });
+ * console.log((await detectKernel(source)).format); // bzImage
+ * ```
  */
 export function responseSource(response: ResponseLike, options: StreamOptions = {}): StreamSource {
   const name = response.url === "" ? (options.name ?? "response") : response.url;

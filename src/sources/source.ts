@@ -8,7 +8,7 @@ import type { BlobLike, ByteStream, FileHandle, ResponseLike } from "./platform-
 /**
  * `byteLength` of a source whose length only its end will tell: a stream without a declared length. It passes for the
  * largest length there can be, so every check against it is the check that can be made; what needs the true
- * length asks {@link knownLength}.
+ * length asks {@link hasKnownLength} first.
  */
 export const UNKNOWN_LENGTH = 9_007_199_254_740_991; // Number.MAX_SAFE_INTEGER
 
@@ -56,14 +56,46 @@ export function isMade(source: Source): source is MadeSource {
   return "makeInto" in source && typeof source.makeInto === "function" && guards.get(source) === source;
 }
 
-/** A source that can be read synchronously. */
+/**
+ * A source that can be read synchronously.
+ *
+ * @example
+ * ```ts
+ * import { readSync, openSync, fstatSync } from "node:fs";
+ * import { loadLinuxSync, type SyncSource } from "directboot";
+ *
+ * const descriptor = openSync("vmlinuz", "r");
+ * const source: SyncSource = {
+ *   name: "vmlinuz by hand",
+ *   byteLength: fstatSync(descriptor).size,
+ *   readSync(target, offset) {
+ *     for (let done = 0; done < target.byteLength; ) {
+ *       const count = readSync(descriptor, target, done, target.byteLength - done, offset + done);
+ *       if (count === 0) throw new Error("the file has become shorter");
+ *       done += count;
+ *     }
+ *   },
+ *   async read(target, offset) {
+ *     this.readSync(target, offset);
+ *   },
+ * };
+ * console.log(loadLinuxSync({ kernel: source, memory: 64 * 1024 * 1024 }).architecture); // x86_64
+ * ```
+ */
 export interface SyncSource extends Source {
+  /**
+   * Fills `target` with the bytes from `offset` on, all of them; throws if there are fewer.
+   *
+   * @param offset bytes from the start of the source
+   */
   readSync(target: Uint8Array, offset: number): void;
 }
 
 /** Bytes `[start, end)` of a source. */
 export interface ByteRange {
+  /** The first byte. */
   readonly start: number;
+  /** One past the last byte. */
   readonly end: number;
 }
 

@@ -77,6 +77,16 @@ export function planDefaultGdt(builder: PlanBuilder<X86Register>, gdtPageBase: b
  *
  * @param gdtPageBase guest physical address of the GDT / 4096
  * @throws DirectBootError GDT_INVALID_ADDRESS; what the importer refuses
+ *
+ * @example
+ * ```ts
+ * import { importDefaultGdt, RecordingImporter } from "directboot";
+ *
+ * const importer = new RecordingImporter();
+ * importDefaultGdt(importer, 1);
+ * console.log(importer.calls.map((call) => (call.op === "register" ? call.register.name : call.tag)).join(" "));
+ * // default-gdt gdtr ds es fs gs ss cs
+ * ```
  */
 export function importDefaultGdt(importer: ImageLoad<X86Register>, gdtPageBase: AddressLike): void {
   const builder = new PlanBuilder<X86Register>();

@@ -40,6 +40,7 @@ export interface AcpiConfig {
   readonly rdsp: Uint8Array | ArrayBuffer;
   /** Guest physical address of the tables, page-aligned. */
   readonly tablesAddress: AddressLike;
+  /** The tables; the addresses in them are the caller's business. */
   readonly tables: Uint8Array | ArrayBuffer;
 }
 
@@ -57,7 +58,9 @@ export interface ZeroPageConfig {
 
 /** Where the GDT and the page tables go; both page-aligned. */
 export interface RegisterConfig {
+  /** Guest physical address of the GDT, one page. */
   readonly gdtAddress: AddressLike;
+  /** Guest physical address of the page tables, 6 pages. */
   readonly pageTableAddress: AddressLike;
 }
 
@@ -67,14 +70,19 @@ export interface KernelAndInitrdX64Options {
   readonly kernel: ByteInput;
   /** No segment and no entry of the kernel may lie below. */
   readonly kernelMinimumStartAddress: AddressLike;
+  /** The initrd and its place; none by default. */
   readonly initrd?: InitrdConfig | null | undefined;
 }
 
 /** Options of {@link loadConfig}. */
 export interface ConfigOptions {
+  /** The command line and its place. */
   readonly commandLine: CommandLineConfig;
+  /** The zero page's place, and what it says of memory. */
   readonly zeroPage: ZeroPageConfig;
+  /** The ACPI tables and their places. */
   readonly acpi: AcpiConfig;
+  /** Where the GDT and the page tables go. */
   readonly registers: RegisterConfig;
 }
 
@@ -217,6 +225,15 @@ function withInputs<T>(
  *
  * @throws DirectBootError ELF_*, REGION_*, UNALIGNED_ADDRESS, ADDRESS_OVERFLOW before anything is imported; see
  *   {@link applyPlanSync} for the rest
+ *
+ * @example
+ * ```ts
+ * import { loadKernelAndInitrdX64, RecordingImporter } from "directboot";
+ *
+ * const importer = new RecordingImporter();
+ * const { kernel } = loadKernelAndInitrdX64(importer, { kernel: "vmlinux", kernelMinimumStartAddress: 0x10_0000 });
+ * console.log(kernel.gpa.toString(16), kernel.size); // 1000000 8192n
+ * ```
  */
 export function loadKernelAndInitrdX64(
   importer: ImageLoad<X86Register>,
@@ -262,6 +279,29 @@ export function loadConfig(
  *     0x000e1000  ACPI tables
  *     0x00100000  first address for the kernel; distributions link theirs at 0x1000000
  *     next 2 MiB  initrd
+ *
+ * @example
+ * ```ts
+ * import { GuestMemory, GuestMemoryImporter, loadX86 } from "directboot";
+ *
+ * const memory = GuestMemory.create(64 * 1024 * 1024);
+ * const importer = new GuestMemoryImporter(memory);
+ * const info = loadX86(importer, {
+ *   kernel: "vmlinux",
+ *   kernelMinimumStartAddress: 0x10_0000,
+ *   initrd: { initrdAddress: "AfterKernel", initrd: "initrd.img" },
+ *   commandLine: { address: 0x3000, commandLine: "console=ttyS0" },
+ *   zeroPage: { address: 0x2000, memoryLayout: memory.layout, acpiBaseAddress: 0xe_0000, acpiLength: 0x2000 },
+ *   acpi: {
+ *     rdspAddress: 0xe_0000,
+ *     rdsp: new Uint8Array(4096),
+ *     tablesAddress: 0xe_1000,
+ *     tables: new Uint8Array(4096),
+ *   },
+ *   registers: { gdtAddress: 0x1000, pageTableAddress: 0x4000 },
+ * });
+ * console.log(JSON.stringify(info.kernel.entrypoint === 0x100_0000n), importer.registerList.length > 0); // true true
+ * ```
  */
 export function loadX86(importer: ImageLoad<X86Register>, options: LoadX86Options): LoadInfo {
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");

@@ -42,6 +42,16 @@ export function mtrrMask(gpaSpaceSize: number, maximumAddress: AddressLike): big
  * @param highMmio the gap above 4 GiB, or an empty range
  * @returns one to five pairs of base and mask registers
  * @throws DirectBootError MTRR_BAD_LOW_GAP
+ *
+ * @example
+ * ```ts
+ * import { computeVariableMtrrs, MemoryLayout, MemoryRange } from "directboot";
+ *
+ * const layout = new MemoryLayout(256 * 1024 * 1024);
+ * const gap = new MemoryRange(3n << 30n, 4n << 30n);
+ * const registers = computeVariableMtrrs(layout, 40, gap, MemoryRange.EMPTY);
+ * console.log(registers.map(({ name }) => name).join(" ")); // mtrrPhysBase0 mtrrPhysMask0 mtrrPhysBase1 mtrrPhysMask1
+ * ```
  */
 export function computeVariableMtrrs(
   memory: MemoryLayout,

@@ -121,6 +121,15 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
  *
  * @returns 24 KiB for "4GiB", 40 KiB for "8GiB"; 4 KiB less with a bias
  * @throws DirectBootError PAGE_TABLE_INVALID_ADDRESS, PAGE_TABLE_ATTEMPTED_OVERWRITE (a link at 0)
+ *
+ * @example
+ * ```ts
+ * import { buildPageTables64 } from "directboot";
+ *
+ * const tables = buildPageTables64({ pageTableGpa: 0x4000, size: "4GiB" });
+ * console.log(tables.byteLength); // 24576
+ * console.log(new DataView(tables.buffer).getBigUint64(0, true).toString(16)); // 5023
+ * ```
  */
 export function buildPageTables64(options: PageTableOptions): Uint8Array {
   const map = toIdentityMap(options);
@@ -269,10 +278,18 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: Ta
  * 512 GiB, on which upstream panics, is mapped by 1 GiB leaves.
  *
  * @example
- * new PageTableBuilder({
+ * ```ts
+ * import { PageTableBuilder } from "directboot";
+ *
+ * const tables = new PageTableBuilder({
  *   pageTableGpa: 0x4000,
- *   ranges: [{ start: 0, end: 0x8000_0000 }, { start: 0xffff_0000, end: 1n << 32n, readOnly: true }],
+ *   ranges: [
+ *     { start: 0, end: 0x8000_0000 },
+ *     { start: 0xffff_0000, end: 1n << 32n, readOnly: true },
+ *   ],
  * }).build();
+ * console.log(tables.byteLength); // 16384
+ * ```
  */
 export class PageTableBuilder {
   /** Tables that the map takes, of 4096 bytes each. */

@@ -41,11 +41,13 @@ export interface CommandLineConfig {
 
 /** Parameters of {@link buildZeroPage}. */
 export interface ZeroPageOptions {
+  /** The layout that the e820 map is built from. */
   readonly memoryLayout: MemoryLayout;
   /** Where the ACPI tables lie: 0xe0000, the only value that the seeds know. */
   readonly acpiBase: AddressLike;
   /** Bytes of all ACPI tables; rounded up to pages. */
   readonly acpiLength: AddressLike;
+  /** The command line and its place, below 4 GiB. */
   readonly commandLine: CommandLineConfig;
   /** Guest physical address of the initrd, or 0; below 4 GiB. */
   readonly initrdBase: AddressLike;
@@ -68,6 +70,21 @@ function u32(
  * up to the end of the first range, then the other RAM ranges. Fields that the seeds do not name are zero.
  *
  * @throws DirectBootError ZERO_PAGE_* and COMMAND_LINE_NUL
+ *
+ * @example
+ * ```ts
+ * import { buildZeroPage, MemoryLayout } from "directboot";
+ *
+ * const page = buildZeroPage({
+ *   memoryLayout: new MemoryLayout(64 * 1024 * 1024),
+ *   acpiBase: 0xe_0000,
+ *   acpiLength: 0x2000,
+ *   commandLine: { address: 0x3000, commandLine: "console=ttyS0" },
+ *   initrdBase: 0,
+ *   initrdSize: 0,
+ * });
+ * console.log(page.byteLength, page[0x1e8], "e820 entries"); // 4096 3 e820 entries
+ * ```
  */
 export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
   const { memoryLayout } = options;

@@ -1,67 +1,253 @@
-/** Every JavaScript block of README.md and docs/options.md, run as a user would run it. */
+/**
+ * Every code block of the documentation — README.md, SECURITY.md, docs/ and the examples in docstrings — is executed: as a
+ * user would, in a project that has the built package installed.
+ */
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { gzipSync } from "node:zlib";
-import { makeBzImage } from "../support/bzimage-maker.js";
+import { chromium } from "playwright-core";
+import ts from "typescript";
 import { runProgram } from "../support/command.js";
-import { makeElf } from "../support/elf-maker.js";
-import { codeBlocks, promisedOutput } from "../support/js-blocks.js";
-import { AARCH64_GUEST, inRoot, ROOT } from "../support/paths.js";
-import { noise } from "../support/sources.js";
+import { inRoot, ROOT } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { runTool } from "../support/tool.js";
+import {
+  type DocumentedCode,
+  docstringExamples,
+  documentationPages,
+  pageBlocks,
+  printedBy,
+} from "./blocks.js";
+import { makeProjectFolder } from "./project-folder.js";
 
-const folder = tempFolder();
-const write = (name: string, bytes: string | Uint8Array): void => writeFileSync(join(folder, name), bytes);
+const folder = makeProjectFolder();
+const profile = tempFolder();
 
-/** An ELF with one segment at 16 MiB and Xen's note with the entry there (XEN_ELFNOTE_PHYS32_ENTRY is 18). */
-function makePvhKernel(): Uint8Array {
-  const note = new Uint8Array(new Uint32Array([4, 4, 18, 0x6e_6558, 0x100_0000]).buffer);
-  const fill = new Uint8Array(0x2000);
-  fill.set(note, 0x200);
-  fill.fill(0xcc, 0x1000);
-  const kernel = { offset: 0x1000n, vaddr: 0x100_0000n, paddr: 0x100_0000n, filesz: 0x1000n, memsz: 0x2000n };
-  const notes = { type: 4, offset: 0x200n, filesz: BigInt(note.byteLength), align: 4n };
-  return makeElf({ entry: 0x100_0000n, segments: [kernel, notes], fill });
-}
+/** What README's reader has: a CPU to start, a memory. */
+const AROUND_README = `
+  const startCpu = ({ rip }) => { if (rip === undefined) throw new Error("no entry"); };
+  const emulatorMemory = new WebAssembly.Memory({ initial: 4097 });
+`;
 
-// The folder that the examples run in: a project that has directboot installed, with the files that they name.
-mkdirSync(join(folder, "node_modules"));
-symlinkSync(ROOT, join(folder, "node_modules", "directboot"));
-write("vmlinuz", makeBzImage());
-write("vmlinux", makePvhKernel());
-write("vmlinux.gz", gzipSync(makePvhKernel()));
-copyFileSync(AARCH64_GUEST, join(folder, "Image"));
-for (const [index, name] of ["initrd.img", "microcode.cpio", "modules.cpio"].entries()) {
-  write(name, noise(10_001 + index, index + 1));
-}
-write("rsdp.bin", "RSD PTR ".padEnd(36, "\0"));
-write("tables.bin", noise(500));
-const memoryNode = 'memory@40000000 { device_type = "memory"; reg = <0 0x40000000 0 0x10000000>; };';
-write("machine.dts", `/dts-v1/; / { #address-cells = <2>; #size-cells = <2>; ${memoryNode} };`);
-const dtb = ["-q", "-O", "dtb", "-o", join(folder, "machine.dtb"), join(folder, "machine.dts")];
-runTool("device-tree-compiler", "dtc", dtb);
+/** Languages of what is shown, and is no code. */
+const SHOWN = ["text"];
 
-async function run(name: string, code: string): Promise<string[]> {
-  write(name, code);
+async function runScript(name: string, code: string): Promise<string[]> {
+  writeFileSync(join(folder, name), code);
   const { status, stdout, stderr } = await runProgram(process.execPath, [name], { cwd: folder });
-  assert.equal(status, 0, stderr);
+  assert.equal(status, 0, `${stderr}\n${code}`);
   return stdout.split("\n").slice(0, -1);
 }
 
-const isJavaScript = ({ language }: { language: string }): boolean => language === "js";
+const COMPILER_OPTIONS: ts.CompilerOptions = {
+  target: ts.ScriptTarget.ES2022,
+  module: ts.ModuleKind.NodeNext,
+  moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.asynciterable.d.ts"],
+  types: ["node"],
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  exactOptionalPropertyTypes: true,
+  verbatimModuleSyntax: true,
+  skipLibCheck: true,
+};
 
-describe("docs/options.md", () => {
-  const blocks = codeBlocks("docs/options.md");
-  const [first, ...examples] = blocks.filter(isJavaScript);
-  for (const { heading, code } of examples) {
-    it(`${heading}: its example runs, and prints what it says`, async () => {
-      assert.deepEqual(await run(`${heading}.mjs`, `${first?.code}\n${code}`), promisedOutput(code));
+const AS_MODULES: ts.CompilerOptions = { ...COMPILER_OPTIONS, module: ts.ModuleKind.ESNext };
+
+/** What the compiler says of TypeScript files of the project, by file: all are checked in one program. */
+function typeErrors(files: readonly string[]): Map<string, string[]> {
+  const program = ts.createProgram(
+    files.map((name) => join(folder, name)),
+    COMPILER_OPTIONS,
+  );
+  const errors = new Map<string, string[]>();
+  for (const { file, start = 0, messageText } of ts.getPreEmitDiagnostics(program)) {
+    const name = file?.fileName.slice(folder.length + 1) ?? "";
+    const line = file === undefined ? 0 : file.getLineAndCharacterOfPosition(start).line + 1;
+    const message = `line ${line}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`;
+    errors.set(name, [...(errors.get(name) ?? []), message]);
+  }
+  return errors;
+}
+
+/** The commands of a shell block, with continued lines joined; comments and blank lines left out. */
+function commandsOf(code: string): string[] {
+  return code
+    .replaceAll("\\\n", " ")
+    .split("\n")
+    .map((line) => line.replace(/(?:^|\s+)#.*$/, "").trim())
+    .filter((line) => line !== "");
+}
+
+/** npm's commands install, build and test: that there is such a script is checked, it is not run. */
+function isNpm(command: string): boolean {
+  return command.startsWith("npm ");
+}
+
+function checkNpm(command: string): void {
+  const manifest: { name: string; scripts: Record<string, string> } = JSON.parse(
+    readFileSync(inRoot("package.json"), "utf8"),
+  );
+  const [, verb = "", name = ""] = command.split(/\s+/);
+  if (verb === "install" || verb === "ci") assert.match(name, /^(?:|directboot|v86@[\d.]+)$/, command);
+  else
+    assert.ok(
+      (verb === "run" ? name : verb) in manifest.scripts,
+      `package.json has no script for ${command}`,
+    );
+}
+
+/** Runs a command in the project; gives what it writes to standard output. */
+async function runShell(command: string): Promise<string> {
+  const { status, stdout, stderr } = await runProgram("sh", ["-euc", command], {
+    cwd: folder,
+    env: { ...process.env, npm_config_offline: "true", NO_UPDATE_NOTIFIER: "1" },
+  });
+  assert.equal(status, 0, `${command}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+/** A console block: lines that start with "$ " are commands, those behind are what they print. */
+function sessionOf(code: string): { command: string; output: string }[] {
+  return code
+    .split(/^\$ /m)
+    .filter((part) => part !== "")
+    .map((part) => {
+      const [command = "", ...output] = part.split("\n");
+      return { command, output: output.join("\n").trimEnd() };
+    });
+}
+
+/** Loads a page in Chromium, from the project's folder; gives what it logs. */
+async function runPage(html: string): Promise<string[]> {
+  assert.ok(existsSync("/usr/bin/chromium"), "/usr/bin/chromium is missing: apt-get install chromium");
+  writeFileSync(join(folder, "page.html"), html);
+  const types: Readonly<Record<string, string>> = { html: "text/html", js: "text/javascript" };
+  const server = createServer(({ url = "" }, response) => {
+    const { pathname } = new URL(url, "http://localhost");
+    const path = join(folder, pathname);
+    if (!existsSync(path)) response.writeHead(pathname === "/favicon.ico" ? 204 : 404).end();
+    else {
+      const type = types[pathname.split(".").at(-1) ?? ""] ?? "application/octet-stream";
+      response.writeHead(200, { "content-type": type }).end(readFileSync(path));
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const context = await chromium.launchPersistentContext(join(profile, "chromium"), {
+    executablePath: "/usr/bin/chromium",
+    headless: true,
+    chromiumSandbox: false,
+    args: [
+      "--disable-gpu",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+    ],
+  });
+  try {
+    const page = await context.newPage();
+    const expected = printedBy(html).length;
+    const logged: string[] = [];
+    const done = new Promise<void>((resolve, reject) => {
+      page.on("pageerror", reject);
+      page.on("console", (message) => {
+        logged.push(message.text());
+        if (logged.length === expected) resolve();
+      });
+      setTimeout(() => reject(new Error(`the page logged ${JSON.stringify(logged)}`)), 30_000).unref();
+    });
+    await page.goto(`http://127.0.0.1:${address.port}/page.html`);
+    await done;
+    return logged;
+  } finally {
+    await context.close();
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+const counts = new Map<string, number>();
+const blocks = [...documentationPages().flatMap(pageBlocks), ...docstringExamples()].map((block) => {
+  const index = (counts.get(block.path) ?? 0) + 1;
+  counts.set(block.path, index);
+  return { ...block, index, file: `${block.path.replace(/\W+/g, "-")}-${index}` };
+});
+
+const typeScript = blocks.filter(({ language }) => language === "ts");
+for (const { file, code } of typeScript) writeFileSync(join(folder, `${file}.mts`), `${code}\nexport {};\n`);
+const errors = typeErrors(typeScript.map(({ file }) => `${file}.mts`));
+
+function testOf(block: DocumentedCode & { file: string }): [name: string, run: () => Promise<void> | void] {
+  const { path, language, code, file } = block;
+  switch (language) {
+    case "js":
+      return [
+        "runs, and prints what it says",
+        async () => {
+          const around = path === "README.md" ? AROUND_README : "";
+          assert.deepEqual(await runScript(`${file}.mjs`, `${around}${code}`), printedBy(code));
+        },
+      ];
+    case "ts":
+      return [
+        "has no type errors, runs, and prints what it says",
+        async () => {
+          assert.deepEqual(errors.get(`${file}.mts`) ?? [], []);
+          const { outputText } = ts.transpileModule(code, { compilerOptions: AS_MODULES });
+          assert.deepEqual(await runScript(`${file}.mjs`, outputText), printedBy(code));
+        },
+      ];
+    case "sh":
+      return [
+        commandsOf(code).every(isNpm) ? "names scripts of package.json" : "runs",
+        async () => {
+          for (const command of commandsOf(code)) {
+            if (isNpm(command)) checkNpm(command);
+            else await runShell(command);
+          }
+        },
+      ];
+    case "console":
+      return [
+        "prints what it shows",
+        async () => {
+          for (const { command, output } of sessionOf(code)) {
+            assert.equal((await runShell(command)).trimEnd(), output);
+          }
+        },
+      ];
+    case "json":
+      return ["can be parsed", () => void JSON.parse(code)];
+    case "html":
+      return [
+        "runs in Chromium, and logs what it says",
+        async () => {
+          assert.notDeepEqual(printedBy(code), []);
+          assert.deepEqual(await runPage(code), printedBy(code));
+        },
+      ];
+    default:
+      throw new Error(`${path}, ${block.place}: nothing here runs ${JSON.stringify(language)}`);
+  }
+}
+
+// Pages side by side; the blocks of one in their order, since some write what a later one reads.
+describe("code blocks", { concurrency: 2 }, () => {
+  for (const path of counts.keys()) {
+    describe(path, { concurrency: 1 }, () => {
+      for (const block of blocks) {
+        if (block.path !== path || SHOWN.includes(block.language)) continue;
+        const [name, run] = testOf(block);
+        it(`${block.index}, ${block.place}: ${name}`, run);
+      }
     });
   }
+});
 
+describe("docs/options.md", () => {
   it("has a section with an example for every option, and for nothing else", () => {
     const options = ["src/linux/options.ts", "src/importers/guest-memory-importer.ts", "src/plan/apply.ts"]
       .flatMap((path) => {
@@ -71,26 +257,23 @@ describe("docs/options.md", () => {
         return [...text.matchAll(shapes)].map(([, body]) => body ?? "");
       })
       .flatMap((body) => [...body.matchAll(/^ {2}readonly (\w+)\??:/gm)].map(([, name]) => name));
-    assert.deepEqual(examples.map(({ heading }) => heading).sort(), [...options, "signal"].sort());
+    const examples = pageBlocks("docs/options.md").filter(({ language }) => language === "js");
+    assert.deepEqual(examples.map(({ place }) => place).sort(), [...options, "signal"].sort());
   });
 
   it("has the low-memory map of the source", () => {
     const source = readFileSync(inRoot("src/linux/x86-map.ts"), "utf8");
     const drawn = [...source.matchAll(/^ \* {5}(.*)$/gm)].map(([, line]) => line).join("\n");
     assert.ok(drawn.startsWith("0x00000000"));
-    assert.equal(blocks.find(({ language }) => language === "text")?.code, drawn);
+    const shown = pageBlocks("docs/options.md").find(({ language }) => language === "text");
+    assert.equal(shown?.code, drawn);
   });
 });
 
-describe("README.md", () => {
-  // What the reader has: a CPU to start, a memory, a URL.
-  const around = `
-    const startCpu = ({ rip }) => { if (rip === undefined) throw new Error("no entry"); };
-    const emulatorMemory = new WebAssembly.Memory({ initial: 4097 });
-  `;
-  for (const [index, { heading, code }] of codeBlocks("README.md").filter(isJavaScript).entries()) {
-    it(`runs its example ${index + 1}, under ${heading}`, async () => {
-      assert.deepEqual(await run(`readme-${index}.mjs`, `${around}\n${code}`), promisedOutput(code));
-    });
-  }
+describe("the documentation", () => {
+  it("is all there: pages, examples in docstrings, and the folder that they run in", () => {
+    assert.ok(documentationPages().length >= 9, "README.md, five of the guide, three of docs/");
+    assert.ok(docstringExamples().length >= 40);
+    assert.ok(existsSync(join(folder, "node_modules", "directboot", "dist", "index.js")), ROOT);
+  });
 });

@@ -5,6 +5,8 @@ import { inRoot } from "./paths.js";
 /** A fenced block, and the heading that it stands under. */
 export interface CodeBlock {
   readonly heading: string;
+  /** 1 for the page's own heading, 2 for a section's, …; 0 before the first. */
+  readonly level: number;
   readonly language: string;
   readonly code: string;
 }
@@ -13,11 +15,12 @@ export interface CodeBlock {
 export function codeBlocks(page: string): CodeBlock[] {
   const blocks: CodeBlock[] = [];
   let heading = "";
+  let level = 0;
   let open: { language: string; lines: string[] } | undefined;
   for (const line of readFileSync(inRoot(page), "utf8").split("\n")) {
     if (open !== undefined) {
       if (line === "```") {
-        blocks.push({ heading, language: open.language, code: open.lines.join("\n") });
+        blocks.push({ heading, level, language: open.language, code: open.lines.join("\n") });
         open = undefined;
       } else {
         open.lines.push(line);
@@ -26,6 +29,7 @@ export function codeBlocks(page: string): CodeBlock[] {
       open = { language: line.slice(3), lines: [] };
     } else if (line.startsWith("#")) {
       heading = line.replace(/^#+ /, "");
+      level = line.indexOf(" ");
     }
   }
   return blocks;

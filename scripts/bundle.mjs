@@ -4,7 +4,7 @@
 //        │  └──► arm64.js ─┤       x86.js       x86/ and its planner    } loaded by loadLinux when they are needed,
 //        │                 │       arm64.js     arm64/ and its planner  } as the decoders are
 //        └──────────────► core.js  core.js      what all share: one class of errors, one GuestMemory
-//   decoders.js ► decoding.js ┘    decoding.js  decoders/
+//   decoders.js ► decoding.js ┘    decoding.js  decoders/, and inspection.js inspect/, for their entries and the command
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -95,6 +95,7 @@ function fileOf(index) {
     const room = roomOf(id);
     if (/^(x86\/|linux\/(plan-x86|x86-))/.test(room)) return "x86";
     if (/^decoders\//.test(room)) return "decoding";
+    if (/^inspect\//.test(room)) return "inspection";
     if (/^(arm64\/|linux\/(plan-arm64|arm64-))/.test(room)) return "arm64";
     if (above === undefined) {
       below = reach(index, ({ importedIds }) => importedIds);

@@ -20,13 +20,10 @@ export function packedFiles(folder = root) {
   return result;
 }
 
-/** A line a file, sorted; the hash in the name of a shared chunk, which changes with each change of the code, is a `*`. */
+/** A line a file, sorted. */
 export function contentsList({ files }) {
-  const lines = files.map(({ path, mode }) => {
-    const name = path.replace(/^(dist\/(?:.*\/)?shared-)[A-Z0-9]{8}(\.js(?:\.map)?)$/, "$1*$2");
-    return (mode & 0o111) === 0 ? name : `${name} (executable)`;
-  });
-  return `${[...new Set(lines)].sort().join("\n")}\n`;
+  const lines = files.map(({ path, mode }) => ((mode & 0o111) === 0 ? path : `${path} (executable)`));
+  return `${lines.sort().join("\n")}\n`;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -39,7 +39,7 @@ const licenses = {
     const texts = [
       ["directboot", inRoot("LICENSE")],
       ["directboot, NOTICE", inRoot("NOTICE")],
-      ["@assemblyscript/loader, crc-32 (Apache-2.0)", inRoot("licenses/Apache-2.0.txt")],
+      ["crc-32 (Apache-2.0)", inRoot("licenses/Apache-2.0.txt")],
       ["v86", require.resolve("v86/LICENSE")],
       ["@xterm/xterm", require.resolve("@xterm/xterm/LICENSE")],
       ["@xterm/addon-fit", require.resolve("@xterm/addon-fit/LICENSE")],

@@ -117,7 +117,11 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     }
   }
 
-  /** @param claim the load's claim on the memory, which the caller releases */
+  /**
+   * Begins a load that is carried out whole or taken back.
+   *
+   * @param claim the load's claim on the memory, which the caller releases; without, it is claimed and released here
+   */
   begin(claim?: MemoryClaim): ImportTransaction {
     this.#claim = claim;
     const regionCount = this.#regions.length;

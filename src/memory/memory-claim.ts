@@ -27,10 +27,12 @@ export class MemoryClaim {
     this.#buffers = buffers;
   }
 
+  /** The bytes, as they are now. */
   get buffers(): readonly ClaimedBuffer[] {
     return this.#buffers();
   }
 
+  /** True until {@link release}. */
   get isHeld(): boolean {
     return held.has(this);
   }

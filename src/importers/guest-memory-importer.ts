@@ -120,7 +120,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   /**
    * Begins a load that is carried out whole or taken back.
    *
-   * @param claim the load's claim on the memory, which the caller releases; without, it is claimed and released here
+   * @param claim the load's claim on the memory, which the caller releases
    */
   begin(claim?: MemoryClaim): ImportTransaction {
     this.#claim = claim;

@@ -1,10 +1,12 @@
 // dist/: src/ in few and small files. Each file that a process imports costs it 0.6 ms, each 50 KB of code 1 ms:
 //
 //   index.js ──► x86.js ───┐       index.js     the public face, and loadLinuxSync, which has the planners at hand
-//        │  └──► arm64.js ─┤       x86.js       x86/ and its planner    } loaded by loadLinux when they are needed,
+//        │  └──► arm64.js ─┤       x86.js       x86/ and its planner    } loaded by linux.js when they are needed,
 //        │                 │       arm64.js     arm64/ and its planner  } as the decoders are
-//        └──────────────► core.js  core.js      what all share: one class of errors, one GuestMemory
-//   decoders.js ► decoding.js ┘    decoding.js  decoders/, and inspection.js inspect/, for their entries and the command
+//        └──► linux.js ────┤       linux.js     what loads on demand, and what uses it: loadLinux
+//                          ▼
+//   decoders.js ► decoding.js      decoding.js  decoders/, and inspection.js inspect/, for their entries and the command
+//                     └──► core.js core.js      what all share: one class of errors, one GuestMemory
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -85,6 +87,7 @@ const sources = {
 function fileOf(index) {
   let above;
   let below;
+  let loading;
   return (id, { getModuleInfo }) => {
     const reach = (from, next, found = new Set()) => {
       if (found.has(from)) return found;
@@ -92,6 +95,8 @@ function fileOf(index) {
       for (const each of next(getModuleInfo(from))) reach(each, next, found);
       return found;
     };
+    const dependents = (ids) =>
+      new Set(ids.flatMap((each) => [...reach(each, ({ importers }) => importers)]));
     const room = roomOf(id);
     if (/^(x86\/|linux\/(plan-x86|x86-))/.test(room)) return "x86";
     if (/^decoders\//.test(room)) return "decoding";
@@ -99,13 +104,13 @@ function fileOf(index) {
     if (/^(arm64\/|linux\/(plan-arm64|arm64-))/.test(room)) return "arm64";
     if (above === undefined) {
       below = reach(index, ({ importedIds }) => importedIds);
-      above = new Set(
-        [...below]
-          .filter((each) => /\/linux\/plan-(x86|arm64)\.ts$/.test(each))
-          .flatMap((each) => [...reach(each, ({ importers }) => importers)]),
-      );
+      const all = [...below];
+      above = dependents(all.filter((each) => /\/linux\/plan-(x86|arm64)\.ts$/.test(each)));
+      // webpack and Vite keep what a file imports on demand, even if the function that does it is not used.
+      loading = dependents(all.filter((each) => getModuleInfo(each).dynamicallyImportedIds.length > 0));
     }
-    return below.has(id) && !above.has(id) ? "core" : undefined;
+    if (!below.has(id) || above.has(id)) return undefined;
+    return loading.has(id) ? "linux" : "core";
   };
 }
 

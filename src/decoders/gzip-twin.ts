@@ -267,7 +267,9 @@ export function* decodeGzipTwin(
   isMember: boolean,
 ): Decoding<{ output: Uint8Array; consumed: number }> {
   const twin = new Twin(input, options);
+  const { allowTrailing = false, expectedBytes } = options;
+  // Only a declared size tells where the data ends: a limit that is reached by chance would cut off the next member.
   do yield* twin.member();
-  while (!isMember && gzipFollows(twin) && !(options.allowTrailing === true && twin.produced === twin.limit));
+  while (!isMember && !(allowTrailing && twin.produced === expectedBytes) && gzipFollows(twin));
   return { output: twin.output.slice(0, twin.produced), consumed: twin.position };
 }

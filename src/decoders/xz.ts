@@ -118,7 +118,6 @@ function* decodeLzma2(w: Workspace): Decoding<void> {
   let dictionaryStart: number | undefined;
   let hasProperties = false;
   let properties = 0;
-  let needsReset = true;
   while (true) {
     w.need(1, "LZMA2");
     const at = w.position;
@@ -127,7 +126,6 @@ function* decodeLzma2(w: Workspace): Decoding<void> {
     if (control >= RESET_DICTIONARY || control === CHUNK_COPY_RESET) {
       dictionaryStart = w.produced;
       hasProperties = false;
-      needsReset = true;
       exports.lzmaPosition(state, w.out);
     }
     if (dictionaryStart === undefined) throw w.corrupt("LZMA2 does not begin with a reset", at);
@@ -148,11 +146,8 @@ function* decodeLzma2(w: Workspace): Decoding<void> {
       hasProperties = true;
     }
     if (!hasProperties) throw w.corrupt("LZMA2 sets no properties", at);
-    if (control >= RESET_STATE) {
-      setProperties(w, properties, at);
-      needsReset = false;
-    }
-    if (needsReset) throw w.corrupt("LZMA2 does not reset its state", at);
+    // Properties come with a reset of the state: where none are wanted, there was one.
+    if (control >= RESET_STATE) setProperties(w, properties, at);
     w.need(compressed, "LZMA2");
     const end = w.position + compressed;
     if (compressed < 5) throw w.corrupt("a chunk of LZMA2 is too short", at);

@@ -76,6 +76,24 @@ describe("bytes behind a stream", () => {
     });
   }
 
+  for (const implementation of ["auto", "javascript"] as const) {
+    it(`of gzip are members that a limit does not cut off, with the decoders ${implementation}`, () => {
+      const input = Buffer.concat([make("gzip"), make("gzip")]);
+      const expectedBytes = INPUT.length;
+      decoders.use(implementation);
+      try {
+        assert.throws(
+          () => decompress("gzip", input, { maximumBytes: expectedBytes, allowTrailing: true }),
+          refusal("DECOMPRESS_TOO_LARGE", `${expectedBytes}`),
+        );
+        // A declared size does.
+        same(decompress("gzip", input, { ...LIMIT, expectedBytes, allowTrailing: true }), INPUT);
+      } finally {
+        decoders.use("auto");
+      }
+    });
+  }
+
   it("of xz are refused if the zeros are no multiple of four", () => {
     const input = Buffer.concat([make("xz"), new Uint8Array(6)]);
     assert.throws(() => decompress("xz", input, LIMIT), refusal("DECOMPRESS_TRAILING_DATA"));

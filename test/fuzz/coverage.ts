@@ -131,6 +131,19 @@ const REASONS: readonly (readonly [file: RegExp, text: RegExp, reason: string])[
     "needs a host without memory or without WebAssembly",
   ],
   [
+    /memory\/|loading\/segments|x86\/|decoders\/xz|images\//,
+    /\?\? (\[\]|1)|(undefined \|\| entry)/,
+    "never undefined: what follows ?? is for the type checker",
+  ],
+  [/decoders\/wasm/, /providedModules/, "needs a bundle that provides the modules"],
+  [
+    /decoders\/workspace/,
+    /tooLarge\(\)/,
+    "needs output of almost 4 GiB, or a decoder that asks for more than its place has",
+  ],
+  [/plan\/apply/, /source === undefined/, "checkPlan() has refused the number of such a source before"],
+  [/plan\/apply/, /!== total/, "needs memory that goes away while it is read into"],
+  [
     /decoders\/decompress/,
     /the decoder stopped/,
     "a trap in the WASM would be a mistake in a decoder: none is known",

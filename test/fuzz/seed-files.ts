@@ -124,6 +124,12 @@ function note(name: string, type: number, value: Uint8Array, alignment = 4): Uin
   return bytes;
 }
 
+/** The note without the NUL of its name: there is a zero behind it all the same. */
+function unended(bytes: Uint8Array): Uint8Array {
+  bytes[0] = (bytes[0] ?? 0) - 1;
+  return bytes;
+}
+
 const ENTRY = Uint8Array.of(0, 1, 0x10, 0);
 const ENTRY64 = Uint8Array.of(0, 1, 0x10, 0, 0, 0, 0, 0);
 
@@ -176,6 +182,7 @@ export function elfSeeds(): Seed[] {
     [note("Xen", 18, new Uint8Array(3)), 4n],
     [note("Xen", 5, ENTRY), 4n],
     [note("Xenon", 18, ENTRY), 4n],
+    [unended(note("Xen", 18, ENTRY)), 4n],
   ];
   for (const is64 of [true, false]) {
     for (const [bytes, align] of notes) {
@@ -289,6 +296,12 @@ export function bzImageSeeds(): Seed[] {
     }
   }
   seeds.push({ name: "setup_sects 0", bytes: makeBzImage({ setupSects: 0, code }), fields });
+  const direct = made(0x20f);
+  // kernel_info without setup_indirect: it lies 0x80 bytes behind the protected-mode code's start.
+  const infoAt = Buffer.from(direct.buffer).indexOf("LToP");
+  if (infoAt < 0) throw new Error("there is no kernel_info");
+  direct[infoAt + 15] = 0;
+  seeds.push({ name: "no setup_indirect", bytes: direct, fields });
   seeds.push({ name: "short", bytes: makeBzImage({ byteLength: 0x268 }), fields });
   return seeds;
 }
@@ -479,6 +492,77 @@ export function machineTree(
     ],
   };
   return flatten(root, shape.reservations ?? 0, shape.nops ?? false);
+}
+
+/** Trees that are wrong in one place, or whose reserved memory is at the edge; run as they are. */
+export function oddTrees(): Uint8Array[] {
+  const reg = cells(0, 0x4000_0000, 0, 0x80_0000);
+  const memory: TreeNode = {
+    name: "memory",
+    properties: [
+      ["device_type", string("memory")],
+      ["reg", reg],
+    ],
+    children: [],
+  };
+  const root = (properties: TreeNode["properties"], children: TreeNode["children"]): Uint8Array =>
+    flatten({ name: "", properties, children }, 1);
+  const reserved = (value: Uint8Array, status = "okay"): TreeNode => ({
+    name: "r",
+    properties: [
+      ["reg", value],
+      ["status", string(status)],
+    ],
+    children: [],
+  });
+  const none: TreeNode = { name: "r", properties: [], children: [] };
+  // The root's begin becomes a property, the end of a node, a token that there is not.
+  const firstToken = (token: number): Uint8Array => {
+    const tree = root([], []);
+    const view = new DataView(tree.buffer);
+    view.setUint32(view.getUint32(8), token);
+    return tree;
+  };
+  const past = root([], []);
+  const view = new DataView(past.buffer);
+  // The memory reservation block: past 2^64, and empty.
+  view.setBigUint64(40, (1n << 64n) - 4096n);
+  view.setBigUint64(48, 1n << 63n);
+  return [
+    firstToken(3),
+    firstToken(2),
+    firstToken(7),
+    past,
+    root([["#address-cells", cells(0, 2)]], [memory]),
+    root([["#size-cells", cells(5)]], [memory]),
+    root([], [{ ...memory, properties: [...memory.properties.slice(0, 1), ["reg", cells(1, 2)]] }]),
+    root([], [{ ...memory, properties: memory.properties.slice(0, 1) }]),
+    root(
+      [
+        ["#address-cells", cells(2)],
+        ["#size-cells", cells(2)],
+      ],
+      [
+        memory,
+        {
+          name: "reserved-memory",
+          properties: [],
+          children: [
+            reserved(reg),
+            reserved(cells(0xffff_ffff, 0xffff_f000, 0xffff_ffff, 0)),
+            reserved(cells(0, 0, 0, 0)),
+            reserved(cells(1, 2, 3)),
+            reserved(reg, "disabled"),
+            none,
+          ],
+        },
+      ],
+    ),
+    root(
+      [["#size-cells", cells(0)]],
+      [{ name: "reserved-memory", properties: [], children: [reserved(reg)] }],
+    ),
+  ];
 }
 
 /** Header fields, and every word of the structure as a field. */

@@ -1,6 +1,12 @@
 /** What is fuzzed. A test that plants mistakes hands the targets a subject of its own. */
 import * as decoders from "../../src/decoders/index.js";
-import { checkDeviceTree, memoryOfTree, readDeviceTree, setChosen } from "../../src/firmware/device-tree.js";
+import {
+  checkDeviceTree,
+  memoryOfTree,
+  readDeviceTree,
+  reservationsOfTree,
+  setChosen,
+} from "../../src/firmware/device-tree.js";
 import { readArm64Image } from "../../src/images/arm64-image.js";
 import { readArm64ImageFields } from "../../src/images/arm64-image-fields.js";
 import { readBzImage } from "../../src/images/bzimage.js";
@@ -14,15 +20,21 @@ import {
 import { findPvhNote } from "../../src/images/elf-notes.js";
 import { readZboot } from "../../src/images/zboot.js";
 import { readZbootFields } from "../../src/images/zboot-fields.js";
+import { checkFileRegion } from "../../src/importers/file-region.js";
+import type { VpRegister } from "../../src/importers/importer.js";
 import { detectKernel, detectKernelSync } from "../../src/linux/detect-kernel.js";
 import { readTree } from "../../src/linux/device-tree-file.js";
 import { extractKernel, extractKernelSync } from "../../src/linux/extract-kernel.js";
 import { plainInitrds } from "../../src/linux/initrd-file.js";
 import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
+import { checkCommandLineLength, commandLineBytes } from "../../src/loading/command-line.js";
+import { planSegments } from "../../src/loading/segments.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
+import { PlanBuilder } from "../../src/plan/plan.js";
 import { gunzipSource, gunzipSourceSync } from "../../src/sources/gzip.js";
+import { runSync } from "../../src/sources/reader.js";
 import { buildBootParams } from "../../src/x86/boot-params.js";
 import { buildE820Map, encodeE820Entries } from "../../src/x86/e820.js";
 import { computeVariableMtrrs } from "../../src/x86/mtrr.js";
@@ -48,6 +60,7 @@ export const SUBJECT = {
   checkDeviceTree,
   readDeviceTree,
   memoryOfTree,
+  reservationsOfTree,
   setChosen,
   decoders,
   gunzipSource,
@@ -59,6 +72,12 @@ export const SUBJECT = {
   extractKernelSync,
   makeLayout: (...parameters: ConstructorParameters<typeof MemoryLayout>): MemoryLayout =>
     new MemoryLayout(...parameters),
+  commandLineBytes,
+  checkCommandLineLength,
+  makePlan: (): PlanBuilder<VpRegister> => new PlanBuilder<VpRegister>(),
+  checkFileRegion,
+  planSegmentsSync: (...parameters: Parameters<typeof planSegments<VpRegister>>): void =>
+    runSync(planSegments(...parameters)),
   buildE820Map,
   encodeE820Entries,
   splitE820,

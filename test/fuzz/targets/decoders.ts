@@ -21,6 +21,7 @@ import {
   type Outcome,
   observe,
   observeAsync,
+  same,
   show,
 } from "../outcome.js";
 import type { Random } from "../random.js";
@@ -241,6 +242,7 @@ function handMade(
         ["size too small", shorter],
         ["size too large", longer],
         ["properties", concat(Uint8Array.of(8 + 9 * 4), stream.subarray(1))],
+        ["size 0", concat(stream.subarray(0, 5), new Uint8Array(13)), new Uint8Array(0)],
       ];
     }
     case "zstd":
@@ -354,6 +356,109 @@ function withHeaderCrc(stream: Uint8Array): Uint8Array {
   return stream;
 }
 
+/** An .xz of one block: what follows the header's size byte (its CRC-32 is made), and its LZMA2. */
+function xzBlock(header: readonly number[], data: readonly number[]): Uint8Array {
+  const size = Math.ceil((1 + header.length + 4) / 4) * 4;
+  const stream = new Uint8Array(12 + size + data.length);
+  stream.set([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 0]);
+  stream.set([size / 4 - 1, ...header], 12);
+  stream.set(data, 12 + size);
+  setU32(stream, 8, crc32Twin(stream.subarray(6, 8), 0));
+  setU32(stream, 12 + size - 4, crc32Twin(stream.subarray(12, 12 + size - 4), 0));
+  return stream;
+}
+
+/** The filter LZMA2 in a block's header; a chunk that is the letter A, and the end. */
+const LZMA2 = [0x21, 1, 8];
+const LETTER = [1, 0, 0, 65];
+
+/** Streams whose checksums are right, and something behind them is not: random changes seldom come so far. */
+function behindChecksums(format: CompressionFormat, stream: Uint8Array): readonly Uint8Array[] {
+  switch (format) {
+    case "xz": {
+      const data = 12 + ((stream[12] ?? 0) + 1) * 4;
+      const otherSize = (change: number): Uint8Array => {
+        const bytes = stream.slice();
+        bytes[data + 2] = (bytes[data + 2] ?? 0) + change;
+        return bytes;
+      };
+      return [
+        // Reserved flags; numbers that pass the header or the file, end with a zero byte, or have ten bytes.
+        xzBlock([4, ...LZMA2], LETTER),
+        xzBlock([0x40, 0x80, 0x80], LETTER),
+        concat(stream.subarray(0, 12), Uint8Array.of(0, 0x80)),
+        xzBlock([0x40, 0x80, 0, ...LZMA2], LETTER),
+        xzBlock([0x40, ...new Array<number>(10).fill(0x80), ...LZMA2], LETTER),
+        // Delta of two bytes; a branch filter of one, and of a start that is not aligned; properties past the header.
+        xzBlock([1, 3, 2, 0, 0, ...LZMA2], LETTER),
+        xzBlock([1, 5, 1, 0, ...LZMA2], LETTER),
+        xzBlock([1, 5, 4, 1, 0, 0, 0, ...LZMA2], LETTER),
+        xzBlock([1, 5, 100, 1, 0, 0, 0, ...LZMA2], LETTER),
+        xzBlock([0, 0x21, 1, 41], LETTER),
+        // LZMA2: an unknown control byte, a chunk of one byte, properties that can't be, chunks of another size.
+        xzBlock([0, ...LZMA2], [...LETTER, 3]),
+        xzBlock([0, ...LZMA2], [...LETTER, 2, 0, 0, 66, 0xe0, 0, 0, 0, 0, 0x5d, 0]),
+        xzBlock([0, ...LZMA2], [0xe0, 0, 0, 0, 9, 225, ...new Array<number>(12).fill(0)]),
+        otherSize(1),
+        otherSize(-1),
+        // Sizes in the block's header that are not those of its data.
+        xzBlock([0x40, 6, ...LZMA2], [...LETTER, 0, 0, 0, 0]),
+        xzBlock([0x80, 2, ...LZMA2], [...LETTER, 0, 0, 0, 0]),
+      ];
+    }
+    case "lzma":
+      return [concat(Uint8Array.of(225), stream.subarray(1))];
+    case "zstd":
+      // A match of 128 KiB behind a letter: a block has no more than 128 KiB.
+      return [
+        Uint8Array.from([
+          ...[0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 0x55, 0, 0],
+          ...[8, 65, 1, 0x54, 1, 2, 52, 0xff, 0xff, 4],
+        ]),
+        // The reserved flag.
+        Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x28, 0, 1, 0, 0),
+      ];
+    case "lz4": {
+      const frame = (flags: number, blocks: number): Uint8Array => {
+        const bytes = Uint8Array.from([4, 0x22, 0x4d, 0x18, flags, blocks, ...new Array<number>(17).fill(0)]);
+        REPAIRS.lz4?.(bytes);
+        return bytes;
+      };
+      // A dictionary, with and without a size; a size that is too large; block sizes that there are not.
+      const sized = frame(0x68, 0x40);
+      sized.fill(0xff, 6, 14);
+      REPAIRS.lz4?.(sized);
+      return [
+        frame(0x61, 0x40),
+        frame(0x69, 0x40),
+        sized,
+        frame(0x60, 0x30),
+        frame(0x60, 0xc0),
+        frame(0x62, 0x40),
+      ];
+    }
+    default:
+      return [];
+  }
+}
+
+/** Undamaged streams of several MiB in one block: they are decoded in steps. Long to make and to decode: run once. */
+function inSteps(format: CompressionFormat): readonly (readonly [Uint8Array, Uint8Array])[] {
+  const zeros = new Uint8Array(LONG_BYTES);
+  const random = noise(5 << 19, 5);
+  switch (format) {
+    case "xz":
+      return [[pipe("xz", ["-c", "--x86", "--lzma2=preset=0"], zeros), zeros]];
+    case "lz4":
+      return [
+        [pipe("lz4", ["-q", "-c", "-B7"], zeros), zeros],
+        [pipe("lz4", ["-q", "-c", "-B7", "-BX"], random), random],
+      ];
+    default:
+      return [];
+  }
+}
+
 /** Streams of a format: by its tool's options, made by hand, and one that is long. */
 export function decoderSeeds(format: CompressionFormat): Seed[] {
   const repair = REPAIRS[format];
@@ -451,7 +556,34 @@ export function decoderTarget(subject: Subject, format: CompressionFormat): Targ
         withTwin: format === "gzip" || bytes === distinct[0]?.bytes,
       }));
       const wrong = Array.from({ length: 8 }, (_, i) => ({ ...whole[0], maximumBytes: 8192, wrong: i }));
-      return [...whole, ...wrong];
+      const [first] = distinct;
+      if (first === undefined) throw new Error(`there are no streams of ${format}`);
+      const mistakes = behindChecksums(format, first.bytes).map((stream) => ({
+        stream,
+        maximumBytes: MOST_BYTES,
+      }));
+      const steps = inSteps(format).map(([stream, output]) => ({
+        stream,
+        expectedDigest: digest(output),
+        maximumBytes: MOST_BYTES,
+      }));
+      // Of two members, the first fills what is allowed.
+      const members = {
+        stream: concat(first.bytes, first.bytes),
+        maximumBytes: SMALL.byteLength,
+        allowTrailing: true,
+        withTwin: true,
+      };
+      // What takes several steps, and its buffer goes away between two of them; other modules and memories.
+      const hosts = [
+        { stream: distinct.at(-1)?.bytes ?? first.bytes, maximumBytes: MOST_BYTES, host: "detached" },
+        ...(format === "xz" ? ["chosen again", "shared"] : []).map((host) => ({
+          stream: first.bytes,
+          maximumBytes: 8192,
+          host,
+        })),
+      ];
+      return [...whole, ...wrong, ...mistakes, ...steps, members, ...hosts];
     }),
     executions: 200,
     make: (random) => makeStream(random, seeds()),
@@ -491,6 +623,8 @@ export function decoderTarget(subject: Subject, format: CompressionFormat): Targ
         steps.return({ output: new Uint8Array(0), consumed: 0 });
       });
       if (input["wrong"] !== undefined) callWrongly(subject, format, stream, numberOf(input, "wrong"));
+      if (input["host"] !== undefined)
+        onOtherHost(subject, format, stream, options, whole, textOf(input, "host"));
       if (maximumBytes <= INTO_BYTES - 16)
         alike(whole, into(decompressInto, format, stream, options), "decompress and decompressInto");
       if (format === "gzip" && input["withTwin"] === true) checkTwin(subject, stream, options, whole);
@@ -529,6 +663,43 @@ function callWrongly(subject: Subject, format: CompressionFormat, stream: Uint8A
   // Without scratch the output is made elsewhere and copied.
   const { scratchOffset: _, ...noScratch } = target;
   observe(() => decompressInto(format, stream, noScratch, limit));
+}
+
+/** The same with a module that is chosen again, into memory that threads share, or of a buffer that goes away. */
+function onOtherHost(
+  subject: Subject,
+  format: CompressionFormat,
+  stream: Uint8Array,
+  options: Parameters<Subject["decoders"]["decompress"]>[2],
+  whole: Observed,
+  host: string,
+): void {
+  const { decoders, decompress, decompressInto, decodeSteps } = subject.decoders;
+  if (host === "chosen again") {
+    decoders.use("auto");
+    const again = observe(() => decompress(format, stream, options));
+    decoders.use(wasmModule());
+    same(whole, again, "the decoders and those that are chosen again");
+    return;
+  }
+  if (host === "shared") {
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
+    const place = { memory, offset: 0, byteLength: options.maximumBytes, scratchOffset: INTO_BYTES };
+    const shared = observe(() => {
+      const made = decompressInto(format, stream, place, options);
+      return new Uint8Array(memory.buffer).slice(0, made);
+    });
+    alike(whole, shared, "a memory of its own and one that is shared");
+    return;
+  }
+  const input = Uint8Array.from(stream);
+  const observed = observe(() => {
+    const steps = decodeSteps(format, input, options);
+    const first = steps.next();
+    structuredClone(input.buffer, { transfer: [input.buffer] });
+    return first.done === true ? undefined : steps.next();
+  });
+  expect(/^(ok|SOURCE_READ|DECOMPRESS_.*)$/.test(observed.code), `a detached input gives ${observed.code}`);
 }
 
 /** Decodes in place, and looks whether anything around was written to. */

@@ -5,7 +5,7 @@ import { bytesOf, type FuzzInput, type Value } from "../input.js";
 import { edge, mutate } from "../mutate.js";
 import { describe, expect, type Outcome, observe } from "../outcome.js";
 import type { Random } from "../random.js";
-import { deviceTreeSeeds, flatten } from "../seed-files.js";
+import { deviceTreeSeeds, flatten, oddTrees } from "../seed-files.js";
 import type { Subject } from "../subject.js";
 import type { Target } from "../target.js";
 import { lazy, then } from "./shared.js";
@@ -56,6 +56,7 @@ export function deviceTreeTarget(subject: Subject): Target {
         ...seeds(),
         { bytes: cutTree() },
         { bytes: rootless() },
+        ...oddTrees().map((bytes) => ({ bytes })),
         { bytes: new Uint8Array((16 << 20) + 1) },
       ].map(({ bytes }) => ({
         file: bytes,
@@ -91,6 +92,12 @@ export function deviceTreeTarget(subject: Subject): Target {
           const memory = observe(() => subject.memoryOfTree(file));
           expect(checked.code === "ok" || memory.code === checked.code, "memory was read of a bad tree");
           if (memory.code === "ok") checkMemory(memory.value as readonly MemoryNodeRange[]);
+          const reserved = observe(() => subject.reservationsOfTree(file));
+          expect(
+            checked.code === "ok" || reserved.code === checked.code,
+            "reservations were read of a bad tree",
+          );
+          if (reserved.code === "ok") checkMemory(reserved.value as readonly MemoryNodeRange[]);
           const set = observe(() => subject.setChosen(file, chosen as Parameters<Subject["setChosen"]>[1]), {
             typeErrors: true,
           });

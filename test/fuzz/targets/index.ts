@@ -6,6 +6,7 @@ import { arm64ImageTarget, bzImageTarget, elfTarget, zbootTarget } from "./image
 import { loadArm64Target, loadX86Target } from "./load.js";
 import { e820Target, layoutTarget } from "./memory.js";
 import { planTarget } from "./plan.js";
+import { segmentsTarget } from "./segments.js";
 import { initrdTarget, kernelFileTarget } from "./wrappers.js";
 
 /** All targets, over what they are to run. */
@@ -20,6 +21,7 @@ export function allTargets(subject: Subject = SUBJECT): readonly Target[] {
     gunzipTarget(subject),
     layoutTarget(subject),
     e820Target(subject),
+    segmentsTarget(subject),
     planTarget(subject),
     initrdTarget(subject),
     kernelFileTarget(subject),

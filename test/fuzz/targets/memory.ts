@@ -141,6 +141,68 @@ function checkLayout(layout: MemoryLayout, input: FuzzInput): void {
   expect(JSON.stringify(layout).startsWith("[") && `${layout}`.length < 1000, "the layout can't be told");
 }
 
+/** Ranges of one page in an order: more than fit into one block of a set, so that blocks split, and join again. */
+const MANY = 1100;
+function manyRanges(): readonly Value[][] {
+  const one = (i: number): Value => [2 * i + 1, 1, 0];
+  const numbers = Array.from({ length: MANY }, (_, i) => i);
+  const ascending = numbers.map(one);
+  const interleaved = [...numbers.filter((i) => i % 2 === 0), ...numbers.filter((i) => i % 2 === 1)];
+  // All become one; then each of the tagged ones is met, and goes.
+  const join: Value = [1, 2 * MANY, 0];
+  const drop = numbers.slice(0, 600).map((i): Value => [2 * i + 1, 1, 2]);
+  return [
+    [...ascending, join],
+    [...numbers.map((i) => one(MANY - 1 - i)), [2, 1, 0], join],
+    [...interleaved.map(one), ...drop, join],
+  ];
+}
+
+/** Whole pages by number and count: numbers of any kind. */
+function checkPageRanges(pages: readonly Value[]): void {
+  for (const each of pages) {
+    if (!Array.isArray(each)) throw new TypeError("the input holds no pages");
+    const [base, count] = each;
+    const observed = observe(() => MemoryRange.ofPages(base, count), { typeErrors: true });
+    const isRight =
+      typeof base === "bigint" && typeof count === "number" && Number.isSafeInteger(count) && count >= 0;
+    expect((observed.code === "ok") === isRight, `${base} and ${count} give ${observed.code}`);
+    if (!isRight) continue;
+    const end = (base + BigInt(count)) * PAGE;
+    const range = observed.value as MemoryRange | undefined;
+    const isInside = base >= 0n && end < 1n << 64n;
+    expect((range !== undefined) === isInside, `${base} and ${count} are ${range}`);
+    expect(range === undefined || (range.start === base * PAGE && range.end === end), "the pages are others");
+  }
+}
+
+/** What a layout says of ranges that are RAM in part, or not at all. */
+function checkProbes(layout: MemoryLayout, probes: readonly Value[]): void {
+  for (const each of probes) {
+    const range = observe(() => toMemoryRange(each), { typeErrors: true });
+    if (!(range.value instanceof MemoryRange)) continue;
+    const probe = range.value;
+    const { code, detail } = observe(() => layout.checkIsRam(probe, "the probe"));
+    expect(
+      (code === "ok") === layout.isRam(probe),
+      `isRam is ${layout.isRam(probe)}, checkIsRam says ${code}`,
+    );
+    expect(code === "ok" || /it meets \S/.test(detail), `nobody is told what is there: ${detail}`);
+    const covered = layout.ram.reduce(
+      (sum, { range: ram }) =>
+        sum +
+        BigInt(
+          ram.overlaps(probe)
+            ? (ram.end < probe.end ? ram.end : probe.end) -
+                (ram.start > probe.start ? ram.start : probe.start)
+            : 0n,
+        ),
+      0n,
+    );
+    expect((code === "ok") === (covered === probe.length), `${covered} bytes of ${probe} are RAM: ${code}`);
+  }
+}
+
 /** Sets of ranges beside a plain list of pages. */
 function checkSets(operations: readonly Value[]): void {
   const set = new RangeSet();
@@ -188,7 +250,8 @@ export function layoutTarget(subject: Subject): Target {
     name: "layout",
     corpus: lazy(() => {
       const page = (...pages: readonly number[]): Value => pages.map((each) => BigInt(each) * PAGE);
-      const none = { mmio: [], ecam: [], pci: [], vtl2: [], operations: [] };
+      const none = { mmio: [], ecam: [], pci: [], vtl2: [], operations: [], pages: [], probes: [] };
+      const everything = { ...none, ram: [page(0, 4), page(4, 6), page(20, 22)] };
       // Nine ranges apart from each other: more than are told.
       const many = Array.from({ length: 9 }, (_, i) => [2 * i + 1, 1, 0]);
       return [
@@ -200,6 +263,45 @@ export function layoutTarget(subject: Subject): Target {
         { ...none, ram: [[1n, PAGE]] },
         { ...none, ram: [[PAGE, 4097n]] },
         { ...none, ram: [] },
+        ...manyRanges().map((operations) => ({ ...none, ram: [page(1, 2)], operations })),
+        {
+          ...everything,
+          mmio: [page(7, 8)],
+          ecam: [page(9, 10)],
+          pci: [page(11, 12)],
+          vtl2: page(30, 32),
+          // RAM, of two ranges; then what follows is a hole, each of the gaps, the VTL2 range, the end.
+          probes: [
+            page(1, 3),
+            page(2, 6),
+            page(5, 7),
+            page(7, 8),
+            page(9, 10),
+            page(11, 12),
+            page(30, 31),
+            page(21, 23),
+            page(32, 33),
+            page(29, 31),
+            page(3, 3),
+            page(8, 8),
+          ],
+        },
+        { ...everything, probes: [page(6, 7)] },
+        { ...none, ram: [], probes: [page(0, 1)] },
+        {
+          ...none,
+          ram: [page(1, 2)],
+          pages: [
+            [1, 1],
+            [1n, -1],
+            [1n, 0.5],
+            [1n, 1n],
+            [-1n, 1],
+            [(1n << 52n) - 1n, 1],
+            [(1n << 52n) - 2n, 1],
+            [5n, 0],
+          ],
+        },
       ];
     }),
     executions: 500,
@@ -210,11 +312,20 @@ export function layoutTarget(subject: Subject): Target {
         random.below(6),
         random.below(4),
       ]),
+      pages: [],
+      probes: Array.from({ length: random.below(4) }, () => {
+        const start = random.below(44);
+        return [BigInt(start) * PAGE, BigInt(start + random.below(6)) * PAGE];
+      }),
     }),
     run: (input): Outcome => {
       checkSets(listOf(input, "operations"));
+      checkPageRanges(listOf(input, "pages"));
       const made = observe(() => layoutOf(subject, input), { typeErrors: true });
-      if (made.code === "ok") checkLayout(made.value as MemoryLayout, input);
+      if (made.code === "ok") {
+        checkLayout(made.value as MemoryLayout, input);
+        checkProbes(made.value as MemoryLayout, listOf(input, "probes"));
+      }
       const count = made.code === "ok" ? (made.value as MemoryLayout).ram.length : 0;
       return { kind: `${made.code} ${count}`, isIdentified: made.code !== "TypeError" };
     },
@@ -292,6 +403,45 @@ export function e820Target(subject: Subject): Target {
   const headers = lazy(() => [realHeader("bzImageAmd64"), realHeader("bzImageI386")]);
   return {
     name: "e820",
+    corpus: lazy(() => {
+      const [header = new Uint8Array(0)] = headers();
+      const ofVersion = (version: number): Uint8Array => {
+        const bytes = Uint8Array.from(header);
+        new DataView(bytes.buffer).setUint16(0x206 - 0x1f1, version, true);
+        return bytes;
+      };
+      const plain = {
+        ram: 8n << 20n,
+        gap: false,
+        entries: [],
+        header,
+        hasHeader: true,
+        isEmpty: false,
+        commandLine: 0x3000n,
+        commandLineBytes: 10,
+        initrd: 0n,
+        initrdBytes: 0n,
+        hasInitrd: false,
+        nodes: [[1, Uint8Array.of(1)]],
+        width: 36,
+        high: 0n,
+      };
+      return [
+        plain,
+        // Protocols before cmdline_size, setup_data, xloadflags; with what they have no field for.
+        ...[0x201, 0x205, 0x208, 0x20b].flatMap((version) => [
+          { ...plain, header: ofVersion(version) },
+          { ...plain, header: ofVersion(version), setupData: 0xa000n },
+          { ...plain, header: ofVersion(version), rsdp: 0xe_0000n },
+          { ...plain, header: ofVersion(version), hasInitrd: true, initrd: FOUR_GIB, initrdBytes: 4096n },
+        ]),
+        { ...plain, nodes: [["1", Uint8Array.of(1)]] },
+        { ...plain, nodes: [[1, "text"]] },
+        { ...plain, nodes: [[1, undefined]] },
+        { ...plain, nodes: [[2 ** 32, new Uint8Array(0)]] },
+        { ...plain, setupData: (1n << 64n) - 8n },
+      ];
+    }),
     executions: 500,
     make: (random) => {
       const header = Uint8Array.from(random.pick(headers()));

@@ -2,10 +2,11 @@
 
 import { DirectBootError } from "../../../src/base/errors.js";
 import { GuestMemoryImporter } from "../../../src/importers/guest-memory-importer.js";
-import type { ImageLoad } from "../../../src/importers/importer.js";
+import type { ImageLoad, ImportTransaction } from "../../../src/importers/importer.js";
 import { RecordingImporter } from "../../../src/importers/recording-importer.js";
 import { GuestMemory } from "../../../src/memory/guest-memory.js";
 import type { LoadPlan } from "../../../src/plan/plan.js";
+import type { SyncSource } from "../../../src/sources/source.js";
 import type { Driver } from "../drivers.js";
 import { bytesOf, type FuzzInput, listOf, numbersOf, type Value } from "../input.js";
 import { chunkLengths, edge } from "../mutate.js";
@@ -167,9 +168,139 @@ function checkUntouched(bytes: Uint8Array, fresh: Uint8Array, observed: Observed
   }
 }
 
+/** A step that reads from the file. */
+function fromFile(page: number, pageCount: number, offset: number, length: number, more: object = {}): Value {
+  return {
+    kind: "pages",
+    pageBase: BigInt(page),
+    pageCount,
+    tag: `file at ${page}`,
+    acceptance: "Exclusive",
+    data: { kind: "source", source: 0, offset, length, leadingBytes: 0, chunked: false, ...more },
+  };
+}
+
+/** Plans that can be carried out, with every kind of step; and, of such a plan, one thing that is wrong. */
+function plans(): readonly FuzzInput[] {
+  const pages = (page: number, pageCount: number, data: Value, more: object = {}): Value => ({
+    kind: "pages",
+    pageBase: BigInt(page),
+    pageCount,
+    tag: `page ${page}`,
+    acceptance: "Exclusive",
+    data,
+    ...more,
+  });
+  const register = (given: Value): Value => ({ kind: "register", register: given });
+  const map = (page: number): Value => ({
+    kind: "identity-map",
+    map: {
+      tableAddress: page * PAGE_BYTES,
+      addressBias: 0,
+      gibibytes: 1,
+      encryption: 0,
+      linkIndex: -1,
+      linkTarget: 0,
+    },
+  });
+  const bytes: Value = { kind: "bytes", bytes: new Uint8Array(100).fill(7) };
+  const right = [
+    register({ name: "rip", value: 1n }),
+    pages(0, 1, bytes),
+    fromFile(1, 2, 0, 8192),
+    pages(3, 3, map(3)),
+    fromFile(6, 2, 8192, 4096, { chunked: true, leadingBytes: 10 }),
+    fromFile(SECOND_PAGE, 1, 100, 3000, { source: 1 }),
+    register({ name: "gdtr", value: { base: 1n, limit: 5 } }),
+  ];
+  const plain = {
+    steps: right,
+    file: new Uint8Array(12_288).fill(3),
+    second: new Uint8Array(9000).fill(4),
+    stopAt: 1,
+    driver: "peek",
+    chunks: [1000],
+  };
+  const drivers: readonly Driver[] = ["peek", "sync", "async", "stream", "open"];
+  // Ended by the progress, the signal or the importer, at each of the first steps.
+  const stopped = drivers.flatMap((driver) =>
+    Array.from({ length: 8 }, (_, stopAt) => ({ ...plain, driver, stopAt })),
+  );
+  // A source that breaks, chunked and whole: it has fewer bytes than it says.
+  const broken = [false, true].flatMap((chunked) =>
+    [0, 3].map((stopAt) => ({
+      ...plain,
+      steps: [
+        pages(0, 1, bytes),
+        fromFile(1, 2, 0, 8192, { chunked }),
+        fromFile(4, 1, 8192, 4000, { chunked }),
+      ],
+      driver: "broken",
+      stopAt,
+    })),
+  );
+  const wrong: readonly Value[] = [
+    pages(8, 1, map(8)),
+    pages(8, 4, map(8)),
+    pages(8, 1, { kind: "identity-map", map: null }),
+    pages(8, 1, { kind: "bytes", bytes: "text" }),
+    pages(8, 1, { kind: "bytes", bytes: new Uint8Array(PAGE_BYTES + 1) }),
+    pages(8, 1, bytes, { tag: 7 }),
+    pages(8, 1, bytes, { pageCount: -1 }),
+    pages(8, 1, bytes, { pageBase: 1n << 52n }),
+    pages(8, 1, bytes, { pageBase: -1n }),
+    pages(0, 1, bytes),
+    pages(FIRST_PAGES - 1, 2, bytes),
+    fromFile(8, 1, 0, 1, { source: 2 }),
+    fromFile(8, 1, 0, 1, { leadingBytes: PAGE_BYTES }),
+    fromFile(8, 1, 12_288, 1),
+    register({ name: 5, value: 1n }),
+    register({ name: "rip", value: "1" }),
+    register({ name: "rip", value: null }),
+    register({ name: "rip", value: 2n }),
+    register(null),
+    null,
+    { kind: "page" },
+  ];
+  return [
+    ...stopped,
+    ...broken,
+    ...wrong.map((step) => ({ ...plain, steps: [...right, step] })),
+    // More at once than can be held, of a stream that does not say how long it is.
+    { ...plain, steps: [fromFile(0, 2 ** 33, 0, 2 ** 45)], driver: "open", stopAt: 0 },
+    ...["no steps", "no sources", "another source", "null"].map((shape) => ({ ...plain, shape })),
+  ];
+}
+
+/** A source that is shorter than it says. */
+function breaking(bytes: Uint8Array): SyncSource {
+  const fail = (target: Uint8Array, offset: number): void => {
+    if (offset >= 8000) throw new Error("the disk is gone");
+    target.set(bytes.subarray(offset, offset + target.byteLength));
+  };
+  return {
+    name: "broken",
+    byteLength: bytes.byteLength,
+    readSync: fail,
+    read: async (target, offset) => fail(target, offset),
+  };
+}
+
+/** A plan that is none. */
+function misshapen(plan: LoadPlan, shape: Value): LoadPlan {
+  const given: unknown =
+    shape === "no steps"
+      ? { ...plan, steps: 5 }
+      : shape === "no sources"
+        ? { ...plan, sources: undefined }
+        : { ...plan, sources: [shape === "null" ? null : { name: "x" }] };
+  return given as LoadPlan;
+}
+
 export function planTarget(subject: Subject): Target {
   return {
     name: "plan",
+    corpus: lazy(plans),
     executions: 450,
     make: (random) => {
       // One in three is well-formed; in others one thing in so many is wrong.
@@ -190,10 +321,16 @@ export function planTarget(subject: Subject): Target {
       const chunks = numbersOf(input, "chunks");
       const files = [bytesOf(input, "file"), bytesOf(input, "second")];
       const steps = listOf(input, "steps") as unknown as LoadPlan["steps"];
-      const planBy = (driver: Driver): LoadPlan => ({
-        steps,
-        sources: files.map((bytes) => subject.openDriver(driver, bytes, chunks)),
-      });
+      const isBroken = input["driver"] === "broken";
+      const planBy = (driver: Driver): LoadPlan => {
+        const plan = {
+          steps,
+          sources: files.map((bytes) =>
+            isBroken ? breaking(bytes) : subject.openDriver(driver, bytes, chunks),
+          ),
+        };
+        return input["shape"] === undefined ? plan : misshapen(plan, input["shape"]);
+      };
       first.bytes.set(fresh);
       second.bytes.set(fresh);
       const allowed = { typeErrors: true };
@@ -275,6 +412,30 @@ async function checkStopped(
     importSource: (...page) => importer.importSource(...page),
   };
   await observeAsync(() => subject.applyPlan(planBy(driver), whole), allowed);
+  // Those that can take back what was imported, and those that fail at that, too.
+  for (const isBad of [false, true]) {
+    const begin = (): ImportTransaction => ({
+      rollback: () => {
+        if (isBad) throw new Error("the pages are gone");
+      },
+    });
+    reports = 0;
+    const ending = new AbortController();
+    const end = (): void => {
+      if (reports++ >= stopAt) ending.abort();
+    };
+    let imports = 0;
+    const take = (): void => {
+      if (isBad && imports++ >= stopAt) throw new Error("no more");
+    };
+    const taking: ImageLoad = { importPages: take, importVpRegister: () => {}, begin };
+    await observeAsync(
+      () => subject.applyPlan(planBy(driver), taking, { onProgress: end, signal: ending.signal }),
+      allowed,
+    );
+    imports = 0;
+    observe(() => subject.applyPlanSync(planBy("sync"), taking), allowed);
+  }
   let calls = 0;
   const refuse = (): void => {
     if (calls++ >= stopAt) throw new Error("no more");

@@ -5,7 +5,7 @@ import type { ExtractedKernel } from "../../../src/linux/extract-kernel.js";
 import type { Unpacking } from "../../../src/linux/kernel-file.js";
 import { readWhole, runAsync, runSync } from "../../../src/sources/reader.js";
 import type { Source } from "../../../src/sources/source.js";
-import { compress, type Method, ONE_OF_EACH } from "../../decoders/tools.js";
+import { compress, type Method, ONE_OF_EACH, pipe } from "../../decoders/tools.js";
 import { makeElf } from "../../support/elf-maker.js";
 import { makeElf32 } from "../../support/elf32-maker.js";
 import { bzImageAround, compressible, makeImage, withTrailer } from "../../support/packed-kernels.js";
@@ -105,6 +105,20 @@ export function packedFile(format: CompressionFormat, kernel: Uint8Array, name: 
   return { name, bytes, fields: payloadFields(0, bytes.length) };
 }
 
+/** A kernel in an .xz with filters. */
+function filtered(name: string, parameters: readonly string[], kernel: Uint8Array): Seed {
+  const bytes = pipe("xz", ["-c", ...parameters], kernel);
+  return { name, bytes, fields: payloadFields(0, bytes.length) };
+}
+
+/** An ELF whose notes lie behind the end of the file. */
+function notesBehind(): Uint8Array<ArrayBuffer> {
+  const bytes = smallElf(true);
+  // p_offset of the third program header.
+  new DataView(bytes.buffer).setBigUint64(64 + 2 * 56 + 8, 1n << 32n, true);
+  return bytes;
+}
+
 /** Kernels in every wrapper. */
 export const kernelSeeds = lazy((): readonly Seed[] => {
   const elf = smallElf(true);
@@ -161,6 +175,12 @@ export const kernelSeeds = lazy((): readonly Seed[] => {
     odd("bzImage without payload", (_, view) => view.setUint32(0x248, 0, true)),
     odd("bzImage, dictionary", (bytes) => bytes.fill(1, PAYLOAD_AT + 4, PAYLOAD_AT + 12), zstd),
     odd("bzImage of an Image", () => {}, packedBzImage(gzip, image).bytes),
+    // Filters, which are undone when a block is complete: what its first bytes are is not known before.
+    filtered("xz arm64", ["--arm64", "--lzma2=preset=0"], image),
+    filtered("xz arm64, sizes", ["--arm64", "--lzma2=preset=0", "-T2", "--block-size=20000"], image),
+    filtered("xz delta arm64", ["--delta", "--arm64", "--lzma2=preset=0"], image),
+    filtered("xz arm64 elf", ["--arm64", "--lzma2=preset=0"], elf),
+    { name: "notes behind the file", bytes: notesBehind(), fields: [] },
   ];
   return [...plain, ...packed, ...nested, ...strange];
 });

@@ -1,7 +1,7 @@
 // What `npm start` and `npm test` do before their job: packages from npm, programs from Debian, the build. Only what
 // is missing is installed; nothing but Node itself is needed to run this.
 import { spawnSync } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, lstatSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -30,6 +30,10 @@ const newest = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 export function ensurePackages(folder = ".", ...options) {
   const lock = join(folder, "package-lock.json");
   if (newest(join(folder, "node_modules", ".package-lock.json")) >= newest(lock)) return;
+  if (lstatSync(join(folder, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink()) {
+    say("node_modules is a link, and older than package-lock.json: npm ci would empty what it leads to");
+    process.exit(1);
+  }
   say(`installing packages${folder === "." ? "" : ` of ${folder}`} (npm ci)`);
   run("npm", ["ci", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", ...options]);
 }

@@ -24,8 +24,9 @@ export const ERROR_CURES = {
   ARM64_INITRD_OUT_OF_REACH: "place the initrd nearer to the kernel",
 
   // elf.rs, Error
-  ELF_READ_FILE_HEADER: "give an uncompressed ELF kernel (vmlinux)",
-  ELF_INVALID_FILE_HEADER: "give an uncompressed 64-bit ELF kernel (vmlinux)",
+  ELF_READ_FILE_HEADER: "give a vmlinux, to loadLinux also a bzImage, an EFI zboot image or an arm64 Image",
+  ELF_INVALID_FILE_HEADER:
+    "give an uncompressed 64-bit vmlinux, to loadLinux also a bzImage, an EFI zboot image or an arm64 Image",
   ELF_TARGET_MACHINE_MISMATCH: "give a kernel of the guest's architecture",
   ELF_BIG_ENDIAN_ELF_ON_LITTLE: "give a little-endian kernel",
   ELF_INVALID_ENTRY_ADDRESS:
@@ -159,7 +160,7 @@ export const ERROR_CURES = {
   SOURCE_CONSUMED: "use a new stream for each load, or read it whole first",
   DECOMPRESS_UNSUPPORTED: "decompress the file first, or use a runtime with a decompressor for it",
   DECOMPRESS_CORRUPT: "check that the file is complete and unmodified",
-  DECOMPRESS_TOO_LARGE: "raise the limit if the file is to be trusted",
+  DECOMPRESS_TOO_LARGE: "give the guest more RAM, or raise maxDecompressedSize, if the file is to be trusted",
 
   // decoders
   DECOMPRESS_TRUNCATED: "check that the file is complete",

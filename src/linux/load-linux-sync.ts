@@ -12,6 +12,7 @@ import { planArm64Guest } from "./plan-arm64.js";
 import { planX86Guest } from "./plan-x86.js";
 import {
   checkImporterMemory,
+  checkOptionTypes,
   type LoadOptions,
   mostDecompressed,
   open,
@@ -90,6 +91,7 @@ export function loadLinuxSync(options: LinuxSyncOptions & LoadOptions): LinuxGue
 export function loadLinuxSync(
   options: LinuxSyncOptions & LoadOptions & Partial<ImporterOption>,
 ): LoadedLinux {
+  checkOptionTypes(options);
   if (options.importer !== undefined) checkImporterMemory(options.memory);
   const { plan, memory } = prepareSync(options);
   try {

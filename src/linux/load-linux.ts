@@ -15,6 +15,7 @@ import { claimMemory } from "./memory.js";
 import type { ImporterOption, LinuxOptions } from "./options.js";
 import {
   checkImporterMemory,
+  checkOptionTypes,
   type Inputs,
   type LoadOptions,
   mostDecompressed,
@@ -147,6 +148,7 @@ export async function loadLinux(
     LoadOptions &
     Partial<ImporterOption> & { readonly signal?: AbortSignal | undefined },
 ): Promise<LoadedLinux> {
+  checkOptionTypes(options);
   if (options.importer !== undefined) checkImporterMemory(options.memory);
   const { signal } = options;
   const claim = claimMemory(options.memory);

@@ -79,8 +79,45 @@ export interface Opened extends Inputs {
   readonly close: () => void;
 }
 
+/** What an option must be whose use would fail far from the call, or not at all. */
+const OPTION_TYPES: readonly (readonly [
+  option: string,
+  wanted: string,
+  isIt: (value: unknown) => boolean,
+])[] = [
+  ["onProgress", "a function", (value) => typeof value === "function"],
+  ["reservations", "an array", Array.isArray],
+  ["rngSeed", "a Uint8Array", (value) => value instanceof Uint8Array],
+  ["decoders", "the module directboot/decoders", (value) => hasMethods(value, ["decodeStepsInto"])],
+  ["signal", "an AbortSignal", (value) => hasMethods(value, ["addEventListener", "removeEventListener"])],
+  [
+    "importer",
+    "an object with importPages and importVpRegister",
+    (value) => hasMethods(value, ["importPages", "importVpRegister"]),
+  ],
+];
+
+function hasMethods(value: unknown, names: readonly string[]): boolean {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
+  return names.every((name) => typeof Reflect.get(value, name) === "function");
+}
+
+/** Throws TypeError, before anything is opened, for options that are no object, or of which one is of a wrong type. */
+export function checkOptionTypes(options: object): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`options must be an object, got ${describeType(options)}`);
+  }
+  for (const [name, wanted, isIt] of OPTION_TYPES) {
+    const value: unknown = Reflect.get(options, name);
+    if (value !== undefined && !isIt(value)) {
+      throw new TypeError(`${name} must be ${wanted}, got ${describeType(value)}`);
+    }
+  }
+}
+
 /** Opens the inputs; closes them again if one can't be opened. */
 export function open(options: LinuxOptions): Opened {
+  checkOptionTypes(options);
   const closers: OpenSource["close"][] = [];
   const close = (): void => {
     for (const each of closers.splice(0)) each();

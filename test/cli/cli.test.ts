@@ -54,9 +54,14 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
       "an empty file",
       [empty],
       "ELF_READ_FILE_HEADER",
-      /an empty file of 0 bytes, an ELF header has 64; give an/,
+      /an empty file of 0 bytes, an ELF header has 64; give a vmlinux/,
     ],
-    ["a text file", [text], "ELF_INVALID_FILE_HEADER", /is a text file; give an uncompressed 64-bit ELF/],
+    [
+      "a text file",
+      [text],
+      "ELF_INVALID_FILE_HEADER",
+      /is a text file; give an uncompressed 64-bit vmlinux, to loadLinux also a bzImage/,
+    ],
     ["a truncated ELF", [truncated], "REGION_READ", /0x1000 to 0x1f[0-9a-f]{2} .* it has 0x1388; check that/],
     ["a folder", [folder], "SOURCE_NOT_FOUND", /not a regular file/],
     [

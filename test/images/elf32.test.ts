@@ -153,7 +153,7 @@ describe("readElf32", () => {
     assert.throws(() => read(makeElf()), refusal("ELF_INVALID_FILE_HEADER", "class 1", "32-bit ELF kernel"));
     assert.throws(
       () => runSync(readElf(new BytesSource(makeElf32({ byteLength: 64 })), undefined)),
-      refusal("ELF_INVALID_FILE_HEADER", "class 2", "64-bit ELF kernel"),
+      refusal("ELF_INVALID_FILE_HEADER", "class 2", "64-bit vmlinux"),
     );
   });
 

@@ -93,12 +93,18 @@ function candidateOf(gaps: readonly Extent[], wish: Wish, index: number, most: n
   return { index, wish, places, gapCount, key: [byteLength, alignment, offset, ...limits].join() };
 }
 
+/** The lowest place: of the first gap that has one; its windows may come in any order, and overlap. */
 function lowestPlace({ wish, places }: Candidate, placed: readonly Extent[]): bigint | undefined {
+  let lowest: bigint | undefined;
+  let found: Extent | undefined;
   for (const { gap, window } of places) {
+    if (found !== undefined && gap !== found) break;
     const at = lowestFit(wish, gap, window, placed);
-    if (at !== undefined) return at;
+    if (at === undefined || (lowest !== undefined && at >= lowest)) continue;
+    lowest = at;
+    found = gap;
   }
-  return undefined;
+  return lowest;
 }
 
 /** Puts all of `left` in some order beside what is in `placed`; false, and nothing changed, if no order does. */

@@ -48,6 +48,24 @@ const wishes = fc.array(
 );
 
 describe("packTogether", () => {
+  it("takes the lowest place of all windows, in whatever order they are given", () => {
+    const free = [
+      { start: PAGE, end: 3n * PAGE },
+      { start: 4n * PAGE, end: 9n * PAGE },
+      { start: 10n * PAGE, end: 12n * PAGE },
+    ];
+    const anywhere = { tag: "anywhere", byteLength: 2n * PAGE, windows: [{ from: 0n, below: 1n << 64n }] };
+    const picky = {
+      tag: "picky",
+      byteLength: 3n * PAGE,
+      windows: [
+        { from: 4n * PAGE + 1n, below: 8n * PAGE },
+        { from: 0n, below: 7n * PAGE },
+      ],
+    };
+    assert.equal(packTogether(free, [picky, anywhere, anywhere, anywhere])?.[0], 4n * PAGE);
+  });
+
   it("finds a place for each thing, apart, aligned and in its windows, exactly if there is one", () => {
     const seen = { found: 0, none: 0 };
     fc.assert(

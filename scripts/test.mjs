@@ -1,8 +1,9 @@
 // npm test [-- SUITE …]: on a fresh clone, installs what the tests need, builds, runs every suite, and reports the
 // coverage of src/ over WASM and over the twins. A skipped test is a failure: what a test needs is installed, or named.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { gatherCoverage } from "./coverage.mjs";
 import { build, ensurePackages, ensureTools, say } from "./setup.mjs";
 
 const asked = process.argv.slice(2);
@@ -108,20 +109,12 @@ for (const name of names) {
 
 // The boots run the command, whatever the kernels: they count for both.
 const LEAST_LINES = 95;
+
 let isCovered = true;
 for (const kernels of ["wasm", "twins"]) {
   if (!names.includes(kernels) || !names.includes("boot")) continue;
   const raw = join("build", "coverage", `${kernels}-with-boot`);
-  mkdirSync(raw, { recursive: true });
-  for (const name of [kernels, "boot"]) {
-    const folder = join("build", "coverage", name);
-    for (const file of readdirSync(folder)) {
-      const coverage = JSON.parse(readFileSync(join(folder, file), "utf8"));
-      // A bundle's functions that never ran are mapped back as if they had: only build/src/ tells the truth.
-      coverage.result = coverage.result.filter(({ url }) => url.includes("/build/src/"));
-      if (coverage.result.length > 0) writeFileSync(join(raw, file), JSON.stringify(coverage));
-    }
-  }
+  for (const name of [kernels, "boot"]) gatherCoverage(join("build", "coverage", name), raw);
   process.stdout.write(`\ncoverage of src/, kernels: ${kernels}\n`);
   const { status } = spawnSync(
     process.execPath,

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { say } from "./setup.mjs";
 
-/** The coverage in `file`; undefined where its process was killed while it wrote it, as tests of signals do. */
+/** The coverage in `file`; undefined where its process was killed while it wrote it, as tests of signals may do. */
 function readCoverage(file) {
   try {
     return JSON.parse(readFileSync(file, "utf8"));

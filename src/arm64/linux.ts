@@ -17,7 +17,12 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { Aarch64ImagePageSize, decodeAarch64ImageFlags, readArm64Image } from "../images/arm64-image.js";
+import {
+  Aarch64ImagePageSize,
+  checkArm64ImageIsWhole,
+  decodeAarch64ImageFlags,
+  readArm64Image,
+} from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../loading/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../loading/load-info.js";
@@ -50,6 +55,8 @@ export interface Arm64ImageRules {
    * the memory behind the file is the kernel's.
    */
   readonly oldImages: boolean;
+  /** Refuse a file that ends before what its PE header says. */
+  readonly whole: boolean;
 }
 
 /** booting.rst, "Call the kernel image": "Where image_size is zero, text_offset can be assumed to be 0x80000." */
@@ -60,7 +67,7 @@ const OLD_TEXT_OFFSET = 0x8_0000n;
  */
 const OLD_IMAGE_BYTES = 0x100_0000n;
 
-const SEEDS_RULES: Arm64ImageRules = { pageSizes: [1], lowPlacement: false, oldImages: false };
+const SEEDS_RULES: Arm64ImageRules = { pageSizes: [1], lowPlacement: false, oldImages: false, whole: false };
 
 /** An Image as it will lie in memory. */
 export interface Arm64Kernel {
@@ -104,6 +111,7 @@ export function* readArm64Kernel(
   if (!flags.anyStartAddress && !rules.lowPlacement)
     refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
 
+  if (rules.whole) yield* checkArm64ImageIsWhole(kernel, header);
   const isOld = rules.oldImages && header.imageSize === 0n;
   const textOffset = isOld ? OLD_TEXT_OFFSET : header.textOffset;
   const loadAddress = addAddresses(start, textOffset, `${kernel.name}: start address and text_offset`);

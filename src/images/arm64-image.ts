@@ -4,7 +4,7 @@
  */
 import { DirectBootError } from "../base/errors.js";
 import { type Reading, readBytes } from "../sources/reader.js";
-import type { Source } from "../sources/source.js";
+import { hasKnownLength, type Source } from "../sources/source.js";
 
 /** Bytes of the header. */
 export const ARM64_IMAGE_HEADER_BYTES = 64;
@@ -55,6 +55,23 @@ export interface Aarch64ImageHeader {
   readonly res5: number;
 }
 
+// The PE header of an Image that is an EFI program, too (PE Format, "MS-DOS Stub", "COFF File Header", "Section Table").
+/** "MZ", the low half of code0. */
+const MZ_MAGIC = 0x5a4d;
+/** "PE\0\0". */
+const PE_MAGIC = 0x4550;
+/** Bytes of the magic and the COFF header behind it. */
+const COFF_HEADER_BYTES = 24;
+const COFF_NUMBER_OF_SECTIONS = 6;
+const COFF_SIZE_OF_OPTIONAL_HEADER = 20;
+const SECTION_BYTES = 40;
+const SECTION_SIZE_OF_RAW_DATA = 16;
+const SECTION_POINTER_TO_RAW_DATA = 20;
+/** What the Windows loader takes at most ("COFF File Header", NumberOfSections). */
+const MOST_SECTIONS = 96;
+/** PECOFF_FILE_ALIGNMENT (arch/arm64/kernel/efi-header.S): what raw data may be rounded up to. */
+const FILE_ALIGNMENT = 0x200;
+
 // By their encoding, which is the number itself: this says so to the type checker.
 const PAGE_SIZES: readonly Aarch64ImagePageSize[] = [0, 1, 2, 3];
 
@@ -100,4 +117,34 @@ export function* readArm64Image(source: Source): Reading<Aarch64ImageHeader> {
     magic,
     res5: view.getUint32(60, true),
   };
+}
+
+/**
+ * Refuses an Image whose PE header has sections behind the end of the file: image_size counts the bss, and can't tell.
+ * Without a PE header, and of a source whose length isn't known, nothing is said.
+ *
+ * @throws DirectBootError ARM64_READ_KERNEL_IMAGE
+ */
+export function* checkArm64ImageIsWhole(source: Source, header: Aarch64ImageHeader): Reading<void> {
+  if (!hasKnownLength(source) || (header.code0 & 0xffff) !== MZ_MAGIC) return;
+  const { byteLength, name } = source;
+  const { res5: peOffset } = header;
+  if (peOffset + COFF_HEADER_BYTES > byteLength) return;
+  const coffBytes = yield* readBytes(source, peOffset, COFF_HEADER_BYTES);
+  const coff = new DataView(coffBytes.buffer, coffBytes.byteOffset, coffBytes.byteLength);
+  if (coff.getUint32(0, true) !== PE_MAGIC) return;
+  const count = coff.getUint16(COFF_NUMBER_OF_SECTIONS, true);
+  const table = peOffset + COFF_HEADER_BYTES + coff.getUint16(COFF_SIZE_OF_OPTIONAL_HEADER, true);
+  if (count > MOST_SECTIONS || table + count * SECTION_BYTES > byteLength) return;
+  const sectionBytes = yield* readBytes(source, table, count * SECTION_BYTES);
+  const sections = new DataView(sectionBytes.buffer, sectionBytes.byteOffset, sectionBytes.byteLength);
+  for (let at = 0; at < sections.byteLength; at += SECTION_BYTES) {
+    const size = sections.getUint32(at + SECTION_SIZE_OF_RAW_DATA, true);
+    const end = sections.getUint32(at + SECTION_POINTER_TO_RAW_DATA, true) + size;
+    if (size === 0 || end - byteLength < FILE_ALIGNMENT) continue;
+    throw new DirectBootError(
+      "ARM64_READ_KERNEL_IMAGE",
+      `${name} has ${byteLength} bytes, its PE header has a section up to byte ${end}`,
+    );
+  }
 }

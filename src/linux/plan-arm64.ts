@@ -133,6 +133,7 @@ function* planArm64(
     }),
     lowPlacement,
     oldImages: true,
+    whole: true,
   };
   if (options.commandLine !== undefined) {
     checkCommandLineLength(commandLineBytes(options.commandLine), COMMAND_LINE_BYTES);

@@ -9,8 +9,9 @@ import { Readable } from "node:stream";
 import { before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { dumpDeviceTree, EMULATORS } from "../../src/cli/qemu.js";
-import { loadLinux, StreamSource } from "../../src/index.js";
+import { loadLinux, planLinuxSync, StreamSource } from "../../src/index.js";
 import { directboot, runProgram } from "../support/command.js";
+import { refusal } from "../support/refusal.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { ARM64_COMMAND_LINE, bootByCommand, bootLoaded, longCommandLine } from "./support/boot-guest.js";
 import { busybox, debianKernel } from "./support/debian.js";
@@ -38,6 +39,17 @@ describe("Debian's arm64 kernel", () => {
     assert.equal(status, 0);
     const init = initThatAlso('echo "second: $($b cat /second 2>&1)"');
     writeFileSync(initrd, busyboxInitramfs({ busybox: readFileSync(await busybox("arm64")), init }));
+  });
+
+  it("is refused when its file is cut off anywhere, and not for its signature", () => {
+    const whole = readFileSync(image);
+    const plan = (byteLength: number): unknown =>
+      planLinuxSync({ kernel: whole.subarray(0, byteLength), memory: MEMORY });
+    for (const byteLength of [MIB, whole.length >> 1, whole.length - 0x1000]) {
+      assert.throws(() => plan(byteLength), refusal("ARM64_READ_KERNEL_IMAGE", `${byteLength} bytes`));
+    }
+    // Debian signs its kernels behind the last section.
+    plan(whole.length);
   });
 
   it("reaches its init as a gzipped Image from a path", async () => {

@@ -406,6 +406,18 @@ describe("a hostile arm64 Image:", () => {
   row("an Image shorter than its header", "ARM64_READ_KERNEL_IMAGE", () =>
     loadImage(makeArm64Image().subarray(0, 63)),
   );
+  row("an Image that ends before what its PE header names", "ARM64_READ_KERNEL_IMAGE", () => {
+    const kernel = makeArm64Image();
+    const view = new DataView(kernel.buffer, kernel.byteOffset, kernel.byteLength);
+    view.setUint16(0, 0x5a4d, true);
+    view.setUint32(60, 0x40, true);
+    view.setUint32(0x40, 0x4550, true);
+    view.setUint16(0x46, 1, true);
+    view.setUint16(0x54, 0, true);
+    view.setUint32(0x58 + 16, kernel.byteLength, true);
+    view.setUint32(0x58 + 20, 0x1000, true);
+    planImage({ kernel });
+  });
   row("an Image without its magic", "ARM64_BAD_IMAGE_MAGIC", () => loadImage(new Uint8Array(4096)));
   row("a big-endian Image", "ARM64_BIG_ENDIAN_KERNEL_IMAGE", () =>
     loadImage(makeArm64Image({ flags: 0b1011n })),

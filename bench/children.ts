@@ -3,8 +3,10 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What a user imports; this file lies in build/bench/. */
-export const DIST_URL = new URL("../../dist/index.js", import.meta.url).href;
+/** What Node makes of `import "directboot"`, or of another entry of the package. */
+export function packageUrl(entry: "" | "/v86" = ""): string {
+  return import.meta.resolve(`directboot${entry}`);
+}
 
 /** Writes a script and gives its path. */
 export function writeScript(folder: string, name: string, text: string): string {

@@ -41,13 +41,15 @@ run("node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json");
 // Only now: building must say that packages are missing, not fail to start.
 const { bundle } = await import("./bundle.mjs");
 await bundle({
-  index: "src/index.ts",
-  decoders: "src/decoders/index.ts",
-  inspect: "src/inspect/index.ts",
-  v86: "src/hosts/v86.ts",
-  cli: "src/cli/main.ts",
+  common: {
+    index: "src/index.ts",
+    decoders: "src/decoders/index.ts",
+    inspect: "src/inspect/index.ts",
+    v86: "src/hosts/v86.ts",
+  },
   // For the files of the conditions workerd and edge-light, below.
-  modules: "src/kernels/provided.ts",
+  forBundlers: { modules: "src/kernels/provided.ts" },
+  forNode: { cli: "src/cli/main.ts" },
 });
 chmodSync("dist/cli.js", 0o755);
 copyFileSync("build/wasm/kernels.wasm", "dist/kernels.wasm");

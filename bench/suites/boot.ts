@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { busybox, type DebianArchitecture, debianKernel } from "../../test/boot/support/debian.js";
 import { busyboxInitramfs, INIT_MARKER } from "../../test/boot/support/initramfs.js";
-import { writeScript } from "../children.js";
+import { packageUrl, writeScript } from "../children.js";
 import { type Row, rowsOf, type Suite } from "../harness.js";
 
 const ROUNDS = 3;
@@ -31,7 +31,7 @@ echo ${INIT_MARKER}
 /bin/busybox reboot -f
 `;
 // This file lies in build/bench/suites/.
-const DIST = new URL("../../../dist/", import.meta.url);
+const CLI = fileURLToPath(new URL("../../../dist/cli.js", import.meta.url));
 const V86_BUILD = new URL("../../../node_modules/v86/build/", import.meta.url);
 /** Debian's package seabios; qemu-system-x86 depends on it. */
 const SEABIOS = "/usr/share/seabios/bios.bin";
@@ -164,11 +164,11 @@ function v86Scenario(folder: string, { kernel, initrd }: Guest, notes: string[])
   const [kernelPath, initrdPath, commandLine] = [kernel, initrd, COMMAND_LINE].map((text) =>
     JSON.stringify(text),
   );
-  const dist = JSON.stringify(new URL("v86.js", DIST).href);
+  const adapter = JSON.stringify(packageUrl("/v86"));
   const boots = WAYS.map(([name, decompress]): Boot => {
     const text = `const emulator = new V86({ ...machine, autostart: false });
 watch(emulator);
-const { bootV86 } = await import(${dist});
+const { bootV86 } = await import(${adapter});
 await bootV86(emulator, {
   kernel: ${kernelPath},
   initrd: ${initrdPath},
@@ -197,10 +197,9 @@ await bootV86(emulator, {
 }
 
 function qemuScenario({ kernel, initrd }: Guest): Scenario {
-  const cli = fileURLToPath(new URL("cli.js", DIST));
   const boots = WAYS.map(([name, decompress]): Boot => {
     const args = [
-      ...[cli, "boot", kernel, "--initrd", initrd, "--append", COMMAND_LINE],
+      ...[CLI, "boot", kernel, "--initrd", initrd, "--append", COMMAND_LINE],
       ...["--memory", `${MEGABYTES}M`, "--decompress", decompress],
       ...["--machine", QEMU_MACHINE],
     ];

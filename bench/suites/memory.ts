@@ -1,4 +1,4 @@
-import { DIST_URL, outputOfNode, writeScript } from "../children.js";
+import { outputOfNode, packageUrl, writeScript } from "../children.js";
 import { GATED_ROUNDS, median, type Row, type Suite } from "../harness.js";
 import { GIB, Image, MIB } from "../image.js";
 
@@ -42,7 +42,7 @@ export function memorySuite(): Suite {
         const options = `{ kernel: ${JSON.stringify(path)}, memory: ${RAM_BYTES} }`;
         const loading = (
           call: string,
-        ): string => `import { loadLinux, loadLinuxSync } from ${JSON.stringify(DIST_URL)};
+        ): string => `import { loadLinux, loadLinuxSync } from ${JSON.stringify(packageUrl())};
 const guest = ${call}(${options});
 const guestBytes = ${GUEST_BYTES};
 console.log(${PRINT_PEAK});

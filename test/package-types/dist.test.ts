@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules, SourceMap, type SourceMapPayload } from "node:module";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { describe, it } from "node:test";
 import ts from "typescript";
 import { installPacked } from "../runtimes/support/project.js";
+import { inRoot } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 const project = join(tempFolder(), "project");
@@ -75,9 +76,13 @@ describe("the exports map", () => {
 });
 
 describe("source maps", () => {
-  const files = readdirSync(join(root, "dist")).filter((file) => file.endsWith(".js"));
+  const scripts = (folder: string): string[] =>
+    readdirSync(join(root, "dist", folder)).filter((file) => file.endsWith(".js"));
+  const forBundlers = scripts("").filter((file) => file !== "cli.js");
+  // The same sources again would make the package a third larger.
+  const forNode = ["cli.js", ...scripts("node").map((file) => `node/${file}`)];
 
-  for (const file of files) {
+  for (const file of forBundlers) {
     it(`of ${file} have the sources inside`, () => {
       const code = readFileSync(join(root, "dist", file), "utf8");
       assert.match(code, new RegExp(`//# sourceMappingURL=${file}\\.map\\s*$`));
@@ -91,9 +96,21 @@ describe("source maps", () => {
     });
   }
 
+  for (const file of forNode) {
+    it(`of ${file} name sources that the repository has`, () => {
+      const code = readFileSync(join(root, "dist", file), "utf8");
+      assert.match(code, new RegExp(`//# sourceMappingURL=${basename(file)}\\.map\\s*$`));
+      const map: SourceMapPayload = JSON.parse(readFileSync(join(root, "dist", `${file}.map`), "utf8"));
+      assert.equal(map.sourcesContent, undefined);
+      for (const source of map.sources) {
+        assert.ok(existsSync(inRoot(join("dist", dirname(file), source))), source);
+      }
+    });
+  }
+
   it("lead from each code of an error to the line that throws it", () => {
     let count = 0;
-    for (const file of files) {
+    for (const file of [...forBundlers, ...forNode]) {
       const lines = readFileSync(join(root, "dist", file), "utf8").split("\n");
       const payload: SourceMapPayload = JSON.parse(readFileSync(join(root, "dist", `${file}.map`), "utf8"));
       const map = new SourceMap(payload);
@@ -103,7 +120,10 @@ describe("source maps", () => {
           const entry = map.findEntry(line, index + text.slice(index).indexOf('"'));
           assert.ok("originalLine" in entry, `${file}:${line + 1}:${index}`);
           const at = payload.sources.indexOf(entry.originalSource);
-          const source = payload.sourcesContent?.[at]?.split("\n") ?? [];
+          const original =
+            payload.sourcesContent?.[at] ??
+            readFileSync(inRoot(join("dist", dirname(file), entry.originalSource)), "utf8");
+          const source = original.split("\n");
           assert.ok(source[entry.originalLine]?.includes(code), `${code}, ${entry.originalSource}`);
           count++;
         }

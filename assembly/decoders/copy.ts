@@ -1,5 +1,8 @@
 // Copies of matches: out[i] = out[i - distance].
 
+/** A run of one byte that is longer than this is worth a call of memory.fill. */
+const LEAST_FILL: usize = 512;
+
 /**
  * Copies in steps of 16 bytes, scribbling on up to 15 bytes behind. The caller has checked that these lie within
  * OUT_WILD, and that `distance` bytes lie before `out`.
@@ -22,33 +25,34 @@ export function copyMatchWild(out: usize, distance: usize, length: usize): void 
 
 /** The same for distances below 16: the pattern repeats itself. */
 export function copyNearMatchWild(out: usize, distance: usize, length: usize): void {
+  if (distance == 1 && length >= LEAST_FILL) memory.fill(out, load<u8>(out - 1), length);
+  else repeatPattern(out, distance, length);
+}
+
+/**
+ * The same for distances up to 16: the last `distance` bytes, repeated over 16, are stored over and over. No branch
+ * depends on the distance.
+ */
+// @ts-ignore: decorator
+@inline
+export function repeatPattern(out: usize, distance: usize, length: usize): void {
+  // Byte i of the pattern is byte i % distance. With 256 / distance, rounded up, i * inverse >> 8 is i / distance,
+  // rounded down, for every i up to 16.
+  const inverse: usize = (<usize>255 + distance) / distance;
+  const step = (inverse >> 4) * distance;
+  const inverses = i16x8.splat(<i16>inverse);
+  const distances = i16x8.splat(<i16>distance);
+  const low = v128(0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0);
+  const high = v128(8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15, 0);
+  const fromLow = i16x8.sub(low, i16x8.mul(i16x8.shr_u(i16x8.mul(low, inverses), 8), distances));
+  const fromHigh = i16x8.sub(high, i16x8.mul(i16x8.shr_u(i16x8.mul(high, inverses), 8), distances));
+  const indices = i8x16.narrow_i16x8_u(fromLow, fromHigh);
+  const pattern = i8x16.swizzle(v128.load(out - distance), indices);
   const end = out + length;
-  if (distance == 1) {
-    const pattern = i8x16.splat(load<u8>(out - 1));
-    do {
-      v128.store(out, pattern);
-      out += 16;
-    } while (out < end);
-    return;
-  }
-  if (distance >= 8) {
-    do {
-      store<u64>(out, load<u64>(out - distance));
-      out += 8;
-    } while (out < end);
-    return;
-  }
-  const first = length < 16 ? end : out + 16;
   do {
-    store<u8>(out, load<u8>(out - distance));
-    out++;
-  } while (out < first);
-  // 16 bytes of the pattern are there: a multiple of the distance of at least 8 repeats them as well.
-  const multiple = ((distance + 7) / distance) * distance;
-  while (out < end) {
-    store<u64>(out, load<u64>(out - multiple));
-    out += 8;
-  }
+    v128.store(out, pattern);
+    out += step;
+  } while (out < end);
 }
 
 /** Byte by byte: near the end of the output. */

@@ -2,6 +2,8 @@
 
 /** A run of one byte that is longer than this is worth a call of memory.fill. */
 const LEAST_FILL: usize = 512;
+/** What a machine's memory is given out in, mostly; any number would do. */
+const PAGE_BYTES: usize = 4096;
 
 /**
  * Copies in steps of 16 bytes, scribbling on up to 15 bytes behind. The caller has checked that these lie within
@@ -25,7 +27,7 @@ export function copyMatchWild(out: usize, distance: usize, length: usize): void 
 
 /** The same for distances below 16: the pattern repeats itself. */
 export function copyNearMatchWild(out: usize, distance: usize, length: usize): void {
-  if (distance == 1 && length >= LEAST_FILL) memory.fill(out, load<u8>(out - 1), length);
+  if (distance == 1 && length >= LEAST_FILL) fill(out, load<u8>(out - 1), length);
   else repeatPattern(out, distance, length);
 }
 
@@ -53,6 +55,34 @@ export function repeatPattern(out: usize, distance: usize, length: usize): void 
     v128.store(out, pattern);
     out += step;
   } while (out < end);
+}
+
+/**
+ * A run of one byte. Memory that was never touched holds zeros, and a kernel has megabytes of them: reading them is
+ * cheaper than writing them again, which would give each page memory of its own.
+ */
+function fill(out: usize, byte: u8, length: usize): void {
+  const end = out + length;
+  if (byte == 0) {
+    for (; end - out >= PAGE_BYTES; out += PAGE_BYTES) {
+      if (!isZero(out)) memory.fill(out, 0, PAGE_BYTES);
+    }
+  }
+  memory.fill(out, byte, end - out);
+}
+
+/** True if PAGE_BYTES at `at` are zeros. */
+// @ts-ignore: decorator
+@inline
+function isZero(at: usize): bool {
+  const end = at + PAGE_BYTES;
+  do {
+    const first = v128.or(v128.load(at), v128.load(at, 16));
+    const second = v128.or(v128.load(at, 32), v128.load(at, 48));
+    if (v128.any_true(v128.or(first, second))) return false;
+    at += 64;
+  } while (at < end);
+  return true;
 }
 
 /** Byte by byte: near the end of the output. */

@@ -53,8 +53,8 @@ export function lz4Begin(state: usize): void {
 }
 
 /**
- * Decodes sequences from IN to OUT as long as they end before `inSafe` and `outSafe`, and begin at least LONG_STEP bytes
- * behind the start of the output. Stops before a sequence that does not, that is long, or that can't be true.
+ * Decodes sequences from IN to OUT as long as they end before `inSafe` and `outSafe`; OUT lies at least LONG_STEP bytes
+ * behind `start`. Stops before a sequence that ends elsewhere, that is long, or that can't be true.
  *
  * What bounds it is the way from one token to the next: a load, a shift and an addition; all else is done
  * meanwhile. Hence what follows a token is not looked at byte by byte, and what can be done without a branch is, even if

@@ -1,6 +1,6 @@
 // LZ4 blocks (lz4_Block_format.md): sequences of a token, literals, a distance and a match. Input may come in
 // pieces of any size; the output of a block must fit as a whole.
-import { copyMatchExact, copyMatchWild } from "./copy";
+import { copyMatchExact, copyMatchWild, repeatPattern } from "./copy";
 import {
   CORRUPT,
   DONE,
@@ -32,16 +32,120 @@ const MATCH_LENGTH: u32 = 5;
 const MATCH_BYTES: u32 = 6;
 
 const MINIMUM_MATCH: usize = 4;
+const DISTANCE_BYTES: usize = 2;
 const LONGEST_SHORT: usize = 15;
 /** A length beyond this fits no memory. */
 const LONGEST: usize = 0x7fff_ffff;
-// The fast loop reads at most 1 + 16 + 2 bytes of input and writes at most 16 + 32 of output before it looks again.
+/** The fast loop takes at most 1 + 14 + 2 + 1 bytes of input before it looks again where it is. */
 const INPUT_MARGIN: usize = 32;
+/** The fast loop writes at most 14 + 20 bytes before it looks again, and at most 31 behind what it has checked. */
 const OUTPUT_MARGIN: usize = 64;
+/** Matches from this distance on are copied in steps of 8 bytes, each of which finds what the last one wrote. */
+const SHORT_STEP: usize = 8;
+/** Matches from this distance on may be copied in steps of 16 bytes. */
+const LONG_STEP: usize = 16;
+/** A match of so many bytes is left to the careful code, which has calls: the fast loop's registers stay its own. */
+const LEAST_LONG_MATCH: usize = 1024;
 
 /** Before the first piece of a block. */
 export function lz4Begin(state: usize): void {
   store<u32>(state, TOKEN, PHASE);
+}
+
+/**
+ * Decodes sequences from IN to OUT as long as they end before `inSafe` and `outSafe`; OUT lies at least LONG_STEP bytes
+ * behind `start`. Stops before a sequence that ends elsewhere, that is long, or that can't be true.
+ *
+ * What bounds it is the way from one token to the next: a load, a shift and an addition; all else is done
+ * meanwhile. Hence what follows a token is not looked at byte by byte, and what can be done without a branch is, even if
+ * that takes more instructions: a branch that goes both ways costs more than a whole sequence.
+ */
+function decodeWhole(state: usize, inSafe: usize, outSafe: usize, start: usize): void {
+  // The address of a distance, two bytes before the token: there an offset within a load adds them for nothing.
+  let input: usize = <usize>load<u32>(state, IN) - DISTANCE_BYTES;
+  let out: usize = load<u32>(state, OUT);
+  const nearest = start + SHORT_STEP;
+  inSafe -= DISTANCE_BYTES;
+
+  while (true) {
+    if (input >= inSafe) break;
+    if (out >= outSafe) break;
+    const token = <usize>load<u8>(input, DISTANCE_BYTES);
+    let next = input + DISTANCE_BYTES + 1;
+    let to: usize;
+    if (token < LONGEST_SHORT << 4) {
+      v128.store(out, v128.load(next));
+      next += token >> 4;
+      to = out + (token >> 4);
+    } else {
+      let more = <usize>load<u8>(next++);
+      let literals: usize = LONGEST_SHORT + more;
+      while (more == 255) {
+        if (next >= inSafe) break;
+        more = <usize>load<u8>(next++);
+        literals += more;
+      }
+      if (next >= inSafe) break;
+      if (literals >= inSafe - next) break;
+      if (literals >= outSafe - out) break;
+      let from = next;
+      next += literals;
+      to = out;
+      do {
+        v128.store(to, v128.load(from));
+        v128.store(to, v128.load(from, 16), 16);
+        to += 32;
+        from += 32;
+      } while (from < next);
+      to = out + literals;
+    }
+
+    const distance = <usize>load<u16>(next);
+    let length = token & 15;
+    if (length != LONGEST_SHORT) {
+      length += MINIMUM_MATCH;
+      // An unsigned comparison for both ends: a distance below SHORT_STEP becomes a large number.
+      if (distance - SHORT_STEP <= to - nearest) {
+        const from = to - distance;
+        store<u64>(to, load<u64>(from));
+        store<u64>(to, load<u64>(from, 8), 8);
+        store<u32>(to, load<u32>(from, 16), 16);
+        input = next;
+        out = to + length;
+        continue;
+      }
+    } else {
+      let more = <usize>load<u8>(next++, DISTANCE_BYTES);
+      length += more + MINIMUM_MATCH;
+      while (more == 255) {
+        if (next >= inSafe) break;
+        more = <usize>load<u8>(next++, DISTANCE_BYTES);
+        length += more;
+      }
+      if (next >= inSafe) break;
+      if (to >= outSafe) break;
+      if (length >= outSafe - to) break;
+      if (length >= LEAST_LONG_MATCH) break;
+      if (distance - LONG_STEP <= to - start - LONG_STEP) {
+        let from = to - distance;
+        out = to + length;
+        do {
+          v128.store(to, v128.load(from));
+          v128.store(to, v128.load(from, 16), 16);
+          to += 32;
+          from += 32;
+        } while (to < out);
+        input = next;
+        continue;
+      }
+    }
+    if (distance - 1 >= to - start) break;
+    repeatPattern(to, distance, length);
+    input = next;
+    out = to + length;
+  }
+  store<u32>(state, <u32>(input + DISTANCE_BYTES), IN);
+  store<u32>(state, <u32>out, OUT);
 }
 
 /** Goes on with a block; IS_LAST says that it ends at IN_END. */
@@ -57,75 +161,21 @@ export function lz4Run(state: usize): i32 {
   let literals: usize = load<u32>(state, LITERALS);
   let length: usize = load<u32>(state, LENGTH);
   let distance: usize = load<u32>(state, DISTANCE);
-  const inSafe = inEnd - input > INPUT_MARGIN ? inEnd - INPUT_MARGIN : input;
   const top = limit < wild ? limit : wild;
-  const outSafe = top - out > OUTPUT_MARGIN ? top - OUTPUT_MARGIN : out;
   let status = CORRUPT;
 
   while (true) {
-    if (phase == TOKEN) {
-      while (input < inSafe && out < outSafe) {
-        const token = <usize>load<u8>(input);
-        literals = token >> 4;
-        length = token & 15;
-        if (literals < LONGEST_SHORT) {
-          v128.store(out, v128.load(input, 1));
-          input += 1 + literals;
-          out += literals;
-        } else {
-          let next = input + 1;
-          let more: usize;
-          do {
-            more = <usize>load<u8>(next++);
-            literals += more;
-          } while (more == 255 && next < inSafe);
-          // A length that reaches the end of the fast range is taken again, carefully.
-          if (next >= inSafe || literals >= inSafe - next || literals >= outSafe - out) break;
-          const end = out + literals;
-          do {
-            v128.store(out, v128.load(next));
-            out += 16;
-            next += 16;
-          } while (out < end);
-          input = next - (out - end);
-          out = end;
-        }
-        distance = <usize>load<u16>(input);
-        input += 2;
-        // An unsigned comparison: a distance of 0 becomes the largest number.
-        if (distance - 1 >= out - start) {
-          input -= 2;
-          store<u32>(state, <u32>input, IN);
-          store<u32>(state, <u32>out, OUT);
-          return CORRUPT;
-        }
-        if (length == LONGEST_SHORT) {
-          phase = MATCH_LENGTH;
-          let more: usize = 255;
-          while (input < inEnd) {
-            more = <usize>load<u8>(input++);
-            length += more;
-            if (more != 255) break;
-          }
-          if (more == 255) break;
-          length += MINIMUM_MATCH;
-          phase = MATCH_BYTES;
-          if (out >= outSafe || length >= outSafe - out) break;
-          phase = TOKEN;
-          copyMatchWild(out, distance, length);
-          out += length;
-        } else {
-          length += MINIMUM_MATCH;
-          if (distance >= 16) {
-            const from = out - distance;
-            v128.store(out, v128.load(from));
-            store<u32>(out, load<u32>(from, 16), 16);
-          } else {
-            copyMatchWild(out, distance, length);
-          }
-          out += length;
-        }
-      }
+    if (
+      phase == TOKEN &&
+      inEnd - input > INPUT_MARGIN &&
+      top - out > OUTPUT_MARGIN &&
+      out - start >= LONG_STEP
+    ) {
+      store<u32>(state, <u32>input, IN);
+      store<u32>(state, <u32>out, OUT);
+      decodeWhole(state, inEnd - INPUT_MARGIN, top - OUTPUT_MARGIN, start);
+      input = load<u32>(state, IN);
+      out = load<u32>(state, OUT);
     }
 
     if (phase == TOKEN) {
@@ -186,7 +236,11 @@ export function lz4Run(state: usize): i32 {
         break;
       }
       distance |= (<usize>load<u8>(input++)) << 8;
-      if (distance - 1 >= out - start) break;
+      // An unsigned comparison: a distance of 0 becomes the largest number.
+      if (distance - 1 >= out - start) {
+        input -= DISTANCE_BYTES;
+        break;
+      }
       phase = length == LONGEST_SHORT ? MATCH_LENGTH : MATCH_BYTES;
       if (phase == MATCH_BYTES) length += MINIMUM_MATCH;
     }

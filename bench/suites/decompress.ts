@@ -186,8 +186,14 @@ async function payloads(folder: string, isQuick: boolean): Promise<Payload[]> {
 
 const WASM_PAGE_BYTES = 65536;
 
-/** LZ4 into memory whose pages were touched before, as in a guest memory that is used again: the decoders alone. */
-function warmCase({ label, packed, byteLength }: Payload): Case {
+/** What memory holds that the decoders get: pages that were touched before, as in a guest memory that is used again. */
+const WARM = [
+  { name: "reset memory", value: 0 },
+  { name: "used memory", value: 0xa5 },
+] as const;
+
+/** LZ4 into such memory: the decoders alone. */
+function warmCase({ label, packed, byteLength }: Payload, { name, value }: (typeof WARM)[number]): Case {
   const pages = Math.ceil(byteLength / WASM_PAGE_BYTES);
   const scratchOffset = pages * WASM_PAGE_BYTES;
   const memory = new WebAssembly.Memory({
@@ -198,9 +204,12 @@ function warmCase({ label, packed, byteLength }: Payload): Case {
   const run = (): number => decompressInto("lz4-legacy", packed, target, { maximumBytes: scratchOffset });
   if (run() !== byteLength) throw new Error(`${label}: the output has another length`);
   return {
-    size: `${label}, into warm memory`,
+    size: `${label}, into ${name}`,
     byteLength,
-    contenders: { [OURS]: run, lz4js: () => void lz4jsLegacy(packed, output) },
+    contenders: {
+      [OURS]: { run, before: () => void new Uint8Array(memory.buffer, 0, byteLength).fill(value) },
+      lz4js: { run: () => lz4jsLegacy(packed, output), before: () => void output.fill(value) },
+    },
   };
 }
 
@@ -241,7 +250,9 @@ export function decompressSuite(): Suite {
           return { size: label, byteLength, contenders };
         });
         const rounds = quick ? 2 : ROUNDS;
-        const warm = all.filter(({ format }) => format === "lz4-legacy").map(warmCase);
+        const warm = all
+          .filter(({ format }) => format === "lz4-legacy")
+          .flatMap((each) => WARM.map((memory) => warmCase(each, memory)));
         return await measureCases([...warm, ...cases], { rounds, milliseconds: 0, collects: true });
       } finally {
         rmSync(folder, { recursive: true, force: true });

@@ -1,5 +1,10 @@
 // LZMA (lzma-specification.txt of the LZMA SDK; doc/lzma-file-format.txt of xz): literals and matches behind an adaptive
 // binary range coder. The range coder's state stays in locals, so its steps are spelled out where they are taken.
+//
+// A bit that decides what comes next is a branch. The bits of a number (a literal, a length, a distance) are no better
+// than chance to a processor that predicts branches: they are taken without. Both probabilities that can be next are
+// loaded before the bit is known, and each value is chosen by a comparison of its own, since V8 makes a conditional move
+// of a choice only where nothing else needs the comparison.
 import { copyMatchExact, copyMatchWild } from "./copy";
 import {
   CORRUPT,
@@ -111,6 +116,72 @@ function lowered(probability: u32): u16 {
   return <u16>(probability - (probability >>> 5));
 }
 
+/** All ones if the code is below the bound: the bit is 0; else 0. */
+// @ts-ignore: decorator
+@inline
+function zeroMask(code: u32, bound: u32): u32 {
+  return <u32>((<i64>code - <i64>bound) >> 63);
+}
+
+/** What `raised` gives if the mask is all ones, and `lowered` if it is 0. */
+// @ts-ignore: decorator
+@inline
+function adapted(probability: u32, mask: u32): u16 {
+  // (2048 - p) >> 5 is -((p - 2048 + 31) >> 5).
+  return <u16>(probability - <u32>(<i32>(probability + (mask & <u32>(31 - 2048))) >> 5));
+}
+
+/**
+ * A literal behind a match, where `byte` lies at rep0. It is most likely not the one: as long as the bits are its, they
+ * have probabilities of their own; behind the first that differs follow those of other literals. A function for itself,
+ * whose values fit the registers; the range coder's state passes through memory. Returns the literal with bit 8 set.
+ */
+function matchedLiteral(at: usize, coder: usize, byte: u32): u32 {
+  let input: usize = load<u32>(at, IN);
+  let range = load<u32>(at, RANGE);
+  let code = load<u32>(at, CODE);
+  let node: u32 = 1;
+  // All ones as long as the bits are those of the byte; these come up to bit 7, and before them the node they lead to.
+  let isSame: u32 = 0xffff_ffff;
+  let path = 0x100 | byte;
+  let where = coder + matchedNode(path);
+  let p = <u32>load<u16>(where);
+  do {
+    const next = coder + (<usize>node << 2);
+    const nextZero = <u32>load<u16>(next);
+    const nextOne = <u32>load<u16>(next, 2);
+    path <<= 1;
+    const nextWhere = coder + matchedNode(path);
+    const nextSame = <u32>load<u16>(nextWhere);
+    if (range < TOP) {
+      range <<= 8;
+      code = (code << 8) | load<u8>(input++);
+    }
+    const bound = (range >>> 11) * p;
+    const mask = zeroMask(code, bound);
+    store<u16>(where, adapted(p, mask));
+    p = select<u32>(nextOne, nextZero, code >= bound);
+    range = select<u32>(bound, range - bound, code < bound);
+    code = min<u32>(code, code - bound);
+    node = (node << 1) + 1 + mask;
+    // The byte's bit is at bit 8 now.
+    isSame &= mask ^ <u32>(<i32>(path << 23) >> 31);
+    p = select<u32>(nextSame, p, isSame);
+    where = select<usize>(nextWhere, coder + (<usize>node << 1), isSame);
+  } while (node < 0x100);
+  store<u32>(at, <u32>input, IN);
+  store<u32>(at, range, RANGE);
+  store<u32>(at, code, CODE);
+  return node;
+}
+
+/** The offset of a matched literal's probability: trees for the bits 0 and 1 lie behind the one of other literals. */
+// @ts-ignore: decorator
+@inline
+function matchedNode(path: u32): usize {
+  return 0x200 + (<usize>(path & 0x80) << 2) + (<usize>(path >>> 8) << 1);
+}
+
 /**
  * Decodes symbols until the output comes to OUT_PAUSE (PAUSED), the input runs out (NEED_INPUT; TRUNCATED if it is the
  * last), a symbol passes OUT_LIMIT (FULL), or the end marker comes (DONE).
@@ -143,7 +214,7 @@ export function lzmaRun(at: usize): i32 {
   let status = PAUSED;
   let p: u32 = 0;
   let bound: u32 = 0;
-  let where: usize = 0;
+  let node: u32 = 0;
 
   while (true) {
     if (input > inStop) {
@@ -170,58 +241,37 @@ export function lzmaRun(at: usize): i32 {
       }
       const coder =
         base + LITERALS + LITERAL_CODER_BYTES * <usize>(((position & lpMask) << lc) + (previous >>> contextShift));
-      let symbol: u32 = 1;
+      node = 1;
       if (state >= FIRST_MATCH_STATE) {
-        // The byte at rep0 is most likely not the one: its bits choose the probabilities until they differ.
-        let matchByte = <u32>load<u8>(out - <usize>rep0 - 1) << 1;
-        let offset: u32 = 0x100;
-        do {
-          const bit = matchByte & offset;
-          where = coder + (<usize>(offset + bit + symbol) << 1);
-          matchByte <<= 1;
-          if (range < TOP) {
-            range <<= 8;
-            code = (code << 8) | load<u8>(input++);
-          }
-          p = load<u16>(where);
-          bound = (range >>> 11) * p;
-          if (code < bound) {
-            range = bound;
-            store<u16>(where, raised(p));
-            symbol <<= 1;
-            offset &= ~bit;
-          } else {
-            range -= bound;
-            code -= bound;
-            store<u16>(where, lowered(p));
-            symbol = (symbol << 1) | 1;
-            offset &= bit;
-          }
-        } while (symbol < 0x100);
+        store<u32>(at, <u32>input, IN);
+        store<u32>(at, range, RANGE);
+        store<u32>(at, code, CODE);
+        node = matchedLiteral(at, coder, load<u8>(out - <usize>rep0 - 1));
+        input = load<u32>(at, IN);
+        range = load<u32>(at, RANGE);
+        code = load<u32>(at, CODE);
         state = state < 10 ? state - 3 : state - 6;
       } else {
+        p = load<u16>(coder, 2);
         do {
-          where = coder + (<usize>symbol << 1);
+          const next = coder + (<usize>node << 2);
+          const nextZero = <u32>load<u16>(next);
+          const nextOne = <u32>load<u16>(next, 2);
           if (range < TOP) {
             range <<= 8;
             code = (code << 8) | load<u8>(input++);
           }
-          p = load<u16>(where);
           bound = (range >>> 11) * p;
-          if (code < bound) {
-            range = bound;
-            store<u16>(where, raised(p));
-            symbol <<= 1;
-          } else {
-            range -= bound;
-            code -= bound;
-            store<u16>(where, lowered(p));
-            symbol = (symbol << 1) | 1;
-          }
-        } while (symbol < 0x100);
+          const mask = zeroMask(code, bound);
+          store<u16>(coder + (<usize>node << 1), adapted(p, mask));
+          p = select<u32>(nextOne, nextZero, code >= bound);
+          range = select<u32>(bound, range - bound, code < bound);
+          code = min<u32>(code, code - bound);
+          node = (node << 1) + 1 + mask;
+        } while (node < 0x100);
         state = state < 4 ? 0 : state - 3;
       }
-      previous = symbol & 0xff;
+      previous = node & 0xff;
       store<u8>(out++, previous);
       continue;
     }
@@ -366,25 +416,23 @@ export function lzmaRun(at: usize): i32 {
         length = 2 + 8 + 8;
       }
     }
-    let node: u32 = 1;
+    node = 1;
+    p = load<u16>(tree, 2);
     do {
-      where = tree + (<usize>node << 1);
-      if (range < TOP) {
-        range <<= 8;
-        code = (code << 8) | load<u8>(input++);
-      }
-      p = load<u16>(where);
-      bound = (range >>> 11) * p;
-      if (code < bound) {
-        range = bound;
-        store<u16>(where, raised(p));
-        node <<= 1;
-      } else {
-        range -= bound;
-        code -= bound;
-        store<u16>(where, lowered(p));
-        node = (node << 1) | 1;
-      }
+        const next = tree + (<usize>node << 2);
+        const nextZero = <u32>load<u16>(next);
+        const nextOne = <u32>load<u16>(next, 2);
+        if (range < TOP) {
+          range <<= 8;
+          code = (code << 8) | load<u8>(input++);
+        }
+        bound = (range >>> 11) * p;
+        const mask = zeroMask(code, bound);
+        store<u16>(tree + (<usize>node << 1), adapted(p, mask));
+        p = select<u32>(nextOne, nextZero, code >= bound);
+        range = select<u32>(bound, range - bound, code < bound);
+        code = min<u32>(code, code - bound);
+        node = (node << 1) + 1 + mask;
     } while (node < treeEnd);
     length += node - treeEnd;
 
@@ -394,24 +442,22 @@ export function lzmaRun(at: usize): i32 {
       state = state < FIRST_MATCH_STATE ? 7 : 10;
       tree = base + SLOTS + (<usize>min<u32>(length - 2, 3) << 7);
       node = 1;
+      p = load<u16>(tree, 2);
       do {
-        where = tree + (<usize>node << 1);
+        const next = tree + (<usize>node << 2);
+        const nextZero = <u32>load<u16>(next);
+        const nextOne = <u32>load<u16>(next, 2);
         if (range < TOP) {
           range <<= 8;
           code = (code << 8) | load<u8>(input++);
         }
-        p = load<u16>(where);
         bound = (range >>> 11) * p;
-        if (code < bound) {
-          range = bound;
-          store<u16>(where, raised(p));
-          node <<= 1;
-        } else {
-          range -= bound;
-          code -= bound;
-          store<u16>(where, lowered(p));
-          node = (node << 1) | 1;
-        }
+        const mask = zeroMask(code, bound);
+        store<u16>(tree + (<usize>node << 1), adapted(p, mask));
+        p = select<u32>(nextOne, nextZero, code >= bound);
+        range = select<u32>(bound, range - bound, code < bound);
+        code = min<u32>(code, code - bound);
+        node = (node << 1) + 1 + mask;
       } while (node < 64);
       const slot = node - 64;
       if (slot < 4) {
@@ -442,27 +488,25 @@ export function lzmaRun(at: usize): i32 {
         }
         // The lowest bits come in reverse.
         node = 1;
-        let bit: u32 = 1;
+        p = load<u16>(tree, 2);
+        let shift: u32 = 0;
         do {
-          where = tree + (<usize>node << 1);
+          const next = tree + (<usize>node << 2);
+          const nextZero = <u32>load<u16>(next);
+          const nextOne = <u32>load<u16>(next, 2);
           if (range < TOP) {
             range <<= 8;
             code = (code << 8) | load<u8>(input++);
           }
-          p = load<u16>(where);
           bound = (range >>> 11) * p;
-          if (code < bound) {
-            range = bound;
-            store<u16>(where, raised(p));
-            node <<= 1;
-          } else {
-            range -= bound;
-            code -= bound;
-            store<u16>(where, lowered(p));
-            node = (node << 1) | 1;
-            rep0 += bit;
-          }
-          bit <<= 1;
+          const mask = zeroMask(code, bound);
+          store<u16>(tree + (<usize>node << 1), adapted(p, mask));
+          p = select<u32>(nextOne, nextZero, code >= bound);
+          range = select<u32>(bound, range - bound, code < bound);
+          code = min<u32>(code, code - bound);
+          node = (node << 1) + 1 + mask;
+          rep0 += (mask + 1) << shift;
+          shift++;
         } while (--footer > 0);
         if (rep0 == END_MARKER) {
           if (range < TOP) {

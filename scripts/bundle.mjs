@@ -187,8 +187,6 @@ export async function bundle({ common, forBundlers, forNode }) {
     entryFileNames: ({ name }) => (Object.hasOwn(common, name) ? `node/${name}.js` : `${name}.js`),
     chunkFileNames: "node/[name].js",
     manualChunks: nodeFileOf(index),
-    // The maps beside them have the text.
-    sourcemapExcludeSources: true,
   };
   await write({ ...common, ...forNode }, node);
   const names = execFileSync(process.execPath, ["scripts/first-load.mjs", "dist/node/library.js"], {

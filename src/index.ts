@@ -136,7 +136,7 @@ export {
 } from "./sources/source.js";
 export { SpooledSource } from "./sources/spool.js";
 export { type ChunkSupply, type StreamOptions, StreamSource, spoolIfUnknown } from "./sources/stream.js";
-export { zeroExtend } from "./sources/zero-extend.js";
+export { type LeastBytes, zeroExtend } from "./sources/zero-extend.js";
 export { type BootParamsOptions, buildBootParams } from "./x86/boot-params.js";
 export {
   buildE820Map,

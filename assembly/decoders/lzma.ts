@@ -539,7 +539,8 @@ export function lzmaRun(at: usize): i32 {
     range <<= 8;
     code = (code << 8) | load<u8>(input++);
   }
-  if (status == PAUSED && input > inEnd) status = TRUNCATED;
+  // What was made of bytes behind the end says nothing.
+  if ((status == PAUSED || status == CORRUPT || status == FULL) && input > inEnd) status = TRUNCATED;
   store<u32>(at, <u32>input, IN);
   store<u32>(at, <u32>out, OUT);
   store<u32>(at, range, RANGE);

@@ -19,17 +19,19 @@ import {
 import { DirectBootError } from "../base/errors.js";
 import {
   Aarch64ImagePageSize,
-  checkArm64ImageIsWhole,
+  cutOffImage,
   decodeAarch64ImageFlags,
+  leastArm64ImageBytes,
   readArm64Image,
 } from "../images/arm64-image.js";
+import { DETECT_BYTES } from "../images/detect.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../loading/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../loading/load-info.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { openSource } from "../sources/open.js";
-import { type Reading, runSync } from "../sources/reader.js";
+import { type Reading, readHead, runSync } from "../sources/reader.js";
 import { type ByteInput, hasKnownLength, knownLength, type Source } from "../sources/source.js";
 import { zeroExtend } from "../sources/zero-extend.js";
 import { DIRECT_BOOT_CPSR, DIRECT_BOOT_SCTLR_EL1, DIRECT_BOOT_TCR_EL1 } from "./registers.js";
@@ -111,7 +113,8 @@ export function* readArm64Kernel(
   if (!flags.anyStartAddress && !rules.lowPlacement)
     refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
 
-  if (rules.whole) yield* checkArm64ImageIsWhole(kernel, header);
+  const least = rules.whole ? leastArm64ImageBytes(yield* readHead(kernel, DETECT_BYTES)) : 0;
+  if (kernel.byteLength < least) throw cutOffImage(kernel.name, kernel.byteLength, least);
   const isOld = rules.oldImages && header.imageSize === 0n;
   const textOffset = isOld ? OLD_TEXT_OFFSET : header.textOffset;
   const loadAddress = addAddresses(start, textOffset, `${kernel.name}: start address and text_offset`);
@@ -132,7 +135,10 @@ export function* readArm64Kernel(
   const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
   const end = addAddresses(loadAddress, used, `${kernel.name}: end of the kernel`);
   // A stream of unknown length fills image_size at most: what it lacks is zero.
-  const image = hasKnownLength(kernel) ? kernel : zeroExtend(kernel, toImageLength(size, kernel), tooLong);
+  const tooShort = (byteLength: number): DirectBootError => cutOffImage(kernel.name, byteLength, least);
+  const image = hasKnownLength(kernel)
+    ? kernel
+    : zeroExtend(kernel, toImageLength(size, kernel), tooLong, { byteLength: least, tooShort });
   return { loadAddress, size, used, end, anyStartAddress: flags.anyStartAddress, image };
 }
 

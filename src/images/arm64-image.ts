@@ -4,7 +4,8 @@
  */
 import { DirectBootError } from "../base/errors.js";
 import { type Reading, readBytes } from "../sources/reader.js";
-import { hasKnownLength, type Source } from "../sources/source.js";
+import type { Source } from "../sources/source.js";
+import { DETECT_BYTES } from "./detect.js";
 
 /** Bytes of the header. */
 export const ARM64_IMAGE_HEADER_BYTES = 64;
@@ -67,8 +68,6 @@ const COFF_SIZE_OF_OPTIONAL_HEADER = 20;
 const SECTION_BYTES = 40;
 const SECTION_SIZE_OF_RAW_DATA = 16;
 const SECTION_POINTER_TO_RAW_DATA = 20;
-/** What the Windows loader takes at most ("COFF File Header", NumberOfSections). */
-const MOST_SECTIONS = 96;
 /** PECOFF_FILE_ALIGNMENT (arch/arm64/kernel/efi-header.S): what raw data may be rounded up to. */
 const FILE_ALIGNMENT = 0x200;
 
@@ -120,31 +119,37 @@ export function* readArm64Image(source: Source): Reading<Aarch64ImageHeader> {
 }
 
 /**
- * Refuses an Image whose PE header has sections behind the end of the file: image_size counts the bss, and can't tell.
- * Without a PE header, and of a source whose length isn't known, nothing is said.
+ * The least bytes that an Image's file has, by its PE header; 0 if it has none that `head` tells of. image_size counts
+ * the bss, so only this tells a file that is cut off.
  *
- * @throws DirectBootError ARM64_READ_KERNEL_IMAGE
+ * @param head the first {@link DETECT_BYTES}, or all of a shorter file; Linux has the PE header and two sections in them
  */
-export function* checkArm64ImageIsWhole(source: Source, header: Aarch64ImageHeader): Reading<void> {
-  if (!hasKnownLength(source) || (header.code0 & 0xffff) !== MZ_MAGIC) return;
-  const { byteLength, name } = source;
-  const { res5: peOffset } = header;
-  if (peOffset + COFF_HEADER_BYTES > byteLength) return;
-  const coffBytes = yield* readBytes(source, peOffset, COFF_HEADER_BYTES);
-  const coff = new DataView(coffBytes.buffer, coffBytes.byteOffset, coffBytes.byteLength);
-  if (coff.getUint32(0, true) !== PE_MAGIC) return;
-  const count = coff.getUint16(COFF_NUMBER_OF_SECTIONS, true);
-  const table = peOffset + COFF_HEADER_BYTES + coff.getUint16(COFF_SIZE_OF_OPTIONAL_HEADER, true);
-  if (count > MOST_SECTIONS || table + count * SECTION_BYTES > byteLength) return;
-  const sectionBytes = yield* readBytes(source, table, count * SECTION_BYTES);
-  const sections = new DataView(sectionBytes.buffer, sectionBytes.byteOffset, sectionBytes.byteLength);
-  for (let at = 0; at < sections.byteLength; at += SECTION_BYTES) {
-    const size = sections.getUint32(at + SECTION_SIZE_OF_RAW_DATA, true);
-    const end = sections.getUint32(at + SECTION_POINTER_TO_RAW_DATA, true) + size;
-    if (size === 0 || end - byteLength < FILE_ALIGNMENT) continue;
-    throw new DirectBootError(
-      "ARM64_READ_KERNEL_IMAGE",
-      `${name} has ${byteLength} bytes, its PE header has a section up to byte ${end}`,
-    );
+export function leastArm64ImageBytes(head: Uint8Array): number {
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  if (head.byteLength < ARM64_IMAGE_HEADER_BYTES || view.getUint16(0, true) !== MZ_MAGIC) return 0;
+  const start = view.getUint32(60, true);
+  const coffEnd = start + COFF_HEADER_BYTES;
+  if (coffEnd > DETECT_BYTES) return 0;
+  if (coffEnd > head.byteLength) return coffEnd;
+  if (view.getUint32(start, true) !== PE_MAGIC) return 0;
+  const table = coffEnd + view.getUint16(start + COFF_SIZE_OF_OPTIONAL_HEADER, true);
+  const tableEnd = table + view.getUint16(start + COFF_NUMBER_OF_SECTIONS, true) * SECTION_BYTES;
+  if (tableEnd > DETECT_BYTES) return 0;
+  if (tableEnd > head.byteLength) return tableEnd;
+  let least = tableEnd;
+  for (let at = table; at < tableEnd; at += SECTION_BYTES) {
+    const size = view.getUint32(at + SECTION_SIZE_OF_RAW_DATA, true);
+    if (size === 0) continue;
+    const end = view.getUint32(at + SECTION_POINTER_TO_RAW_DATA, true) + size;
+    least = Math.max(least, end - FILE_ALIGNMENT + 1);
   }
+  return least;
+}
+
+/** The error for an Image that ends before {@link leastArm64ImageBytes}. */
+export function cutOffImage(name: string, byteLength: number, least: number): DirectBootError {
+  return new DirectBootError(
+    "ARM64_READ_KERNEL_IMAGE",
+    `${name} has ${byteLength} bytes, by its PE header an Image has ${least} at least`,
+  );
 }

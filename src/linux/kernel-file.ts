@@ -1,6 +1,6 @@
 /** What is in a kernel's file: wrappers are taken off until the kernel itself is there. */
 import { DirectBootError } from "../base/errors.js";
-import { readArm64Image } from "../images/arm64-image.js";
+import { cutOffImage, leastArm64ImageBytes, readArm64Image } from "../images/arm64-image.js";
 import { type BzImage, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
 import {
   DETECT_BYTES,
@@ -131,6 +131,7 @@ function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
       if (imageSize > 0n && imageSize <= BigInt(maximumBytes)) {
         const byteLength = Number(imageSize);
         const first = head.slice(0, DETECT_BYTES);
+        const least = leastArm64ImageBytes(first);
         return unpackedSource(decoders, {
           name,
           format,
@@ -139,6 +140,9 @@ function* unpack(packed: PackedRange, unpacking: Unpacking): Reading<Source> {
           allowTrailing,
           head: first,
           byteLength,
+          checkLength: (bytes) => {
+            if (bytes < least) throw cutOffImage(name, bytes, least);
+          },
         });
       }
     }

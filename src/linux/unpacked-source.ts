@@ -22,6 +22,8 @@ export interface UnpackedInput {
   readonly head: Uint8Array;
   /** Bytes of the source: what comes out, then zeros. More coming out is DECOMPRESS_TOO_LARGE. */
   readonly byteLength: number;
+  /** Throws if it is not to be that so many bytes come out. */
+  readonly checkLength: (byteLength: number) => void;
 }
 
 /**
@@ -29,7 +31,7 @@ export interface UnpackedInput {
  * `GuestMemory.create` has it made in place; for any other target it is unpacked to a buffer first.
  */
 export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSource {
-  const { name, format, packed, expectedBytes, allowTrailing, head, byteLength } = input;
+  const { name, format, packed, expectedBytes, allowTrailing, head, byteLength, checkLength } = input;
   const range = { name, byteLength };
   const options = { maximumBytes: byteLength, expectedBytes, allowTrailing };
   let whole: Uint8Array | undefined;
@@ -40,6 +42,7 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
         const step = steps.next();
         if (step.done === true) {
           checkHead(step.value.output);
+          checkLength(step.value.output.byteLength);
           whole = step.value.output;
           return;
         }
@@ -99,6 +102,7 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
             const produced = step.value.byteLength;
             const output = new Uint8Array(buffer, place.offset, place.byteLength);
             checkHead(output.subarray(0, produced));
+            checkLength(produced);
             // Memory that was made for the guest may have been used before.
             output.fill(0, produced);
             return;

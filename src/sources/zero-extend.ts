@@ -14,19 +14,28 @@ import {
 } from "./source.js";
 import { StreamSource } from "./stream.js";
 
+/** What a stream of unknown length must have. */
+export interface LeastBytes {
+  readonly byteLength: number;
+  /** Makes the error for one that ends before, after so many bytes. */
+  readonly tooShort: (byteLength: number) => DirectBootError;
+}
+
 /**
  * A source of exactly `byteLength` bytes: those of `source`, then zeros. With it a stream of unknown length, whose
  * header says how much memory it fills, needs no spool: it is read straight to its place.
  *
  * @param tooLong makes the error for a source that has more bytes; SOURCE_TOO_LARGE by default. Of a stream of unknown
  *   length this is only seen when its last byte is read
- * @throws DirectBootError what `tooLong` makes
+ * @param least what a stream of unknown length must have; nothing by default
+ * @throws DirectBootError what `tooLong` makes, and `least.tooShort`
  */
 export function zeroExtend(
   source: Source,
   byteLength: number,
   tooLong = (): DirectBootError =>
     new DirectBootError("SOURCE_TOO_LARGE", `${source.name} has more than ${byteLength} bytes`),
+  least?: LeastBytes,
 ): Source {
   const { name } = source;
   if (hasKnownLength(source) && source.byteLength > byteLength) throw tooLong();
@@ -50,6 +59,8 @@ export function zeroExtend(
       }
       const own = await source.readUpTo(target, offset, signal);
       checkTarget(name, target, length);
+      // It ends within this read if anywhere: those before were full.
+      if (own < length && offset + own < (least?.byteLength ?? 0)) throw least?.tooShort(offset + own);
       target.fill(0, own);
       // Whether it ends here is only known by asking for one byte more.
       if (length > 0 && offset + length === byteLength) {

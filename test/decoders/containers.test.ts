@@ -220,6 +220,19 @@ describe("headers", () => {
     }
   });
 
+  it("of lzma with an end marker is cut off wherever it ends before that, and at no byte behind its end", () => {
+    for (const input of [new Uint8Array(0), Buffer.from("a"), noise(30), text(500)]) {
+      const stream = pipe("xz", ["-c", "--format=lzma"], input);
+      for (let length = 14; length < stream.byteLength; length++) {
+        assert.throws(
+          () => decompress("lzma", stream.subarray(0, length), LIMIT),
+          refusal("DECOMPRESS_TRUNCATED", `byte ${length}`),
+          `${length} of ${stream.byteLength}`,
+        );
+      }
+    }
+  });
+
   it("of lzma may hold the size, and the stream still an end marker", () => {
     const stream = make("lzma");
     new DataView(stream.buffer).setUint32(5, INPUT.length, true);

@@ -24,6 +24,11 @@ describe("docs/hostile-inputs.md", () => {
     assert.equal(new Set(rows.map(([input]) => input)).size, rows.length);
   });
 
+  it("has as many rows as README says", () => {
+    const [, count] = /with (\d+) hostile inputs/.exec(readFileSync(inRoot("README.md"), "utf8")) ?? [];
+    assert.equal(Number(count), rows.length);
+  });
+
   it("has a row for each test of hostile inputs", () => {
     const inputs = new Set(rows.map(([input]) => input));
     assert.deepEqual(

@@ -3,15 +3,22 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import {
   Aarch64ImagePageSize,
-  checkArm64ImageIsWhole,
   decodeAarch64ImageFlags,
+  leastArm64ImageBytes,
   readArm64Image,
 } from "../../src/images/arm64-image.js";
+import { DETECT_BYTES } from "../../src/images/detect.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
 import { runSync } from "../../src/sources/reader.js";
-import { UNKNOWN_LENGTH } from "../../src/sources/source.js";
 import { AARCH64_GUEST } from "../support/paths.js";
+import {
+  makePeImage,
+  PE_IMAGE_BYTES,
+  PE_OFFSET,
+  SECTIONS_END,
+  SECTIONS_OFFSET,
+} from "../support/pe-image.js";
 import { refusal } from "../support/refusal.js";
 
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
@@ -72,61 +79,35 @@ describe("readArm64Image", () => {
   });
 });
 
-describe("checkArm64ImageIsWhole", () => {
-  const PE_OFFSET = 0x40;
-  const OPTIONAL_HEADER_BYTES = 0x70;
-  const SECTIONS_OFFSET = PE_OFFSET + 24 + OPTIONAL_HEADER_BYTES;
+describe("leastArm64ImageBytes", () => {
+  const makeHead = (change?: (view: DataView) => void): Uint8Array =>
+    makePeImage(change).subarray(0, DETECT_BYTES);
 
-  /** An Image of `byteLength` bytes with a PE header of two sections, the last of which ends at 0x3400. */
-  function makePeImage(byteLength: number, change: (view: DataView) => void = () => {}): BytesSource {
-    const view = new DataView(new ArrayBuffer(0x4000));
-    view.setUint32(0, 0x91005a4d, true);
-    view.setUint32(56, 0x644d5241, true);
-    view.setUint32(60, PE_OFFSET, true);
-    view.setUint32(PE_OFFSET, 0x4550, true);
-    view.setUint16(PE_OFFSET + 6, 2, true);
-    view.setUint16(PE_OFFSET + 20, OPTIONAL_HEADER_BYTES, true);
-    for (const [index, [start, size]] of [
-      [0x1000, 0x2000],
-      [0x3000, 0x400],
-    ].entries()) {
-      view.setUint32(SECTIONS_OFFSET + index * 40 + 16, size ?? 0, true);
-      view.setUint32(SECTIONS_OFFSET + index * 40 + 20, start ?? 0, true);
-    }
-    change(view);
-    return new BytesSource(new Uint8Array(view.buffer, 0, byteLength), "Image");
-  }
-  const check = (source: BytesSource): void =>
-    runSync(checkArm64ImageIsWhole(source, runSync(readArm64Image(source))));
-
-  it("takes a file that holds all that its PE header names, and more", () => {
-    check(makePeImage(0x3400));
-    check(makePeImage(0x4000));
+  it("is the end of the last section, less what that may be rounded up by", () => {
+    assert.equal(leastArm64ImageBytes(makeHead()), PE_IMAGE_BYTES - 511);
   });
 
-  it("refuses one that ends before, wherever", () => {
-    for (const byteLength of [SECTIONS_OFFSET + 80, 0x1000, 0x3000, 0x3200]) {
-      assert.throws(
-        () => check(makePeImage(byteLength)),
-        refusal("ARM64_READ_KERNEL_IMAGE", "Image", `${byteLength} bytes`),
-      );
+  it("is the end of the headers where the file ends before them", () => {
+    const head = makeHead();
+    for (let length = 64; length < PE_OFFSET + 24; length++) {
+      assert.equal(leastArm64ImageBytes(head.subarray(0, length)), PE_OFFSET + 24);
+    }
+    for (let length = PE_OFFSET + 24; length < SECTIONS_END; length++) {
+      assert.equal(leastArm64ImageBytes(head.subarray(0, length)), SECTIONS_END);
     }
   });
 
-  it("takes one whose last section is rounded up to the alignment of PE files", () => {
-    check(makePeImage(0x3201));
+  it("is the end of the headers where no section has raw data, wherever they point", () => {
+    const head = makeHead((view) => {
+      for (const at of [SECTIONS_OFFSET, SECTIONS_OFFSET + 40]) {
+        view.setUint32(at + 16, 0, true);
+        view.setUint32(at + 20, 0xffff_ffff, true);
+      }
+    });
+    assert.equal(leastArm64ImageBytes(head), SECTIONS_END);
   });
 
-  it("takes a section without raw data, wherever it points", () => {
-    check(
-      makePeImage(0x3400, (view) => {
-        view.setUint32(SECTIONS_OFFSET + 40 + 16, 0, true);
-        view.setUint32(SECTIONS_OFFSET + 40 + 20, 0xffff_ffff, true);
-      }),
-    );
-  });
-
-  it("says nothing of an Image whose PE header is none, or lies beyond the file", () => {
+  it("is 0 of an Image that is no PE program, or has its PE header elsewhere than Linux has it", () => {
     for (const change of [
       (view: DataView) => view.setUint16(0, 0, true),
       (view: DataView) => view.setUint32(PE_OFFSET, 0, true),
@@ -134,15 +115,9 @@ describe("checkArm64ImageIsWhole", () => {
       (view: DataView) => view.setUint16(PE_OFFSET + 6, 97, true),
       (view: DataView) => view.setUint16(PE_OFFSET + 20, 0xffff, true),
     ]) {
-      check(makePeImage(0x1000, change));
+      assert.equal(leastArm64ImageBytes(makeHead(change)), 0);
     }
-  });
-
-  it("says nothing of a stream whose length is not known", () => {
-    const source = makePeImage(0x1000);
-    const header = runSync(readArm64Image(source));
-    const stream = { name: "stream", byteLength: UNKNOWN_LENGTH, read: () => assert.fail("it was read") };
-    runSync(checkArm64ImageIsWhole(stream, header));
+    assert.equal(leastArm64ImageBytes(makeHead().subarray(0, 63)), 0);
   });
 });
 

@@ -30,6 +30,7 @@ function source(changes: { head?: Uint8Array; byteLength?: number; packed?: Uint
     allowTrailing: false,
     head: content.slice(0, HEAD),
     byteLength,
+    checkLength: () => {},
     ...changes,
   });
 }

@@ -24,6 +24,7 @@ import { type BzImageShape, makeBzImage } from "../support/bzimage-maker.js";
 import { makeDeviceTree, reservingTree } from "../support/device-tree-maker.js";
 import { type ElfShape, makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
+import { makePeImage } from "../support/pe-image.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { unread } from "./support.js";
@@ -407,16 +408,7 @@ describe("a hostile arm64 Image:", () => {
     loadImage(makeArm64Image().subarray(0, 63)),
   );
   row("an Image that ends before what its PE header names", "ARM64_READ_KERNEL_IMAGE", () => {
-    const kernel = makeArm64Image();
-    const view = new DataView(kernel.buffer, kernel.byteOffset, kernel.byteLength);
-    view.setUint16(0, 0x5a4d, true);
-    view.setUint32(60, 0x40, true);
-    view.setUint32(0x40, 0x4550, true);
-    view.setUint16(0x46, 1, true);
-    view.setUint16(0x54, 0, true);
-    view.setUint32(0x58 + 16, kernel.byteLength, true);
-    view.setUint32(0x58 + 20, 0x1000, true);
-    planImage({ kernel });
+    planImage({ kernel: makePeImage().subarray(0, 0x2000) });
   });
   row("an Image without its magic", "ARM64_BAD_IMAGE_MAGIC", () => loadImage(new Uint8Array(4096)));
   row("a big-endian Image", "ARM64_BIG_ENDIAN_KERNEL_IMAGE", () =>

@@ -109,7 +109,6 @@ for (const name of names) {
 
 // The boots run the command, whatever the kernels: they count for both.
 const LEAST_LINES = 95;
-
 let isCovered = true;
 for (const kernels of ["wasm", "twins"]) {
   if (!names.includes(kernels) || !names.includes("boot")) continue;

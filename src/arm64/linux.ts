@@ -134,8 +134,8 @@ export function* readArm64Kernel(
   if (size < fileSize && hasKnownLength(kernel)) throw tooLong();
   const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
   const end = addAddresses(loadAddress, used, `${kernel.name}: end of the kernel`);
-  // A stream of unknown length fills image_size at most: what it lacks is zero.
   const tooShort = (byteLength: number): DirectBootError => cutOffImage(kernel.name, byteLength, least);
+  // A stream of unknown length fills image_size at most: what it lacks is zero.
   const image = hasKnownLength(kernel)
     ? kernel
     : zeroExtend(kernel, toImageLength(size, kernel), tooLong, { byteLength: least, tooShort });

@@ -60,7 +60,9 @@ export function zeroExtend(
       const own = await source.readUpTo(target, offset, signal);
       checkTarget(name, target, length);
       // It ends within this read if anywhere: those before were full.
-      if (own < length && offset + own < (least?.byteLength ?? 0)) throw least?.tooShort(offset + own);
+      if (least !== undefined && own < length && offset + own < least.byteLength) {
+        throw least.tooShort(offset + own);
+      }
       target.fill(0, own);
       // Whether it ends here is only known by asking for one byte more.
       if (length > 0 && offset + length === byteLength) {

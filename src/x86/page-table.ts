@@ -187,9 +187,14 @@ interface CheckedRange {
 
 /** What a walk over the ranges meets, in ascending order of addresses. */
 interface TableVisitor {
-  /** A table is needed for the first time; returns its number. `entry` of table `parent` links to it. */
-  table(parent: number, entry: number): number;
-  /** `count` leaves from `entry` of a table on. */
+  /**
+   * `count` tables are needed for the first time: returns the number of the first, the others follow it. As many entries
+   * of table `parent`, from `entry` on, link to them. The PML4 has the number 0 and is not told.
+   *
+   * @param areFull true if leaves will fill them, so that what they held does not matter
+   */
+  tables(parent: number, entry: number, count: number, areFull: boolean): number;
+  /** `count` leaves from `entry` of a table on, and on in the tables that follow it if it has not so many. */
   leaves(
     table: number,
     entry: number,
@@ -235,7 +240,8 @@ function span(level: number): number {
 
 /**
  * Walks the ranges with the largest leaf that fits at each address. All arithmetic is exact in a number: addresses
- * are at most 2^48. One turn of the loop fills as much of one table as the range covers.
+ * are at most 2^48. One turn of the loop fills as much of one table as the range covers, or all tables below a parent
+ * that it covers wholly: half a million of them are a thousand turns.
  */
 function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: TableVisitor): void {
   // The table of each level that the walk is in, and the first address that it covers.
@@ -252,20 +258,27 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: Ta
       ) {
         leafLevel++;
       }
+      const covered = span(leafLevel + 1);
+      // More than one only at the largest level: a larger leaf would have been taken.
+      const wholeTables = address % covered === 0 ? Math.floor((end - address) / covered) : 0;
+      let tableCount = 1;
       for (let level = PML4_LEVEL - 1; level >= leafLevel; level--) {
-        const covered = span(level + 1);
-        const base = address - (address % covered);
+        const base = address - (address % span(level + 1));
         if (bases[level] === base) continue;
+        const entry = Math.floor(address / span(level + 1)) % ENTRIES_PER_TABLE;
+        const areFull = level === leafLevel && wholeTables > 0;
+        if (areFull) tableCount = Math.min(wholeTables, ENTRIES_PER_TABLE - entry);
+        const first = visitor.tables(tables[level + 1] ?? 0, entry, areFull ? tableCount : 1, areFull);
         bases[level] = base;
-        tables[level] = visitor.table(
-          tables[level + 1] ?? 0,
-          Math.floor(address / covered) % ENTRIES_PER_TABLE,
-        );
+        tables[level] = first;
         // Tables further down belong to another one now.
         for (let below = level - 1; below >= 0; below--) bases[below] = -1;
       }
       const entry = Math.floor(address / span(leafLevel)) % ENTRIES_PER_TABLE;
-      const count = Math.min(ENTRIES_PER_TABLE - entry, Math.floor((end - address) / span(leafLevel)));
+      const count = Math.min(
+        tableCount * ENTRIES_PER_TABLE - entry,
+        Math.floor((end - address) / span(leafLevel)),
+      );
       visitor.leaves(tables[leafLevel] ?? 0, entry, count, address, leafLevel, writable);
       address += count * span(leafLevel);
     }
@@ -318,14 +331,16 @@ export class PageTableBuilder {
     this.#largestLevel = largestLevel;
     let count = 1;
     walk(this.#ranges, largestLevel, {
-      table: () => {
-        if (count >= maximumTables) {
+      tables: (_parent, _entry, more) => {
+        const first = count;
+        count += more;
+        if (count > maximumTables) {
           throw new DirectBootError(
             "PAGE_TABLE_NOT_ENOUGH_MEMORY",
             `the ranges need more than ${maximumTables} tables`,
           );
         }
-        return count++;
+        return first;
       },
       leaves: () => {},
     });
@@ -345,11 +360,7 @@ export class PageTableBuilder {
   /** The tables, to be placed at `pageTableGpa`. Throws PAGE_TABLE_NOT_ENOUGH_MEMORY if the host has too little. */
   build(): Uint8Array {
     try {
-      return generate(this.byteLength, (kernels, isZero) => {
-        // The first touch of a page is what costs: fresh memory is not zeroed again.
-        if (!isZero) kernels.zero(0, this.byteLength);
-        this.#write(kernels, 0);
-      });
+      return generate(this.byteLength, (kernels, isZero) => this.#write(kernels, 0, isZero));
     } catch (cause) {
       // RangeError: the allocation, as all else was checked before.
       throw new DirectBootError(
@@ -391,28 +402,31 @@ export class PageTableBuilder {
    * @throws DirectBootError GUEST_MEMORY_NOT_RAM
    */
   buildIn(memory: GuestMemory): void {
-    memory.generate(this.#tableAddress, this.byteLength, (kernels, offset, isZero) => {
-      if (!isZero) kernels.zero(offset, this.byteLength);
-      this.#write(kernels, offset);
-    });
+    memory.generate(this.#tableAddress, this.byteLength, (kernels, offset, isZero) =>
+      this.#write(kernels, offset, isZero),
+    );
   }
 
-  /** Writes the entries to memory that is zero, the tables beginning at `base`. */
-  #write(kernels: BufferKernels, base: number): void {
+  /** Writes the tables, beginning at `base`. What is zero already, or will be filled, is not zeroed. */
+  #write(kernels: BufferKernels, base: number, isZero: boolean): void {
     const links = new EntryRuns(kernels, this.#encryption);
     const leaves = new EntryRuns(kernels, this.#encryption);
+    if (!isZero) kernels.zero(base, TABLE_BYTES);
     let count = 1;
     walk(this.#ranges, this.#largestLevel, {
-      table: (parent, entry) => {
-        const address = this.#tableAddress + count * TABLE_BYTES;
+      tables: (parent, entry, more, areFull) => {
+        const first = count;
+        count += more;
+        // None of their entries is written before: they are told of here first.
+        if (!isZero && !areFull) kernels.zero(base + first * TABLE_BYTES, more * TABLE_BYTES);
         links.add(
           base + parent * TABLE_BYTES + entry * ENTRY_BYTES,
-          1,
-          address,
+          more,
+          this.#tableAddress + first * TABLE_BYTES,
           TABLE_BYTES,
           PRESENT_ACCESSED | WRITABLE,
         );
-        return count++;
+        return first;
       },
       leaves: (table, entry, leafCount, address, level, writable) => {
         const bits = PRESENT_ACCESSED | DIRTY | (writable ? WRITABLE : 0) | (level === 0 ? 0 : LARGE_PAGE);

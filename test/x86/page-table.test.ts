@@ -303,6 +303,42 @@ describe("PageTableBuilder", () => {
     assert.throws(() => outside.buildIn(GuestMemory.create(split)), refusal("GUEST_MEMORY_NOT_RAM"));
   });
 
+  it("buildIn makes the same tables of memory that held anything, whatever the ranges, and nothing beside", () => {
+    const largest = fc.constantFrom<LargestPage>("1GiB", "2MiB", "4KiB");
+    fc.assert(
+      fc.property(someRanges, largest, (ranges, largestPage) => {
+        const builder = new PageTableBuilder({ pageTableGpa: 4096, ranges, largestPage });
+        const pages = Math.ceil((builder.byteLength + 8192) / 65536);
+        const linear = new WebAssembly.Memory({ initial: pages });
+        const bytes = new Uint8Array(linear.buffer).fill(0xaa);
+        builder.buildIn(GuestMemory.attach(linear));
+        const tables = bytes.subarray(4096, 4096 + builder.byteLength);
+        assert.equal(Buffer.compare(tables, builder.build()), 0);
+        assert.ok(bytes.subarray(0, 4096).every((byte) => byte === 0xaa));
+        assert.ok(
+          bytes.subarray(4096 + builder.byteLength, 8192 + builder.byteLength).every((byte) => byte === 0xaa),
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("is made of whole tables at once where a range begins and ends within others, below one parent or several", () => {
+    // From the last table below one page directory pointer table, over all of the next, into a third.
+    const start = 512n * GIB - GIB - MIB2;
+    const end = 1024n * GIB + GIB + MIB2 + 4096n;
+    const tables = build({ ranges: [{ start, end }], largestPage: "2MiB" });
+    // PML4; three PDPTs; 2 + 512 + 2 page directories; one page table.
+    assert.equal(tables.byteLength, (1 + 3 + 516 + 1) * 4096);
+    const entryAt = entriesOf(tables, 0x4000n);
+    for (let linear = start; linear < end; linear += MIB2) {
+      const walk = walkPages(entryAt, 0x4000n, linear);
+      assert.equal(walk?.address, linear);
+      assert.equal(walk.pageBytes, linear === end - 4096n ? 4096n : MIB2);
+    }
+    for (const linear of [start - 1n, end]) assert.equal(walkPages(entryAt, 0x4000n, linear), undefined);
+  });
+
   it("refuses tables off a page, past 2^52, and addresses that reach the confidential bit", () => {
     const ranges = [{ start: 0, end: GIB }];
     const rows: readonly Partial<PageTableBuilderOptions>[] = [

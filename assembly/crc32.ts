@@ -44,11 +44,13 @@ const LEAST_FOR_BYTES: usize = 704;
 /** Below this many bytes both ranges stay in a core's caches, and two passes are as fast as one: measured. */
 const LEAST_FOR_FUSED: usize = 1 << 20;
 
-/** Bytes of scratch that crc32Prepare fills and crc32 works in. */
-export const CRC32_SCRATCH_BYTES: i32 = <i32>(FOLDED + LEAST_FOR_WORDS + BEHIND_BYTES);
+const SCRATCH_BYTES: i32 = <i32>(FOLDED + LEAST_FOR_WORDS + BEHIND_BYTES);
 
-/** Fills the tables at `scratch`. Once per scratch area. */
-export function crc32Prepare(scratch: usize): void {
+/**
+ * Fills the tables at `scratch`, once per scratch area. Returns how many bytes of it crc32 works in. (No exported constant:
+ * for globals V8 makes a buffer with each instance, and a buffer made after a large memory starts a collection.)
+ */
+export function crc32Prepare(scratch: usize): i32 {
   for (let i: u32 = 0; i < 256; i++) {
     let remainder = i;
     for (let bit = 0; bit < 8; bit++) {
@@ -63,6 +65,7 @@ export function crc32Prepare(scratch: usize): void {
       store<u32>(scratch + table * TABLE_BYTES + (i << 2), remainder);
     }
   }
+  return SCRATCH_BYTES;
 }
 
 /**

@@ -1,6 +1,6 @@
 // Decompression. Compiled to a second module of its own, without static data and without state, as the kernels are: it
 // can be attached to any linear memory, whose other bytes may be a guest's RAM. All bounds are checked here.
-export { CRC32_SCRATCH_BYTES, crc32, crc32Prepare } from "./crc32";
+export { crc32, crc32Prepare } from "./crc32";
 export {
   BZIP2_WORK_BYTES,
   bzip2Begin,

@@ -21,7 +21,7 @@ export interface DecoderExports extends Record<string, unknown> {
   bzip2Run(state: number, work: number): number;
   bzip2StoredCrc(state: number): number;
   crc32(pointer: number, length: number, seed: number, scratch: number): number;
-  crc32Prepare(scratch: number): void;
+  crc32Prepare(scratch: number): number;
   crc64(state: number, pointer: number, length: number, tables: number): void;
   crc64Prepare(tables: number): void;
   deltaFilter(start: number, pointer: number, length: number, distance: number): number;

@@ -37,7 +37,7 @@ const READ_AHEAD = 64;
 // Where things lie in scratch.
 const CHECK_STATE = 256;
 const FILTER_STATE = 1024;
-const CRC32_SCRATCH = 2048; // CRC32_SCRATCH_BYTES: less than 64 KiB
+const CRC32_SCRATCH = 2048; // as crc32Prepare tells: less than 64 KiB
 const CRC64_TABLES = CRC32_SCRATCH + 65536;
 const WORK = CRC64_TABLES + 16384;
 const SCRATCH = 262144;

@@ -9,8 +9,8 @@ import { providedModules } from "./provided.js";
 
 /** What assembly/kernels.ts exports; every parameter and result is a number. */
 export interface KernelExports extends Record<string, unknown> {
-  CRC32_SCRATCH_BYTES: { value: number };
-  crc32Prepare(scratch: number): void;
+  /** Returns the bytes of scratch that crc32 works in. */
+  crc32Prepare(scratch: number): number;
   crc32(pointer: number, length: number, seed: number, scratch: number): number;
   copyCrc32(target: number, pointer: number, length: number, seed: number, scratch: number): number;
   identityMap(
@@ -102,7 +102,6 @@ export function kernelModuleBytes(): Uint8Array<ArrayBuffer> {
 }
 
 const EXPORTS: readonly (keyof KernelExports & string)[] = [
-  "CRC32_SCRATCH_BYTES",
   "copy",
   "copyCrc32",
   "crc32",

@@ -157,10 +157,7 @@ async function growthOfCrc32(quick: boolean): Promise<void> {
   writeFileSync(new URL("growth-crc32.svg", BENCH), svg);
 }
 
-/**
- * Measures and draws both. Loading first: V8 begins a collection when a memory is made in a process that holds much outside
- * of its heap, as the CRCs' 128 MiB are.
- */
+/** Measures and draws both; loading first, in a process that holds little: the CRCs' memories are 128 MiB. */
 export async function drawGrowth(quick: boolean): Promise<void> {
   await growthOfLoad(quick);
   await growthOfCrc32(quick);

@@ -64,8 +64,6 @@ export interface Suite {
   readonly baseline?: string;
   /** What could not be measured here, and why. */
   readonly notes: string[];
-  /** Takes minutes: measured only when it is asked for by its name. */
-  readonly isSlow?: true;
   measure(options: SuiteOptions): Promise<Row[]>;
 }
 

@@ -257,7 +257,6 @@ export function bootSuite(): Suite {
     about: `Debian's kernels and a busybox initramfs, to userspace: i386 in v86, amd64 in QEMU (TCG, ${QEMU_MACHINE}); ${MEGABYTES} MiB`,
     ours: WAYS.map(({ name }) => name),
     notes: [],
-    isSlow: true,
     async measure({ quick }) {
       const folder = mkdtempSync(join(tmpdir(), "directboot-bench-"));
       const end = (): void => void running?.kill("SIGTERM");

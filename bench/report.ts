@@ -40,7 +40,11 @@ function comparison({ baseline, ours }: Suite, rows: readonly Row[], index: numb
   const inCase = (name: string, size: string): boolean => size === row.size && name in row.ratioTo;
   if (baseline !== undefined) {
     const base = rows.find(({ name, size }) => name === baseline && inCase(name, size));
-    return base === undefined ? "" : `+ ${formatTime(row.nsPerOp - base.nsPerOp)}`;
+    const ratio = row.ratioTo[baseline];
+    if (base === undefined || ratio === undefined) return "";
+    // As the gates have it: of the ratio within each round, not of medians of different rounds.
+    const beyond = (1 / ratio - 1) * base.nsPerOp;
+    return `${beyond < 0 ? "−" : "+"} ${formatTime(Math.abs(beyond))}`;
   }
   // The first of ours in the case is what the others face.
   const first = rows.slice(0, index).find(({ name, size }) => ours.includes(name) && inCase(name, size));

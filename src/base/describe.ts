@@ -9,3 +9,13 @@ export function describeType(value: unknown): string {
   const name: unknown = value.constructor?.name;
   return typeof name === "string" && name !== "" ? name : "an object";
 }
+
+/**
+ * The same, for what is no instance of a class of ours: one of the same name comes from another copy of directboot, whose
+ * private fields ours can't see.
+ */
+export function describeForeign(value: unknown, ours: readonly { readonly name: string }[]): string {
+  const described = describeType(value);
+  const isCopy = typeof value === "object" && ours.some(({ name }) => name === described);
+  return isCopy ? `${described} of another copy of directboot: take all of it from one` : described;
+}

@@ -214,6 +214,9 @@ const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error,
 export class DirectBootError extends PlatformError {
   /** Which cause it was. All of them: [docs/errors.md](../../docs/errors.md). */
   readonly code: DirectBootErrorCode;
+  // Of the prototype to whoever prints the error: the message has both.
+  readonly #details: string;
+  readonly #cure: string;
 
   /**
    * @param code one cause of ERROR_CODES
@@ -223,6 +226,18 @@ export class DirectBootError extends PlatformError {
     const cure = options?.cure ?? ERROR_CURES[code];
     super(`${details}; ${cure}`, options !== undefined && "cause" in options ? { cause: options.cause } : {});
     this.code = code;
+    this.#details = details;
+    this.#cure = cure;
+  }
+
+  /** What can be done about it: the end of the message. */
+  get cure(): string {
+    return this.#cure;
+  }
+
+  /** The message without the cure. */
+  get details(): string {
+    return this.#details;
   }
 
   /** "DirectBootError": on the prototype, as with the platform's own errors. */

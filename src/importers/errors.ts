@@ -18,5 +18,7 @@ export function wrapSourceError(
   after = "",
 ): unknown {
   if (!(cause instanceof DirectBootError) || !SOURCE_FAILURES.has(cause.code)) return cause;
-  return new DirectBootError(code, `${what}: reading failed midway: ${cause.message}${after}`, { cause });
+  // What can be done is the source's to say: it knows whether it is short, broken or closed.
+  const { details, cure } = cause;
+  return new DirectBootError(code, `${what}: reading failed midway: ${details}${after}`, { cause, cure });
 }

@@ -1,5 +1,6 @@
 /** A register in words: its fields bit by bit, and what the boot protocol wants of it. */
 import { hex } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import type { SegmentRegister, TableRegister, VpRegister } from "../importers/importer.js";
 import { arm64Register } from "./arm64-register-fields.js";
 import { describeFields, type RegisterField } from "./register-fields.js";
@@ -81,7 +82,12 @@ function describeSegment(name: string, register: SegmentRegister): RegisterDescr
  * ```
  */
 export function describeRegister(register: VpRegister): RegisterDescription {
-  const { name, value } = register;
+  const { name, value } = register ?? {};
+  if (typeof value !== "bigint" && (typeof value !== "object" || value === null)) {
+    throw new TypeError(
+      `register must be one of a plan's or a guest's registerList, with a name and a value, got ${describeType(register)}`,
+    );
+  }
   if (typeof value !== "bigint") {
     return "selector" in value ? describeSegment(name, value) : describeTable(name, value);
   }

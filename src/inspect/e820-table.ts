@@ -1,5 +1,6 @@
 /** The e820 map as the kernel is given it: read back out of boot_params, a PVH start info or setup_data. */
 import { hex } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { BOOT_PARAMS_BYTES, BOOT_PARAMS_OFFSETS } from "../x86/boot-params.js";
 import { E820_ENTRY_BYTES, E820_MAX_ENTRIES, type E820Entry } from "../x86/e820.js";
@@ -45,6 +46,9 @@ function entriesAt(view: DataView, from: number, count: number, entryBytes: numb
 }
 
 function viewOf(bytes: Uint8Array): DataView {
+  if (!(bytes instanceof Uint8Array)) {
+    throw new TypeError(`the table's bytes must be a Uint8Array, got ${describeType(bytes)}`);
+  }
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -56,6 +60,7 @@ function viewOf(bytes: Uint8Array): DataView {
  * @throws DirectBootError BOOT_PARAMS_BAD_E820 if there are fewer bytes
  */
 export function decodeE820(zeroPage: Uint8Array): NamedE820Entry[] {
+  const view = viewOf(zeroPage);
   if (zeroPage.byteLength < BOOT_PARAMS_BYTES) {
     throw new DirectBootError(
       "BOOT_PARAMS_BAD_E820",
@@ -63,7 +68,6 @@ export function decodeE820(zeroPage: Uint8Array): NamedE820Entry[] {
       { cure: "give all of struct boot_params" },
     );
   }
-  const view = viewOf(zeroPage);
   const count = Math.min(view.getUint8(BOOT_PARAMS_OFFSETS.e820_entries), E820_MAX_ENTRIES);
   // buildBootParams counts at least two entries, as the kernel wants it: what is all zero is none.
   return entriesAt(view, BOOT_PARAMS_OFFSETS.e820_table, count, E820_ENTRY_BYTES).filter(

@@ -1,5 +1,6 @@
 /** What a picture is drawn from, checked. */
 import { hex, toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { e820TypeName } from "./e820-table.js";
 import { KIND_NAMES } from "./map-theme.js";
 import type { MapItem } from "./map-windows.js";
@@ -65,6 +66,16 @@ export function totalBytes(ranges: readonly MapRange[]): bigint {
  * @throws TypeError, DirectBootError ADDRESS_OUT_OF_RANGE, MEMORY_RANGE_INVALID
  */
 export function checkMap(input: MemoryMapInput, part: MapPart): CheckedMap {
+  if (
+    typeof input !== "object" ||
+    input === null ||
+    !Array.isArray(input.ram) ||
+    !Array.isArray(input.regions)
+  ) {
+    throw new TypeError(
+      `map must be an object with arrays ram and regions, as memoryMapOf gives, got ${describeType(input)}`,
+    );
+  }
   const arch = String(input.arch);
   const ram = input.ram.map((range, index) => toMapRange(range, `ram[${index}]`)).sort(byStart);
   const regions = input.regions.map((region, index): MapItem => {

@@ -8,6 +8,7 @@
  * shown again, as the processor would walk it, and marked. What is not looked at is not read.
  */
 import { hex } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { RegistersByName } from "../linux/loaded-linux.js";
 import { jsonSafe } from "./json-safe.js";
@@ -476,6 +477,9 @@ export function pageTableTree(
   architecture: GuestArchitecture,
   { half = "lower" }: PageTableTreeOptions = {},
 ): PageTable | undefined {
+  if (typeof registers !== "object" || registers === null) {
+    throw new TypeError(`registers must be an object of registers by name, got ${describeType(registers)}`);
+  }
   const found = architecture === "aarch64" ? arm64Format(registers, half) : x86Format(registers);
   if (found === undefined) return undefined;
   const { format, root } = found;

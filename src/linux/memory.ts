@@ -1,6 +1,6 @@
 /** The RAM that a caller means. */
 import { toAddress } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { describeForeign } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
@@ -49,7 +49,7 @@ export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfS
 
 function notMemory(memory: unknown): TypeError {
   return new TypeError(
-    `memory must be a number of bytes, a MemoryLayout, a GuestMemory or a buffer, got ${describeType(memory)}`,
+    `memory must be a number of bytes, a MemoryLayout, a GuestMemory or a buffer, got ${describeForeign(memory, [MemoryLayout, GuestMemory])}`,
   );
 }
 

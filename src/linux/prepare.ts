@@ -2,6 +2,7 @@
 import { toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { hasMethods } from "../base/methods.js";
 import type { GuestMemoryImporterOptions, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
@@ -96,11 +97,6 @@ const OPTION_TYPES: readonly (readonly [
     (value) => hasMethods(value, ["importPages", "importVpRegister"]),
   ],
 ];
-
-function hasMethods(value: unknown, names: readonly string[]): boolean {
-  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
-  return names.every((name) => typeof Reflect.get(value, name) === "function");
-}
 
 /** Throws TypeError, before anything is opened, for options that are no object, or of which one is of a wrong type. */
 export function checkOptionTypes(options: object): void {

@@ -18,7 +18,7 @@ import {
   toAddress,
   toLength,
 } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
@@ -259,6 +259,11 @@ export class GuestMemory {
    * ```
    */
   static create(layout: MemoryLayout | AddressLike, options: { shared?: boolean } = {}): GuestMemory {
+    if (typeof layout === "object" && !(layout instanceof MemoryLayout)) {
+      throw new TypeError(
+        `layout must be a MemoryLayout or a number of bytes, got ${describeForeign(layout, [MemoryLayout])}`,
+      );
+    }
     const ram = layout instanceof MemoryLayout ? layout : new MemoryLayout(layout);
     const { shared = false } = options;
     const size = ram.ramSize;

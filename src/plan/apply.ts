@@ -3,7 +3,9 @@
  * a source that breaks midway can fail later, and then what was imported is taken back.
  */
 import { PAGE_BYTES } from "../base/address.js";
+import { describeForeign } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { hasMethods } from "../base/methods.js";
 import { importChunks } from "../importers/chunk-buf.js";
 import { wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
@@ -416,9 +418,16 @@ function* carryOutClaimed<R extends VpRegister>(
   }
 }
 
-/** The importer of a load: what the caller gave, or one into the guest memory that the caller gave. */
+/** The importer of a load: what the caller gave, or one into the guest memory that the caller gave. TypeError if it is neither. */
 function importerInto<R extends VpRegister>(target: ImageLoad<R> | GuestMemory): ImageLoad<R> {
-  return target instanceof GuestMemory ? new GuestMemoryImporter<R>(target) : target;
+  if (target instanceof GuestMemory) return new GuestMemoryImporter<R>(target);
+  // Before anything is imported: registers come last.
+  if (!hasMethods(target, ["importPages", "importVpRegister"])) {
+    throw new TypeError(
+      `target must be a GuestMemory or an importer, with importPages and importVpRegister, got ${describeForeign(target, [GuestMemory])}`,
+    );
+  }
+  return target;
 }
 
 /**

@@ -96,7 +96,9 @@ export class FileSource implements SyncSource {
       this.#descriptor === undefined ||
       (this.#handle !== undefined && this.#handle.fd !== this.#descriptor)
     )
-      throw new DirectBootError("SOURCE_READ", `${this.name} is closed`);
+      throw new DirectBootError("SOURCE_READ", `${this.name} is closed`, {
+        cure: "make the plan or the source anew, and close it when its last load is over",
+      });
     return this.#descriptor;
   }
 

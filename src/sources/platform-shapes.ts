@@ -2,6 +2,7 @@
  * What the platforms' own carriers of bytes look like. They are told by their shape: a stream of another realm, a
  * polyfill's Blob and a FileHandle of any runtime are all taken, and the types need neither DOM nor @types/node.
  */
+import { hasMethods } from "../base/methods.js";
 
 /** What `open` of node:fs/promises gives. The caller closes it. */
 export interface FileHandle {
@@ -75,15 +76,6 @@ export interface ResponseLike {
   readonly body: ByteStream | null;
   /** The whole body. */
   arrayBuffer(): Promise<ArrayBuffer>;
-}
-
-/** True if `value` is an object with a function under each of `methods`. */
-function hasMethods(value: unknown, methods: readonly string[]): value is object {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    methods.every((name) => name in value && typeof Reflect.get(value, name) === "function")
-  );
 }
 
 /** True for a FileHandle of node:fs/promises. */

@@ -51,6 +51,13 @@ describe("DirectBootError", () => {
     }
   });
 
+  it("has them one by one, whatever becomes of the message", () => {
+    const error = new DirectBootError("SOURCE_READ", "the value; is 7");
+    error.message = "changed";
+    assert.deepEqual([error.details, error.cure], ["the value; is 7", ERROR_CODES.SOURCE_READ.cure]);
+    assert.equal(new DirectBootError("SOURCE_EMPTY", "a", { cure: "leave it out" }).cure, "leave it out");
+  });
+
   it("takes another cure where the common one does not fit", () => {
     const { message } = new DirectBootError("SOURCE_EMPTY", "initrd has 0 bytes", { cure: "leave it out" });
     assert.equal(message, "initrd has 0 bytes; leave it out");

@@ -486,6 +486,20 @@ describe("a plan", () => {
     assert.throws(() => applyPlanSync(plan, importer()), refusal("REGION_READ", "closed"));
   });
 
+  it("that is closed says so once, and what to do", () => {
+    const plan = planLinuxSync(options({ kernel: X86_64_GUEST }));
+    const memory = GuestMemory.create(plan.layout);
+    plan.close();
+    assert.throws(
+      () => applyPlanSync(plan, memory),
+      (error) =>
+        error instanceof DirectBootError &&
+        /^linux-kernel: reading failed midway: \S+ is closed; every page that was written is zero again; make the plan or the source anew, [^;]*$/.test(
+          error.message,
+        ),
+    );
+  });
+
   it("as JSON is all hex strings, with the name and length of each source", () => {
     const plan = planLinuxSync(options({ initrd: noise(5000) }));
     const parsed: unknown = JSON.parse(JSON.stringify(plan));

@@ -1,7 +1,16 @@
 /** Options of a wrong type: a TypeError that names the option, before anything is opened or written. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { loadLinux, loadLinuxSync, planLinuxSync } from "../../src/index.js";
+import * as published from "directboot";
+import {
+  applyPlan,
+  applyPlanSync,
+  GuestMemory,
+  loadLinux,
+  loadLinuxSync,
+  planLinuxSync,
+} from "../../src/index.js";
+import { decodeE820, describeRegister, drawMemoryMap, pageTableTree } from "../../src/inspect/index.js";
 import { inRoot } from "../support/paths.js";
 
 const MIB = 1024 * 1024;
@@ -39,6 +48,64 @@ describe("an option of a wrong type", () => {
         name: "TypeError",
         message: /^options must be an object, got/,
       });
+    });
+  }
+});
+
+describe("what a plan is applied to, if it is neither guest memory nor an importer,", () => {
+  const half = { importPages: () => assert.fail("nothing may be imported") };
+  for (const [name, target] of [
+    ["null", null],
+    ["an object", {}],
+    ["an importer without registers", half],
+  ] as const) {
+    it(`is refused before anything is imported: ${name}`, async () => {
+      const plan = planLinuxSync({ kernel: inRoot("guests/x86_64.elf"), memory: 64 * MIB });
+      const isIt = { name: "TypeError", message: /^target must be a GuestMemory or an importer, .*, got/ };
+      assert.throws(() => Reflect.apply(applyPlanSync, undefined, [plan, target]), isIt);
+      await assert.rejects(async () => await Reflect.apply(applyPlan, undefined, [plan, target]), isIt);
+      plan.close();
+    });
+  }
+});
+
+describe("guest memory of another copy of directboot", () => {
+  // These tests run on the compiled sources: the package as it is published is another copy.
+  const kernel = inRoot("guests/x86_64.elf");
+  const isIt = { name: "TypeError", message: /of another copy of directboot: take all of it from one$/ };
+
+  it("is refused as such", () => {
+    const memory: unknown = published.GuestMemory.create(64 * MIB);
+    assert.throws(() => callWith(loadLinuxSync, { kernel, memory }), isIt);
+    const plan = planLinuxSync({ kernel, memory: 64 * MIB });
+    assert.throws(() => Reflect.apply(applyPlanSync, undefined, [plan, memory]), isIt);
+    plan.close();
+  });
+
+  it("is refused as such, and so is a layout", () => {
+    const layout: unknown = new published.MemoryLayout(64 * MIB);
+    assert.throws(() => callWith(loadLinuxSync, { kernel, memory: layout }), isIt);
+    assert.throws(() => Reflect.apply(GuestMemory.create, undefined, [layout]), isIt);
+  });
+});
+
+describe("an argument of a wrong type is a TypeError that says what is wanted", () => {
+  for (const [name, call, args, message] of [
+    [
+      "GuestMemory.create",
+      GuestMemory.create,
+      [{}],
+      /^layout must be a MemoryLayout or a number of bytes, got/,
+    ],
+    ["drawMemoryMap", drawMemoryMap, [{}], /^map must be an object with arrays ram and regions/],
+    ["drawMemoryMap", drawMemoryMap, [undefined], /^map must be an object with arrays ram and regions/],
+    ["describeRegister", describeRegister, ["rip"], /^register must be one of .* got the string "rip"/],
+    ["describeRegister", describeRegister, [undefined], /^register must be one of .* got undefined/],
+    ["pageTableTree", pageTableTree, [{}], /^registers must be an object of registers by name, got/],
+    ["decodeE820", decodeE820, ["zero page"], /^the table's bytes must be a Uint8Array, got/],
+  ] as const) {
+    it(`${name}(${args.map((value) => JSON.stringify(value)).join()})`, () => {
+      assert.throws(() => Reflect.apply(call, undefined, args), { name: "TypeError", message });
     });
   }
 });

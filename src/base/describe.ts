@@ -11,11 +11,11 @@ export function describeType(value: unknown): string {
 }
 
 /**
- * The same, for what is no instance of a class of ours: one of the same name comes from another copy of directboot, whose
- * private fields ours can't see.
+ * The same, for what is no instance of a class of ours: one of the same name comes from another copy of directboot, most
+ * likely, whose private fields ours can't see.
  */
 export function describeForeign(value: unknown, ours: readonly { readonly name: string }[]): string {
   const described = describeType(value);
   const isCopy = typeof value === "object" && ours.some(({ name }) => name === described);
-  return isCopy ? `${described} of another copy of directboot: take all of it from one` : described;
+  return isCopy ? `a ${described} that is not of this copy of directboot: take all from one copy` : described;
 }

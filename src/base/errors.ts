@@ -214,7 +214,7 @@ const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error,
 export class DirectBootError extends PlatformError {
   /** Which cause it was. All of them: [docs/errors.md](../../docs/errors.md). */
   readonly code: DirectBootErrorCode;
-  // Of the prototype to whoever prints the error: the message has both.
+  // Private: who prints an error prints its properties, and the message has both.
   readonly #details: string;
   readonly #cure: string;
 

@@ -72,7 +72,10 @@ describe("what a plan is applied to, if it is neither guest memory nor an import
 describe("guest memory of another copy of directboot", () => {
   // These tests run on the compiled sources: the package as it is published is another copy.
   const kernel = inRoot("guests/x86_64.elf");
-  const isIt = { name: "TypeError", message: /got a \w+ that is not of this copy of directboot: take all from one copy$/ };
+  const isIt = {
+    name: "TypeError",
+    message: /got a \w+ that is not of this copy of directboot: take all from one copy$/,
+  };
 
   it("is refused as such", () => {
     const memory: unknown = published.GuestMemory.create(64 * MIB);

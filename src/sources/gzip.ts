@@ -332,7 +332,15 @@ class GunzipSupply implements ChunkSupply {
       if (this.#mayBeOver) return undefined;
       if (this.#isOver) throw abortedError(this.#name, this.#abort.signal);
       const said = cause instanceof Error ? cause.message : String(cause);
-      throw corrupt(this.#name, `the data up to byte ${this.#fed}: ${said}`, cause);
+      // The platform does not say where a member ends, so what follows one (a device tree, say) looks like damage.
+      throw new DirectBootError(
+        "DECOMPRESS_CORRUPT",
+        `${this.#name}: gzip: the data up to byte ${this.#fed}: ${said}`,
+        {
+          cause,
+          cure: "check that the file is complete and unmodified, and that nothing but zeros follows what is compressed",
+        },
+      );
     }
     this.#came += value?.byteLength ?? 0;
     if (this.#came > this.#maximumBytes) throw tooLarge(this.#name, this.#maximumBytes);

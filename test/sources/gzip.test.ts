@@ -312,6 +312,15 @@ describe("a compressed source that fails or is aborted", () => {
     }
   });
 
+  it("behind which something else follows is refused as a stream, and that is said", async () => {
+    const packed = Buffer.concat([gzipSync(PLAIN), Buffer.from("a device tree")]);
+    const plain = gunzipSource(new BytesSource(packed), { maximumBytes });
+    await assert.rejects(
+      async () => await plain.read(new Uint8Array(PLAIN.byteLength + 1), 0),
+      refusal("DECOMPRESS_CORRUPT", "nothing but zeros follows"),
+    );
+  });
+
   it("over a decompressor that refuses what follows a member, as browsers' do, takes zeros behind it", async () => {
     const kept = globalThis.DecompressionStream;
     const plain = PLAIN.subarray(0, 200_000);

@@ -28,7 +28,7 @@ const USAGE = `usage: npm run bench [-- OPTIONS]
   --json FILE    writes the rows of all suites to FILE
   --markdown     prints tables in Markdown
   --gate         exits with 1 if a gate is missed; a missed suite is measured once more, the better figure counts
-  --quick        3 short rounds: shows that it runs, not how fast
+  --quick        a few short rounds: shows that it runs, not how fast
   --growth       draws bench/growth-load.svg and bench/growth-crc32.svg, and measures no suite
 suites: `;
 
@@ -50,6 +50,15 @@ async function hold(suite: Suite, rows: readonly Row[]): Promise<Verdict[]> {
   return verdicts.map((verdict, i) => better(verdict, again[i] ?? verdict));
 }
 
+function writeResults(path: string, results: readonly { suite: string; rows: Row[] }[]): void {
+  try {
+    writeFileSync(path, `${JSON.stringify(results, null, 2)}\n`);
+  } catch (cause) {
+    process.stderr.write(`bench: ${cause instanceof Error ? cause.message : String(cause)}\n`);
+    process.exit(2);
+  }
+}
+
 async function main(): Promise<number> {
   const names = Object.keys(SUITES);
   const parse = (): ReturnType<typeof parseOptions> => {
@@ -66,9 +75,15 @@ async function main(): Promise<number> {
   }
   const { quick = false, gate = false } = options;
   if (quick && gate) usageError("--gate needs full rounds: leave --quick out", names);
+  if (options.growth === true && (gate || options.json !== undefined || options.suite !== undefined)) {
+    usageError("--growth measures no suite: leave --gate, --json and --suite out", names);
+  }
   const asked = options.suite ?? names.filter((name) => name !== SLOW);
   const unknown = asked.find((name) => !names.includes(name));
   if (unknown !== undefined) usageError(`there is no suite ${unknown}`, names);
+
+  // A path that can't be written is said before minutes of measuring.
+  if (options.json !== undefined) writeResults(options.json, []);
 
   process.stdout.write(`${machine()}\n`);
   if (options.growth === true) {
@@ -93,7 +108,7 @@ async function main(): Promise<number> {
     results.push({ suite: suite.name, rows });
     if (gate) verdicts.push(...(await hold(suite, rows)));
   }
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
+  if (options.json !== undefined) writeResults(options.json, results);
   if (!gate) return 0;
 
   process.stdout.write("\ngates: medians; of a suite that was measured twice the better one\n");

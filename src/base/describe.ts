@@ -19,3 +19,12 @@ export function describeForeign(value: unknown, ours: readonly { readonly name: 
   const isCopy = typeof value === "object" && ours.some(({ name }) => name === described);
   return isCopy ? `a ${described} that is not of this copy of directboot: take all from one copy` : described;
 }
+
+/** What anything that was thrown says; anybody may throw anything, also what has no text. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return "something without a text was thrown";
+  }
+}

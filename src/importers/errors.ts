@@ -1,3 +1,4 @@
+import { messageOf } from "../base/describe.js";
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 
 /** What a source throws while it is being read. */
@@ -6,7 +7,7 @@ const SOURCE_FAILURES: ReadonlySet<DirectBootErrorCode> = new Set(["SOURCE_READ"
 /** What an importer threw, as our error: ours as it is, anybody else's with `code` and as the cause. */
 export function wrapImporterError(code: DirectBootErrorCode, what: string, cause: unknown): DirectBootError {
   if (cause instanceof DirectBootError) return cause;
-  const said = cause instanceof Error ? cause.message : String(cause);
+  const said = messageOf(cause);
   return new DirectBootError(code, `${what}: the importer refused: ${said}`, { cause });
 }
 

@@ -100,8 +100,8 @@ export function decodeE820Extension(bytes: Uint8Array, address: bigint): NamedE8
  * The memory map in a PVH start info that lies at `address` (start_info.h, `memmap_paddr`), as far as it is in `bytes`.
  */
 export function decodeStartInfoMap(bytes: Uint8Array, address: bigint): NamedE820Entry[] {
-  if (bytes.byteLength < HVM_START_INFO_BYTES) return [];
   const view = viewOf(bytes);
+  if (bytes.byteLength < HVM_START_INFO_BYTES) return [];
   const offset = view.getBigUint64(HVM_START_INFO_OFFSETS.memmap_paddr, true) - address;
   if (offset < 0n || offset >= BigInt(bytes.byteLength)) return [];
   const count = Math.min(view.getUint32(HVM_START_INFO_OFFSETS.memmap_entries, true), E820_MAX_ENTRIES);

@@ -8,7 +8,7 @@
  * shown again, as the processor would walk it, and marked. What is not looked at is not read.
  */
 import { hex } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { describeType, messageOf } from "../base/describe.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { RegistersByName } from "../linux/loaded-linux.js";
 import { jsonSafe } from "./json-safe.js";
@@ -349,7 +349,7 @@ function readTable(memory: PhysicalMemory, address: bigint, byteLength: number):
     return new DataView(bytes.buffer, bytes.byteOffset, byteLength);
   } catch (cause) {
     // Whatever a memory of the caller's throws, the tree goes on beside.
-    return cause instanceof Error ? cause.message : String(cause);
+    return messageOf(cause);
   }
 }
 

@@ -742,16 +742,26 @@ export class GuestMemory {
     let whole = false;
     this.#each(start, length, (part) => {
       whole = part.length === length;
-      if (whole) write(part.storage.kernels, part.offset, isZero);
-    });
-    if (whole) {
+      if (!whole) return;
+      // Before: what throws midway has written as well.
       this.#written.add(start, end);
-      return;
+      write(part.storage.kernels, part.offset, isZero);
+    });
+    if (whole) return;
+    let isMade = false;
+    const make = (): Uint8Array =>
+      generate(length, (kernels, isFresh) => {
+        isMade = true;
+        write(kernels, 0, isFresh);
+      });
+    let bytes: Uint8Array;
+    try {
+      bytes = make();
+    } catch (cause) {
+      if (isMade) throw cause;
+      throw new DirectBootError("GUEST_MEMORY_TOO_LARGE", `${length} bytes can't be allocated`, { cause });
     }
-    this.write(
-      start,
-      generate(length, (kernels, isFresh) => write(kernels, 0, isFresh)),
-    );
+    this.write(start, bytes);
   }
 
   /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM, PAGE_TABLE_INVALID_ADDRESS. */

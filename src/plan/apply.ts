@@ -3,7 +3,7 @@
  * a source that breaks midway can fail later, and then what was imported is taken back.
  */
 import { PAGE_BYTES } from "../base/address.js";
-import { describeForeign } from "../base/describe.js";
+import { describeForeign, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { hasMethods } from "../base/methods.js";
 import { importChunks } from "../importers/chunk-buf.js";
@@ -300,7 +300,7 @@ function takenBack(transaction: ImportTransaction | undefined): string {
     transaction.rollback();
     return "; every page that was written is zero again";
   } catch (cause) {
-    const said = cause instanceof Error ? cause.message : String(cause);
+    const said = cause instanceof DirectBootError ? cause.details : messageOf(cause);
     return `; not every page that was written is zero again: ${said}`;
   }
 }
@@ -322,16 +322,32 @@ function failedMidway(step: PagesStep, cause: unknown, after: string): unknown {
   if (named !== first) return named;
   const isReading = first.code.startsWith("SOURCE_") || first.code.startsWith("DECOMPRESS_");
   // What the importer refused is no failure of reading.
-  if (!isReading) return after === "" ? first : withFate(first, first.message, after);
-  return withFate(first, `${step.tag}: reading failed midway: ${first.message}`, after);
+  if (!isReading) return after === "" ? first : withFate(first, first.details, after);
+  return withFate(first, `${step.tag}: reading failed midway: ${first.details}`, after);
 }
 
-/** The same code, saying what became of the pages in place of a cure. */
+/** The same code and cure, saying what became of the pages. */
 function withFate(cause: DirectBootError, details: string, after: string): DirectBootError {
-  return new DirectBootError(cause.code, details, {
-    cause,
-    ...(after === "" ? {} : { cure: after.slice("; ".length) }),
-  });
+  return new DirectBootError(cause.code, `${details}${after}`, { cause, cure: cause.cure });
+}
+
+/** A transaction of a caller's importer, if it has any. */
+function begun<R extends VpRegister>(importer: ImageLoad<R>): ImportTransaction | undefined {
+  let transaction: ImportTransaction | undefined;
+  refusing(
+    () => {
+      transaction = importer.begin?.();
+    },
+    "IMPORTER",
+    "begin",
+  );
+  return transaction;
+}
+
+/** What stands behind all that is loaded may say that it is damaged: the trailer of a compressed file. */
+function checkEnd(source: StreamedSource): Effect {
+  // A stream is never read synchronously.
+  return { runSync: () => {}, runAsync: (signal) => source.checkEnd(signal) };
 }
 
 function* carryOut<R extends VpRegister>(
@@ -341,7 +357,7 @@ function* carryOut<R extends VpRegister>(
   isSync: boolean,
 ): Generator<Effect, void, void> {
   if (!(importer instanceof GuestMemoryImporter)) {
-    yield* carryOutClaimed(plan, importer, options, isSync, () => importer.begin?.());
+    yield* carryOutClaimed(plan, importer, options, isSync, () => begun(importer));
     return;
   }
   // Before anything else: whoever loads into one memory twice at once is told so, not that the pages are taken.
@@ -405,13 +421,14 @@ function* carryOutClaimed<R extends VpRegister>(
       within = 0;
       if (onProgress !== undefined && step.data.kind !== "source") report();
     }
+    for (const { source } of streams) yield checkEnd(source);
     report();
     if (importer instanceof GuestMemoryImporter) importer.memory.checkPresent();
   } catch (cause) {
     const after = takenBack(transaction);
     if (cause instanceof CallbackFailure) throw cause.thrown;
     if (current !== undefined) throw failedMidway(current, cause, after);
-    throw cause instanceof DirectBootError && after !== "" ? withFate(cause, cause.message, after) : cause;
+    throw cause instanceof DirectBootError && after !== "" ? withFate(cause, cause.details, after) : cause;
   } finally {
     // Whatever became of the load: nobody reads on.
     for (const { source } of streams) source.cancel();

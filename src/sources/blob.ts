@@ -1,4 +1,5 @@
 /** A Blob or File as a source. */
+import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BlobLike } from "./platform-shapes.js";
 import { abortedError, checkSourceRange, checkTarget, needsNoGuard, type Source } from "./source.js";
@@ -32,7 +33,7 @@ export class BlobSource implements Source {
         piece = await this.#blob.slice(at, at + length).arrayBuffer();
       } catch (cause) {
         if (signal?.aborted) throw abortedError(this.name, signal);
-        const said = cause instanceof Error ? cause.message : String(cause);
+        const said = messageOf(cause);
         throw new DirectBootError("SOURCE_READ", `${this.name}: reading at byte ${at} failed: ${said}`, {
           cause,
         });

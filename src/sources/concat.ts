@@ -139,6 +139,9 @@ export function concatSources(
     startStreaming: (ranges) => {
       for (const part of streamed) part.source.startStreaming(within(ranges, part));
     },
+    checkEnd: async (signal) => {
+      for (const { source } of streamed) await source.checkEnd(signal);
+    },
     cancel: (reason) => {
       for (const { source } of streamed) source.cancel(reason);
     },

@@ -1,5 +1,5 @@
 /** gzip (RFC 1952): a compressed file is a source made over another source. */
-import { describeType } from "../base/describe.js";
+import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { crc32 } from "../kernels/kernels.js";
 import {
@@ -176,7 +176,7 @@ export function gunzipSourceSync(
     } catch (cause) {
       const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
       if (code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(name, maximumBytes);
-      const said = cause instanceof Error ? cause.message : String(cause);
+      const said = messageOf(cause);
       throw corrupt(name, `the data of the member at byte ${at} of ${bytes.byteLength}: ${said}`, cause);
     }
     const { buffer, engine } = inflated;
@@ -331,7 +331,7 @@ class GunzipSupply implements ChunkSupply {
       if (this.#failure !== undefined) throw this.#failure.cause;
       if (this.#mayBeOver) return undefined;
       if (this.#isOver) throw abortedError(this.#name, this.#abort.signal);
-      const said = cause instanceof Error ? cause.message : String(cause);
+      const said = messageOf(cause);
       // The platform does not say where a member ends, so what follows one (a device tree, say) looks like damage.
       throw new DirectBootError(
         "DECOMPRESS_CORRUPT",
@@ -385,6 +385,8 @@ export function gunzipSource(
   return new StreamSource(new GunzipSupply(guardSource(source), maximumBytes, name, stream), {
     name,
     spoolLimit,
+    // CRC-32 and size stand behind the data.
+    isCheckedAtEnd: true,
   });
 }
 

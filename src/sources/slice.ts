@@ -49,6 +49,7 @@ export function sliceSource(source: Source, offset: number, length: number, name
       ...sliced,
       checkStreaming: (ranges) => inner.checkStreaming(moved(ranges)),
       startStreaming: (ranges) => inner.startStreaming(moved(ranges)),
+      checkEnd: (signal) => inner.checkEnd(signal),
       cancel: (reason) => inner.cancel(reason),
     };
     needsNoGuard(streamed);

@@ -1,7 +1,7 @@
 /**
  * Random access to bytes. A source knows no format.
  */
-import { describeType } from "../base/describe.js";
+import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BlobLike, ByteStream, FileHandle, ResponseLike } from "./platform-shapes.js";
 
@@ -115,6 +115,8 @@ export interface StreamedSource extends Source {
   checkStreaming(ranges: readonly ByteRange[]): void;
   /** Says which bytes will still be read, in this order; others are dropped as they come. */
   startStreaming(ranges: readonly ByteRange[]): void;
+  /** Reads on to the end, if it says there whether what came before was whole; throws what reading throws. */
+  checkEnd(signal?: AbortSignal): Promise<void>;
   /** Ends the stream: its producer is told that nobody reads on. Never throws; further calls do nothing. */
   cancel(reason?: unknown): void;
 }
@@ -224,7 +226,7 @@ export function guardSource(source: Source): Source {
   }
   const failed = (offset: number, cause: unknown): DirectBootError => {
     if (cause instanceof DirectBootError) return cause;
-    const said = cause instanceof Error ? cause.message : String(cause);
+    const said = messageOf(cause);
     return new DirectBootError("SOURCE_READ", `${name}: reading at byte ${offset} failed: ${said}`, {
       cause,
     });

@@ -1,5 +1,5 @@
 /** Bytes that arrive once, in order: a ReadableStream, or whatever gives chunks. */
-import { describeType } from "../base/describe.js";
+import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { type ByteStream, isUint8Array } from "./platform-shapes.js";
 import {
@@ -28,6 +28,12 @@ export interface StreamOptions {
   readonly byteLength?: number | undefined;
   /** Bytes that are kept at most for reading them again; 64 MiB by default. */
   readonly spoolLimit?: number | undefined;
+}
+
+/** What only streams of ours have. */
+export interface CheckedStreamOptions extends StreamOptions {
+  /** True if its end says whether what came before was whole: who needs only a part still reads on to it. */
+  readonly isCheckedAtEnd?: boolean;
 }
 
 /** Gives the chunks of a stream, one at a time. */
@@ -139,6 +145,7 @@ export class StreamSource implements StreamedSource {
   readonly #supply: ChunkSupply;
   readonly #declared: number | undefined;
   readonly #spoolLimit: number;
+  readonly #isCheckedAtEnd: boolean;
   readonly #spool = new Spool();
   /** What was pulled and not taken yet; its first byte lies at #position of the stream. */
   #rest: Uint8Array = new Uint8Array(0);
@@ -157,8 +164,8 @@ export class StreamSource implements StreamedSource {
    * @throws TypeError for options of a wrong type
    * @throws DirectBootError SOURCE_READ if the stream has a reader already
    */
-  constructor(stream: ByteStream | ChunkSupply, options: StreamOptions = {}) {
-    const { name = "stream", byteLength, spoolLimit = DEFAULT_SPOOL_LIMIT } = options;
+  constructor(stream: ByteStream | ChunkSupply, options: CheckedStreamOptions = {}) {
+    const { name = "stream", byteLength, spoolLimit = DEFAULT_SPOOL_LIMIT, isCheckedAtEnd = false } = options;
     if (byteLength !== undefined && (!Number.isSafeInteger(byteLength) || byteLength < 0)) {
       throw new TypeError(
         `${name}: byteLength must be an integer from 0 up, got ${describeType(byteLength)}`,
@@ -170,6 +177,7 @@ export class StreamSource implements StreamedSource {
     this.name = name;
     this.#declared = byteLength === UNKNOWN_LENGTH ? undefined : byteLength;
     this.#spoolLimit = spoolLimit;
+    this.#isCheckedAtEnd = isCheckedAtEnd;
     this.#supply = "pull" in stream ? stream : supplyOf(stream, name);
     if (new.target === StreamSource) needsNoGuard(this);
   }
@@ -304,6 +312,13 @@ export class StreamSource implements StreamedSource {
     this.#spool.keepOnly(wanted);
   }
 
+  async checkEnd(signal?: AbortSignal): Promise<void> {
+    if (!this.#isCheckedAtEnd) return;
+    await this.#oneAtATime(async () => {
+      while (this.#rest.byteLength > 0 || (await this.#pull(signal))) this.#take(this.#rest.byteLength);
+    });
+  }
+
   cancel(reason?: unknown): void {
     this.#stop(reason);
     this.#spool.clear();
@@ -392,7 +407,7 @@ export class StreamSource implements StreamedSource {
   #readFailure(cause: unknown, signal: AbortSignal | undefined): DirectBootError {
     if (signal?.aborted) return abortedError(this.name, signal);
     if (cause instanceof DirectBootError) return cause;
-    const said = cause instanceof Error ? cause.message : String(cause);
+    const said = messageOf(cause);
     return new DirectBootError(
       "SOURCE_READ",
       `${this.name}: the stream failed at byte ${this.#position}: ${said}`,
@@ -453,6 +468,8 @@ export class StreamSource implements StreamedSource {
     }
     this.#spool.dropBefore(lowest);
     if (this.#first < this.#wanted.length) return;
+    // Nothing of it is wanted any more but what its end says, by checkEnd.
+    if (this.#isCheckedAtEnd) return;
     this.#stop(undefined);
     this.#rest = new Uint8Array(0);
   }

@@ -95,6 +95,7 @@ export function zeroExtend(
     ...extended,
     checkStreaming: (ranges) => guarded.checkStreaming(inner(ranges)),
     startStreaming: (ranges) => guarded.startStreaming(inner(ranges)),
+    checkEnd: (signal) => guarded.checkEnd(signal),
     cancel: (reason) => guarded.cancel(reason),
   };
   needsNoGuard(streamed);

@@ -9,6 +9,7 @@ import {
   toAddress,
   toLength,
 } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BufferKernels } from "../kernels/buffer-kernels.js";
 import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
@@ -58,6 +59,9 @@ function checkTable(address: bigint, bytes: bigint, what: string): void {
  */
 function toEncryptionMask(confidentialBit: number | undefined, highest: bigint): number {
   if (confidentialBit === undefined) return 0;
+  if (typeof confidentialBit !== "number") {
+    throw new TypeError(`confidentialBit must be a number, got ${describeType(confidentialBit)}`);
+  }
   if (!Number.isInteger(confidentialBit) || confidentialBit < 12 || confidentialBit > 51) {
     throw invalid(`the confidential bit ${confidentialBit} is no address bit of an entry (12 to 51)`);
   }
@@ -206,6 +210,7 @@ interface TableVisitor {
 }
 
 function checkRanges(ranges: readonly MappedRange[]): CheckedRange[] {
+  if (!Array.isArray(ranges)) throw new TypeError(`ranges must be an array, got ${describeType(ranges)}`);
   let previous: CheckedRange | undefined;
   return ranges.map((range, index) => {
     const start = toAddress(range.start, `ranges[${index}].start`);
@@ -322,32 +327,34 @@ export class PageTableBuilder {
       toLength(options.maximumTables ?? MOST_TABLES, "maximumTables"),
       MOST_TABLES,
     );
-    const largestLevel = LARGEST_LEVEL[largestPage];
+    const largestLevel = Object.hasOwn(LARGEST_LEVEL, largestPage) ? LARGEST_LEVEL[largestPage] : undefined;
     if (largestLevel === undefined) {
       throw new TypeError(`largestPage must be "1GiB", "2MiB" or "4KiB", got ${String(largestPage)}`);
     }
     const tableAddress = toAddress(options.pageTableGpa, "pageTableGpa");
     this.#ranges = checkRanges(options.ranges);
     this.#largestLevel = largestLevel;
-    let count = 1;
-    walk(this.#ranges, largestLevel, {
-      tables: (_parent, _entry, more) => {
-        const first = count;
-        count += more;
-        if (count > maximumTables) {
-          throw new DirectBootError(
-            "PAGE_TABLE_NOT_ENOUGH_MEMORY",
-            `the ranges need more than ${maximumTables} tables`,
-          );
-        }
-        return first;
-      },
-      leaves: () => {},
-    });
+    let count = 0;
+    const need = (more: number): number => {
+      const first = count;
+      count += more;
+      if (count > maximumTables) {
+        throw new DirectBootError(
+          "PAGE_TABLE_NOT_ENOUGH_MEMORY",
+          `the ranges need more than ${maximumTables} tables`,
+          maximumTables < MOST_TABLES ? {} : { cure: "map less, or with larger pages" },
+        );
+      }
+      return first;
+    };
+    // The PML4.
+    need(1);
+    walk(this.#ranges, largestLevel, { tables: (_parent, _entry, more) => need(more), leaves: () => {} });
     this.tableCount = count;
     checkTable(tableAddress, BigInt(count * TABLE_BYTES), "page table address");
     this.#tableAddress = Number(tableAddress);
-    const highest = BigInt(this.#ranges.at(-1)?.end ?? 0);
+    // An empty range maps nothing.
+    const highest = BigInt(this.#ranges.findLast(({ start, end }) => end > start)?.end ?? 0);
     const tablesEnd = tableAddress + BigInt(count * TABLE_BYTES);
     this.#encryption = toEncryptionMask(confidentialBit, highest > tablesEnd ? highest : tablesEnd);
   }
@@ -379,6 +386,9 @@ export class PageTableBuilder {
    *   PAGE_TABLE_NOT_ENOUGH_MEMORY if it is too small
    */
   buildInto(target: Uint8Array): Uint8Array {
+    if (!(target instanceof Uint8Array)) {
+      throw new TypeError(`target must be a Uint8Array, got ${describeType(target)}`);
+    }
     if (target.byteLength % TABLE_BYTES !== 0) {
       throw new DirectBootError(
         "PAGE_TABLE_BAD_BUFFER_SIZE",

@@ -1,5 +1,7 @@
 /** Kernels in wrappers, what is told of any file, and headers that lie. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
@@ -7,7 +9,9 @@ import {
   DirectBootError,
   detectKernel,
   detectKernelSync,
+  GuestMemory,
   type LinuxSyncOptions,
+  loadLinux,
   loadLinuxSync,
   MemoryLayout,
   planLinux,
@@ -19,6 +23,7 @@ import { makeElf32 } from "../support/elf32-maker.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { makeZboot } from "../support/zboot-maker.js";
 import { ELF_KERNEL, makeArm64Image, pvhNote } from "./guest-reader.js";
 
@@ -41,6 +46,28 @@ async function refusedBothWays(
 }
 
 describe("a compressed kernel", () => {
+  it("that is damaged or cut off behind what is loaded of it is refused, from wherever it comes, and leaves no page", async () => {
+    // A vmlinux has sections behind its segments: what is loaded ends long before the file does.
+    const gz = gzipSync(Buffer.concat([ELF_KERNEL, noise(1 << 20)]));
+    const badTrailer = Buffer.from(gz);
+    badTrailer.writeUInt8(gz.readUInt8(gz.length - 8) ^ 1, gz.length - 8);
+    const folder = tempFolder();
+    for (const [name, bytes] of [
+      ["trailer", badTrailer],
+      ["cut", gz.subarray(0, -1)],
+      ["cut", gz.subarray(0, -100)],
+    ] as const) {
+      const path = join(folder, name);
+      writeFileSync(path, bytes);
+      for (const kernel of [path, bytes, new Blob([bytes]), makeStream(bytes, { chunks: [4096] }).stream]) {
+        const memory = GuestMemory.create(RAM);
+        await assert.rejects(loadLinux({ kernel, memory }), refusal("DECOMPRESS_CORRUPT"));
+        assert.ok(memory.read(0, RAM).every((byte) => byte === 0));
+      }
+      assert.throws(() => loadLinuxSync({ kernel: path, memory: RAM }), refusal("DECOMPRESS_CORRUPT"));
+    }
+  });
+
   it("is the guest that it is uncompressed, in gzip, zboot, or both", () => {
     for (const kernel of [ELF_KERNEL, BZIMAGE, ELF32, ARM64]) {
       const expected = loadLinuxSync({ kernel, memory: RAM });

@@ -358,6 +358,45 @@ describe("PageTableBuilder", () => {
     );
   });
 
+  it("refuses options of a wrong type, and a page size by the name of a property that every object has", () => {
+    const rows: readonly (readonly [object, RegExp])[] = [
+      [{ largestPage: "constructor" }, /^largestPage must be/],
+      [{ largestPage: "__proto__" }, /^largestPage must be/],
+      [{ confidentialBit: "51" }, /^confidentialBit must be a number, got the string "51"/],
+      [{ confidentialBit: null }, /^confidentialBit must be a number, got null/],
+      [{ ranges: {} }, /^ranges must be an array, got Object/],
+      [{ ranges: undefined }, /^ranges must be an array, got undefined/],
+    ];
+    for (const [options, message] of rows) {
+      assert.throws(() => build(options), { name: "TypeError", message });
+    }
+    const builder = new PageTableBuilder({ pageTableGpa: 0, ranges: [] });
+    for (const target of [new Uint16Array(8192), new ArrayBuffer(8192), {}, null]) {
+      assert.throws(() => Reflect.apply(builder.buildInto, builder, [target]), {
+        name: "TypeError",
+        message: /^target must be a Uint8Array, got/,
+      });
+    }
+  });
+
+  it("needs one table at least, and looks at no address of a range that is empty", () => {
+    assert.throws(() => build({ maximumTables: 0 }), refusal("PAGE_TABLE_NOT_ENOUGH_MEMORY", "0 tables"));
+    const empty = { start: 1n << 47n, end: 1n << 47n };
+    assert.equal(build({ ranges: [empty], confidentialBit: 40 }).byteLength, 4096);
+  });
+
+  it("tables that a write which failed left half made are not taken for zero", () => {
+    const memory = GuestMemory.create(1 << 20);
+    assert.throws(() =>
+      memory.generate(0x4000, 4096, (kernels, offset) => {
+        kernels.entries(offset, 512, 0, 4096, 0x61, 0);
+        throw new Error("midway");
+      }),
+    );
+    memory.reset();
+    assert.ok(memory.read(0, 1 << 20).every((byte) => byte === 0));
+  });
+
   it("tables too many to allocate are one of our errors", () => {
     const ranges = [{ start: 0, end: 1n << 45n }];
     assert.throws(

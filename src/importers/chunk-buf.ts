@@ -9,7 +9,7 @@ import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { openSource } from "../sources/open.js";
 import { type Effect, fill, runEffectsSync } from "../sources/reader.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
-import { wrapImporterError, wrapSourceError } from "./errors.js";
+import { callImporter, wrapImporterError, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
 
@@ -46,13 +46,12 @@ export function* importChunks<R extends VpRegister>(
   tag: string,
   acceptance: BootPageAcceptance,
 ): Generator<Effect, void, void> {
-  const give = (pageBase: bigint, pageCount: number, data: Uint8Array): void => {
-    try {
-      importer.importPages(pageBase, pageCount, tag, acceptance, data);
-    } catch (cause) {
-      throw wrapImporterError("REGION_IMPORT_PAGES", tag, cause);
-    }
-  };
+  const give = (pageBase: bigint, pageCount: number, data: Uint8Array): void =>
+    callImporter(
+      () => importer.importPages(pageBase, pageCount, tag, acceptance, data),
+      "REGION_IMPORT_PAGES",
+      tag,
+    );
   if (shape.length === 0) {
     give(shape.pageBase, shape.pageCount, buffer.subarray(0, 0));
     return;

@@ -1,8 +1,29 @@
 import { messageOf } from "../base/describe.js";
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
+import { hasMethods } from "../base/methods.js";
 
 /** What a source throws while it is being read. */
 const SOURCE_FAILURES: ReadonlySet<DirectBootErrorCode> = new Set(["SOURCE_READ", "SOURCE_SHORT"]);
+
+/** Throws if an importer gave a promise: nobody would wait for it, and what it fails with would be lost. */
+export function refusePromise(given: unknown, code: DirectBootErrorCode, what: string): void {
+  if (!hasMethods(given, ["then"])) return;
+  Promise.resolve(given).catch(() => {});
+  throw new DirectBootError(code, `${what}: the importer gave a promise, which is not waited for`, {
+    cure: "import at once; keep what is to be awaited, and await it when the load is over",
+  });
+}
+
+/** Calls an importer. What it throws becomes an error of `code`, and so does a promise. */
+export function callImporter(act: () => unknown, code: DirectBootErrorCode, what: string): void {
+  let given: unknown;
+  try {
+    given = act();
+  } catch (cause) {
+    throw wrapImporterError(code, what, cause);
+  }
+  refusePromise(given, code, what);
+}
 
 /** What an importer threw, as our error: ours as it is, anybody else's with `code` and as the cause. */
 export function wrapImporterError(code: DirectBootErrorCode, what: string, cause: unknown): DirectBootError {

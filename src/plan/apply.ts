@@ -3,11 +3,11 @@
  * a source that breaks midway can fail later, and then what was imported is taken back.
  */
 import { PAGE_BYTES } from "../base/address.js";
-import { describeForeign, messageOf } from "../base/describe.js";
+import { describeForeign, describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { hasMethods } from "../base/methods.js";
 import { importChunks } from "../importers/chunk-buf.js";
-import { wrapImporterError, wrapSourceError } from "../importers/errors.js";
+import { callImporter, refusePromise, wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { ImageLoad, ImportTransaction, VpRegister } from "../importers/importer.js";
 import { generate } from "../kernels/kernels.js";
@@ -141,12 +141,12 @@ function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, 
         throw new DirectBootError("IMPORT_REGISTER_TWICE", `the plan sets register ${name} twice`);
       }
       registers.add(name);
-      refusing(() => importer.checkVpRegister?.(step.register), "IMPORTER", name);
+      callImporter(() => importer.checkVpRegister?.(step.register), "IMPORTER", name);
     } else {
       if (importer.checkPages === undefined) continue;
       const { pageBase, pageCount, tag } = step;
       overlaps.add(step);
-      refusing(
+      callImporter(
         () => importer.checkPages?.(pageBase, pageCount, tag, dataLength(step.data)),
         refusalCode(step.data),
         tag,
@@ -158,14 +158,6 @@ function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, 
 /** The upstream variant that an importer's refusal becomes. */
 function refusalCode(data: PageData): "REGION_IMPORT_PAGES" | "IMPORTER" {
   return data.kind === "source" && data.chunked ? "REGION_IMPORT_PAGES" : "IMPORTER";
-}
-
-function refusing(act: () => void, code: "REGION_IMPORT_PAGES" | "IMPORTER", what: string): void {
-  try {
-    act();
-  } catch (cause) {
-    throw wrapImporterError(code, what, cause);
-  }
 }
 
 /** A buffer for all of a source, for importers that take it by one importPages only. */
@@ -189,11 +181,15 @@ function* importPagesStep<R extends VpRegister>(
   const refused = refusalCode(data);
   switch (data.kind) {
     case "bytes":
-      refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, data.bytes), refused, tag);
+      callImporter(
+        () => importer.importPages(pageBase, pageCount, tag, acceptance, data.bytes),
+        refused,
+        tag,
+      );
       return;
     case "identity-map": {
       if (importer.importIdentityMap !== undefined) {
-        refusing(
+        callImporter(
           () => importer.importIdentityMap?.(pageBase, pageCount, tag, acceptance, data.map),
           refused,
           tag,
@@ -201,7 +197,7 @@ function* importPagesStep<R extends VpRegister>(
         return;
       }
       const tables = generate(pageCount * PAGE_BYTES, (kernels) => kernels.identityMap(0, data.map));
-      refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, tables), refused, tag);
+      callImporter(() => importer.importPages(pageBase, pageCount, tag, acceptance, tables), refused, tag);
       return;
     }
     case "source": {
@@ -216,7 +212,8 @@ function* importPagesStep<R extends VpRegister>(
               cure: "use the asynchronous function",
             });
           }
-          importer.importSource(...place, toSyncSource(source), ...range);
+          const given: unknown = importer.importSource(...place, toSyncSource(source), ...range);
+          refusePromise(given, refused, tag);
         };
         const effect: Effect = {
           runSync: importSync,
@@ -245,7 +242,7 @@ function* importPagesStep<R extends VpRegister>(
         yield fill(source, bytes, offset);
       }
       const whole = bytes;
-      refusing(() => importer.importPages(pageBase, pageCount, tag, acceptance, whole), refused, tag);
+      callImporter(() => importer.importPages(pageBase, pageCount, tag, acceptance, whole), refused, tag);
     }
   }
 }
@@ -334,9 +331,10 @@ function withFate(cause: DirectBootError, details: string, after: string): Direc
 /** A transaction of a caller's importer, if it has any. */
 function begun<R extends VpRegister>(importer: ImageLoad<R>): ImportTransaction | undefined {
   let transaction: ImportTransaction | undefined;
-  refusing(
+  callImporter(
     () => {
       transaction = importer.begin?.();
+      return transaction;
     },
     "IMPORTER",
     "begin",
@@ -378,6 +376,9 @@ function* carryOutClaimed<R extends VpRegister>(
 ): Generator<Effect, void, void> {
   check(plan, importer, isSync);
   const { onProgress } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function") {
+    throw new TypeError(`onProgress must be a function, got ${describeType(onProgress)}`);
+  }
   const total = plan.steps.reduce(
     (sum, step) => sum + (step.kind === "pages" ? dataLength(step.data) : 0),
     0,
@@ -411,7 +412,7 @@ function* carryOutClaimed<R extends VpRegister>(
     for (const { source, ranges } of streams) source.startStreaming(ranges);
     for (const step of steps) {
       if (step.kind === "register") {
-        refusing(() => importer.importVpRegister(step.register), "IMPORTER", step.register.name);
+        callImporter(() => importer.importVpRegister(step.register), "IMPORTER", step.register.name);
         continue;
       }
       current = step;
@@ -478,7 +479,7 @@ export function applyPlanSync<R extends VpRegister>(
  *
  * What a plan reads from a stream is read in the order of the stream, straight to its place: the steps that read from
  * it are carried out by their offsets in the file, whatever their order in the plan. The stream is used up and ended
- * then, also by a load that fails after it began.
+ * then, also by a load that fails after it began. A gzip stream is read to its trailer before the load is over.
  *
  * @throws DirectBootError SOURCE_CONSUMED if a stream was used up by an earlier load, SOURCE_SPOOL_LIMIT if the plan
  *   reads too much of one twice; both before anything is imported

@@ -142,7 +142,8 @@ function checkStep(step: PlanStep, sources: readonly Source[]): void {
  * @throws DirectBootError PLAN_INVALID, ADDRESS_OVERFLOW, IMPORT_DATA_TOO_LONG, PAGE_TABLE_INVALID_ADDRESS; SOURCE_SHORT if
  *   a step wants more of a source than there is
  */
-export function checkPlan<R extends VpRegister>({ steps, sources }: LoadPlan<R>): void {
+export function checkPlan<R extends VpRegister>(plan: LoadPlan<R>): void {
+  const { steps, sources } = plan ?? {};
   if (!Array.isArray(steps) || !Array.isArray(sources)) {
     throw new TypeError("a plan has an array of steps and one of sources");
   }

@@ -548,3 +548,81 @@ describe("a source that no buffer holds", () => {
     await assert.rejects(applyPlan(builder, new RecordingImporter()), refusal("SOURCE_TOO_LARGE"));
   });
 });
+
+describe("an importer of a caller's", () => {
+  const plan: LoadPlan<X86Register> = { steps: [pages(1, 1, noise(100)), register(RIP)], sources: [] };
+  const silent = { importPages: () => {}, importVpRegister: () => {} };
+
+  it("whose functions are asynchronous is refused, as nobody would wait for them, and no rejection is left over", async () => {
+    const late = async (): Promise<void> => {
+      await Promise.resolve();
+      throw new Error("too late");
+    };
+    for (const name of [
+      "importPages",
+      "importVpRegister",
+      "checkPages",
+      "checkVpRegister",
+      "begin",
+    ] as const) {
+      const importer: unknown = { ...silent, [name]: late };
+      const isIt = refusal("IMPORTER", "gave a promise");
+      assert.throws(() => Reflect.apply(applyPlanSync, undefined, [plan, importer]), isIt, name);
+      await assert.rejects(
+        async () => await Reflect.apply(applyPlan, undefined, [plan, importer]),
+        isIt,
+        name,
+      );
+    }
+  });
+
+  it("may throw anything, and what it throws is one of our errors", () => {
+    const textless: unknown = Object.create(null);
+    for (const thrown of [textless, undefined, "text", new Error("text")]) {
+      for (const name of ["importPages", "importVpRegister", "begin"] as const) {
+        const importer: unknown = {
+          ...silent,
+          [name]: () => {
+            throw thrown;
+          },
+        };
+        assert.throws(
+          () => Reflect.apply(applyPlanSync, undefined, [plan, importer]),
+          (error) => error instanceof DirectBootError && error.code === "IMPORTER" && error.cause === thrown,
+        );
+      }
+    }
+  });
+
+  it("that breaks midway leaves the cure of its error a cure, and what became of the pages a detail", () => {
+    const { steps } = plan;
+    const bad: LoadPlan<X86Register> = { steps: [...steps, pages(9999, 1, noise(100))], sources: [] };
+    const importer = { ...silent, begin: () => ({ rollback: () => {} }) };
+    const failing: unknown = {
+      ...importer,
+      importPages: (base: bigint) => {
+        if (base === 9999n) throw new DirectBootError("GUEST_MEMORY_NOT_RAM", "page 9999 is no RAM");
+      },
+    };
+    assert.throws(
+      () => Reflect.apply(applyPlanSync, undefined, [bad, failing]),
+      (error) =>
+        error instanceof DirectBootError &&
+        error.details === "page 9999 is no RAM; every page that was written is zero again" &&
+        error.message === `${error.details}; ${error.cure}` &&
+        error.cure === new DirectBootError("GUEST_MEMORY_NOT_RAM", "a").cure,
+    );
+  });
+
+  it("is not called at all for a plan, or a callback, that is none", () => {
+    for (const [given, options, message] of [
+      [null, {}, /^a plan has an array of steps/],
+      [plan, { onProgress: 5 }, /^onProgress must be a function, got 5/],
+    ] as const) {
+      assert.throws(() => Reflect.apply(applyPlanSync, undefined, [given, silent, options]), {
+        name: "TypeError",
+        message,
+      });
+    }
+  });
+});

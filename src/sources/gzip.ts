@@ -230,6 +230,8 @@ function withoutFinalZeros(bytes: Uint8Array): Uint8Array {
  * the file are fed one by one, until ISIZE, the last four bytes that were fed, is the number of bytes that came out.
  */
 class GunzipSupply implements ChunkSupply {
+  /** CRC-32 and size stand behind the data. */
+  readonly isCheckedAtEnd = true;
   readonly #source: Source;
   readonly #maximumBytes: number;
   readonly #name: string;
@@ -385,8 +387,6 @@ export function gunzipSource(
   return new StreamSource(new GunzipSupply(guardSource(source), maximumBytes, name, stream), {
     name,
     spoolLimit,
-    // CRC-32 and size stand behind the data.
-    isCheckedAtEnd: true,
   });
 }
 

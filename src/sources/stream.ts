@@ -30,14 +30,10 @@ export interface StreamOptions {
   readonly spoolLimit?: number | undefined;
 }
 
-/** What only streams of ours have. */
-export interface CheckedStreamOptions extends StreamOptions {
-  /** True if its end says whether what came before was whole: who needs only a part still reads on to it. */
-  readonly isCheckedAtEnd?: boolean;
-}
-
 /** Gives the chunks of a stream, one at a time. */
 export interface ChunkSupply {
+  /** True if the end says whether what came before was whole: a load that needs only a part still reads on to it. */
+  readonly isCheckedAtEnd?: boolean;
   /** The next chunk, which is the receiver's from then on; undefined at the end. */
   pull(): Promise<unknown>;
   /** Nobody will pull again. Never throws; may be called at any time, also while a pull is under way. */
@@ -164,8 +160,8 @@ export class StreamSource implements StreamedSource {
    * @throws TypeError for options of a wrong type
    * @throws DirectBootError SOURCE_READ if the stream has a reader already
    */
-  constructor(stream: ByteStream | ChunkSupply, options: CheckedStreamOptions = {}) {
-    const { name = "stream", byteLength, spoolLimit = DEFAULT_SPOOL_LIMIT, isCheckedAtEnd = false } = options;
+  constructor(stream: ByteStream | ChunkSupply, options: StreamOptions = {}) {
+    const { name = "stream", byteLength, spoolLimit = DEFAULT_SPOOL_LIMIT } = options;
     if (byteLength !== undefined && (!Number.isSafeInteger(byteLength) || byteLength < 0)) {
       throw new TypeError(
         `${name}: byteLength must be an integer from 0 up, got ${describeType(byteLength)}`,
@@ -177,8 +173,8 @@ export class StreamSource implements StreamedSource {
     this.name = name;
     this.#declared = byteLength === UNKNOWN_LENGTH ? undefined : byteLength;
     this.#spoolLimit = spoolLimit;
-    this.#isCheckedAtEnd = isCheckedAtEnd;
     this.#supply = "pull" in stream ? stream : supplyOf(stream, name);
+    this.#isCheckedAtEnd = this.#supply.isCheckedAtEnd === true;
     if (new.target === StreamSource) needsNoGuard(this);
   }
 

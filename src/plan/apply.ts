@@ -306,10 +306,7 @@ function takenBack(transaction: ImportTransaction | undefined): string {
 function failedMidway(step: PagesStep, cause: unknown, after: string): unknown {
   if (!(cause instanceof DirectBootError)) return cause;
   if (cause.code === "ABORTED" && after !== "") {
-    // The reason of the signal is the cause, at whatever depth it was seen.
-    return new DirectBootError("ABORTED", `${step.tag}: the load was aborted${after}`, {
-      cause: cause.cause,
-    });
+    return withFate(cause, `${step.tag}: the load was aborted`, after);
   }
   // A region that was read in chunks has named its failure already, without what became of the pages.
   const isNamed = cause.code === "REGION_READ";
@@ -325,7 +322,9 @@ function failedMidway(step: PagesStep, cause: unknown, after: string): unknown {
 
 /** The same code and cure, saying what became of the pages. */
 function withFate(cause: DirectBootError, details: string, after: string): DirectBootError {
-  return new DirectBootError(cause.code, `${details}${after}`, { cause, cure: cause.cure });
+  // The reason of the signal is the cause, at whatever depth it was seen.
+  const underneath = cause.code === "ABORTED" ? cause.cause : cause;
+  return new DirectBootError(cause.code, `${details}${after}`, { cause: underneath, cure: cause.cure });
 }
 
 /** A transaction of a caller's importer, if it has any. */

@@ -74,9 +74,9 @@ export function entries(
 function run(pointer: usize, count: usize, first: u64, step: u64): void {
   const end = pointer + (count << 3);
   // By length: at 4 GiB the end wraps to 0.
-  const pairs = (count << 3) & ~(PAIR_BYTES - 1);
+  const bytesInPairs = (count << 3) & ~(PAIR_BYTES - 1);
   let entry = first;
-  if (pairs != 0) {
+  if (bytesInPairs != 0) {
     // Four running sums, so that no store waits for the one before: a single one was 45 % slower.
     const two = i64x2.splat(2 * step);
     let a = i64x2.replace_lane(i64x2.splat(first), 1, first + step);
@@ -84,7 +84,7 @@ function run(pointer: usize, count: usize, first: u64, step: u64): void {
     let c = i64x2.add(b, two);
     let d = i64x2.add(c, two);
     const eight = i64x2.splat(8 * step);
-    const stop = pointer + pairs;
+    const stop = pointer + bytesInPairs;
     // Tested at its end: V8 moves nothing out of a loop that may be left before its body, and made `eight` anew every
     // turn. Two cache lines a turn; four take more registers than there are.
     do {

@@ -9,7 +9,7 @@ import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { openSource } from "../sources/open.js";
 import { type Effect, fill, runEffectsSync } from "../sources/reader.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
-import { callImporter, wrapImporterError, wrapSourceError } from "./errors.js";
+import { callImporter, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
 
@@ -153,11 +153,11 @@ export class ChunkBuf {
         tag,
       });
       if (shape === undefined) return;
-      try {
-        importer.checkPages?.(shape.pageBase, shape.pageCount, tag, shape.leadingBytes + shape.length);
-      } catch (cause) {
-        throw wrapImporterError("REGION_IMPORT_PAGES", tag, cause);
-      }
+      callImporter(
+        () => importer.checkPages?.(shape.pageBase, shape.pageCount, tag, shape.leadingBytes + shape.length),
+        "REGION_IMPORT_PAGES",
+        tag,
+      );
       runEffectsSync(importChunks(this.bytes, importer, source, shape, tag, acceptance));
     } finally {
       close();

@@ -159,7 +159,8 @@ export interface ImportTransaction {
  */
 export interface ImageLoad<R extends VpRegister = VpRegister> {
   /**
-   * Puts `data` at guest physical address `pageBase * 4096`, then zeros up to `pageCount` pages.
+   * Puts `data` at guest physical address `pageBase * 4096`, then zeros up to `pageCount` pages, before it returns: a
+   * promise is refused.
    *
    * @param pageBase guest physical address / 4096
    * @param pageCount pages of 4096 bytes, at least as many as the data needs

@@ -318,6 +318,7 @@ export class PageTableBuilder {
   readonly #encryption: number;
 
   /**
+   * @throws TypeError for an option of a wrong type
    * @throws DirectBootError PAGE_TABLE_INVALID_RANGE, PAGE_TABLE_UNSORTED, PAGE_TABLE_OVERLAPPING,
    *   PAGE_TABLE_NOT_ENOUGH_MEMORY, PAGE_TABLE_INVALID_ADDRESS
    */
@@ -382,6 +383,7 @@ export class PageTableBuilder {
    * Writes the tables to the start of `target`.
    *
    * @returns the part of `target` that holds them
+   * @throws TypeError if `target` is no Uint8Array
    * @throws DirectBootError PAGE_TABLE_BAD_BUFFER_SIZE if `target` is not a multiple of 4096 bytes,
    *   PAGE_TABLE_NOT_ENOUGH_MEMORY if it is too small
    */

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { instantiate } from "../src/kernels/wasm.js";
+import { instantiate } from "../src/wasm/instance.js";
 
 /** This file lies in build/bench/. */
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));

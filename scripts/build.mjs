@@ -18,17 +18,17 @@ const run = (script, ...args) => {
 };
 
 const asc = "node_modules/assemblyscript/bin/asc.js";
-run(asc, "assembly/kernels.ts", "--target", "release");
-run(asc, "assembly/kernels.ts", "--target", "shared");
+run(asc, "assembly/hot-paths.ts", "--target", "release");
+run(asc, "assembly/hot-paths.ts", "--target", "shared");
 run(asc, "assembly/decoders.ts", "--target", "decoders");
 
 // The modules are inlined: a bundler needs no plugin, a page needs no fetch, and the first call is synchronous.
 for (const [name, constant] of [
-  ["kernels", "KERNELS_WASM_BASE64"],
+  ["hot-paths", "HOT_PATHS_WASM_BASE64"],
   ["decoders", "DECODERS_WASM_BASE64"],
 ]) {
   const wasm = readFileSync(`build/wasm/${name}.wasm`);
-  const generated = `src/${name}/${name}-wasm.generated.ts`;
+  const generated = `src/${name === "decoders" ? "decoders" : "wasm"}/${name}-wasm.generated.ts`;
   const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant}: string =\n  "${wasm.toString("base64")}";\n`;
   if (!existsSync(generated) || readFileSync(generated, "utf8") !== text) writeFileSync(generated, text);
 }
@@ -48,11 +48,11 @@ await bundle({
     v86: "src/hosts/v86.ts",
   },
   // For the files of the conditions workerd and edge-light, below.
-  forBundlers: { modules: "src/kernels/provided.ts" },
+  forBundlers: { modules: "src/wasm/provided.ts" },
   forNode: { cli: "src/cli/main.ts" },
 });
 chmodSync("dist/cli.js", 0o755);
-copyFileSync("build/wasm/kernels.wasm", "dist/kernels.wasm");
+copyFileSync("build/wasm/hot-paths.wasm", "dist/hot-paths.wasm");
 copyFileSync("build/wasm/decoders.wasm", "dist/decoders.wasm");
 
 // Runtimes that forbid compiling from bytes import a .wasm file as a WebAssembly.Module, each in its own words.
@@ -61,7 +61,7 @@ for (const [condition, suffix] of Object.entries(MODULE_IMPORTS)) {
   mkdirSync(`dist/${condition}`);
   writeFileSync(
     `dist/${condition}/modules.js`,
-    `import kernels from "../kernels${suffix}";
+    `import kernels from "../hot-paths${suffix}";
 import decoders from "../decoders${suffix}";
 import { provideModules } from "../modules.js";
 provideModules({ kernels, decoders });
@@ -76,7 +76,7 @@ provideModules({ kernels, decoders });
 }
 // What a runtime or bundler that knows .wasm imports makes of directboot/wasm.
 for (const [name, file] of [
-  ["wasm", "kernels.wasm"],
+  ["wasm", "hot-paths.wasm"],
   ["wasm-decoders", "decoders.wasm"],
 ]) {
   writeFileSync(

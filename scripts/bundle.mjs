@@ -108,12 +108,12 @@ function fileOf(index) {
     const dependents = (ids) =>
       new Set(ids.flatMap((each) => [...reach(each, ({ importers }) => importers)]));
     const room = roomOf(id);
-    if (/^(x86\/|linux\/(plan-x86|x86-))/.test(room)) return "x86";
-    if (/^(arm64\/|linux\/(plan-arm64|arm64-))/.test(room)) return "arm64";
+    if (/^(x86\/)/.test(room)) return "x86";
+    if (/^(arm64\/)/.test(room)) return "arm64";
     if (above === undefined) {
       below = reach(index, ({ importedIds }) => importedIds);
       const all = [...below];
-      above = dependents(all.filter((each) => /\/linux\/plan-(x86|arm64)\.ts$/.test(each)));
+      above = dependents(all.filter((each) => /\/(x86|arm64)\/planner\.ts$/.test(each)));
       // webpack and Vite keep what a file imports on demand, even if the function that does it is not used.
       loading = dependents(all.filter((each) => getModuleInfo(each).dynamicallyImportedIds.length > 0));
     }

@@ -12,7 +12,7 @@ export {
   type KernelAndInitrdArm64Options,
   loadKernelAndInitrdArm64,
   setDirectBootRegistersArm64,
-} from "./arm64/linux.js";
+} from "./arm64/openvmm.js";
 export {
   type AddressLike,
   alignUpTo1GbPageSize,
@@ -58,11 +58,6 @@ export type {
   X86ValueRegisterName,
 } from "./importers/importer.js";
 export { type RecordedCall, RecordingImporter } from "./importers/recording-importer.js";
-export type { BufferKernels, KernelImplementation } from "./kernels/buffer-kernels.js";
-export { crc32Combine } from "./kernels/crc32-combine.js";
-export type { IdentityMap } from "./kernels/identity-map.js";
-export { crc32, kernels } from "./kernels/kernels.js";
-export type { Decoders } from "./linux/decoding.js";
 export {
   type DetectedKernel,
   type DetectOptions,
@@ -75,7 +70,6 @@ export {
   extractKernel,
   extractKernelSync,
 } from "./linux/extract-kernel.js";
-export type { Decompression } from "./linux/kernel-file.js";
 export { type EntryMode, type GuestArchitecture, LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
 export { loadLinux, planLinux } from "./linux/load-linux.js";
 export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
@@ -90,15 +84,6 @@ export type {
   X86Entry,
 } from "./linux/options.js";
 export type { LoadOptions } from "./linux/prepare.js";
-export type { X86Addresses } from "./linux/x86-map.js";
-export type { InitrdAddressType, InitrdConfig } from "./loading/initrd.js";
-export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./loading/load-info.js";
-export {
-  type Architecture,
-  ElfLoadInfo,
-  loadStaticElf,
-  type StaticElfOptions,
-} from "./loading/static-elf.js";
 export {
   type GuestBuffer,
   GuestMemory,
@@ -109,7 +94,15 @@ export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";
 export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
 export { MemoryRange } from "./memory/memory-range.js";
 export { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "./plan/apply.js";
+export type { InitrdAddressType, InitrdConfig } from "./plan/initrd.js";
+export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./plan/load-info.js";
 export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
+export {
+  type Architecture,
+  ElfLoadInfo,
+  loadStaticElf,
+  type StaticElfOptions,
+} from "./plan/static-elf.js";
 export { BlobSource } from "./sources/blob.js";
 export { BytesSource } from "./sources/bytes.js";
 export { concatSources } from "./sources/concat.js";
@@ -137,6 +130,12 @@ export {
 export { SpooledSource } from "./sources/spool.js";
 export { type ChunkSupply, type StreamOptions, StreamSource, spoolIfUnknown } from "./sources/stream.js";
 export { type LeastBytes, zeroExtend } from "./sources/zero-extend.js";
+export type { Decoders } from "./unpack/decoding.js";
+export type { Decompression } from "./unpack/kernel-file.js";
+export { crc32Combine } from "./wasm/crc32-combine.js";
+export type { BufferKernels, KernelImplementation } from "./wasm/hot-path-functions.js";
+export { crc32, kernels } from "./wasm/hot-paths.js";
+export type { IdentityMap } from "./wasm/identity-map.js";
 export { type BootParamsOptions, buildBootParams } from "./x86/boot-params.js";
 export {
   buildE820Map,
@@ -148,6 +147,8 @@ export {
   type E820Entry,
 } from "./x86/e820.js";
 export { DEFAULT_GDT_SIZE, importDefaultGdt } from "./x86/gdt.js";
+export type { X86Addresses } from "./x86/low-memory-map.js";
+export { computeVariableMtrrs, mtrrMask } from "./x86/mtrr.js";
 export {
   type AcpiConfig,
   type ConfigOptions,
@@ -158,8 +159,7 @@ export {
   loadX86,
   type RegisterConfig,
   type ZeroPageConfig,
-} from "./x86/linux.js";
-export { computeVariableMtrrs, mtrrMask } from "./x86/mtrr.js";
+} from "./x86/openvmm.js";
 export {
   buildPageTables64,
   type IdentityMapSize,

@@ -1,5 +1,5 @@
-import { kernelsOverMemory } from "../../src/kernels/kernels.js";
-import { SCRATCH_BYTES } from "../../src/kernels/wasm.js";
+import { kernelsOverMemory } from "../../src/wasm/hot-paths.js";
+import { SCRATCH_BYTES } from "../../src/wasm/instance.js";
 import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js";
 import { KIB, MIB, noise } from "../image.js";
 

@@ -1,6 +1,6 @@
 import { GuestMemory, type LargestPage, PageTableBuilder } from "../../src/index.js";
-import { kernelsOverMemory } from "../../src/kernels/kernels.js";
-import { identityMapTwin } from "../../src/kernels/twins.js";
+import { kernelsOverMemory } from "../../src/wasm/hot-paths.js";
+import { identityMapTwin } from "../../src/wasm/twins.js";
 import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js";
 import { GIB } from "../image.js";
 import { limitsOver } from "../limits.js";

@@ -3,6 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
 import * as decoders from "../decoders/index.js";
+import {
+  checkResult,
+  dumpDeviceTree,
+  EMULATORS,
+  machineArguments,
+  runQemu,
+  writeImages,
+} from "../hosts/qemu/qemu.js";
 import { detectKernel } from "../linux/detect-kernel.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
@@ -13,7 +21,6 @@ import { formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
 import { LOAD_OPTIONS, parseArguments, parseSeconds, UsageError } from "./options.js";
 import { outputError, StagingFolder } from "./output.js";
-import { checkResult, dumpDeviceTree, EMULATORS, machineArguments, runQemu, writeImages } from "./qemu.js";
 
 const MIB = 1n << 20n;
 

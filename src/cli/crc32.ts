@@ -1,7 +1,7 @@
 /** `directboot crc32`: the CRC-32 of files. */
 import { ChunkBuf } from "../importers/chunk-buf.js";
-import { crc32, kernels } from "../kernels/kernels.js";
 import { FileSource } from "../sources/file.js";
+import { crc32, kernels } from "../wasm/hot-paths.js";
 import { parseArguments, UsageError } from "./options.js";
 import { aTurn } from "./output.js";
 import { progressBar } from "./progress.js";

@@ -3,7 +3,7 @@
  * (as zlib's contrib/puff). The other formats have no twin.
  */
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
-import { crc32Twin } from "../kernels/twins.js";
+import { crc32Twin } from "../wasm/twins.js";
 import { type GzipInput, gzipFollows, readGzipHeader } from "./gzip.js";
 import type { DecodeProgress, Decoding, DecompressOptions } from "./options.js";
 

@@ -3,8 +3,8 @@
  * memory that holds the output.
  */
 import { describeType } from "../base/describe.js";
-import { providedModules } from "../kernels/provided.js";
-import { decodeBase64, instantiate, isSharedBuffer, withSharedMemoryImport } from "../kernels/wasm.js";
+import { decodeBase64, instantiate, isSharedBuffer, withSharedMemoryImport } from "../wasm/instance.js";
+import { providedModules } from "../wasm/provided.js";
 import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 
 /** What assembly/decoders.ts exports; addresses and results are numbers, and u32 may come back negative. */

@@ -1,5 +1,5 @@
 /** .xz (xz-file-format.txt): streams of blocks, each LZMA2 behind up to three filters, with a check; then an index. */
-import { crc32Twin } from "../kernels/twins.js";
+import { crc32Twin } from "../wasm/twins.js";
 import { type Check, crc32Check, crc64Check, sha256Check } from "./check.js";
 import { setProperties } from "./lzma-alone.js";
 import type { Decoding } from "./options.js";

@@ -1,7 +1,8 @@
 /** The arm64 Image header, field by field. Names and meanings: Documentation/arch/arm64/booting.rst. */
 import { hex } from "../base/address.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { ARM64_IMAGE_HEADER_BYTES, decodeAarch64ImageFlags } from "./arm64-image.js";
 import { decodeFields, type FieldDefinition, type HeaderField, magicMeaning } from "./header-fields.js";
 
@@ -58,7 +59,7 @@ export const ARM64_IMAGE_FIELDS: readonly FieldDefinition[] = [
 ];
 
 /** The fields of a file that starts like an Image; what a shorter file does not have is left out. */
-export function* readArm64ImageFields(source: Source): Reading<readonly HeaderField[]> {
+export function* readArm64ImageFields(source: Source): Task<readonly HeaderField[]> {
   const head = yield* readBytes(source, 0, Math.min(source.byteLength, ARM64_IMAGE_HEADER_BYTES));
   return decodeFields(head, ARM64_IMAGE_FIELDS, SECTION);
 }

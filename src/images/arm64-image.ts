@@ -3,8 +3,9 @@
  * image").
  */
 import { DirectBootError } from "../base/errors.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { DETECT_BYTES } from "./detect.js";
 
 /** Bytes of the header. */
@@ -88,7 +89,7 @@ export function decodeAarch64ImageFlags(flags: bigint): Aarch64ImageFlags {
  *
  * @throws DirectBootError ARM64_READ_KERNEL_IMAGE below 64 bytes, ARM64_BAD_IMAGE_MAGIC
  */
-export function* readArm64Image(source: Source): Reading<Aarch64ImageHeader> {
+export function* readArm64Image(source: Source): Task<Aarch64ImageHeader> {
   if (source.byteLength < ARM64_IMAGE_HEADER_BYTES) {
     throw new DirectBootError(
       "ARM64_READ_KERNEL_IMAGE",

@@ -3,8 +3,9 @@
  * Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header" and below.
  */
 import { hex } from "../base/address.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import {
   CAN_USE_HEAP,
   formatProtocolVersion,
@@ -415,7 +416,7 @@ function* readKernelVersion(
   source: Source,
   pointer: number,
   setupSectors: number,
-): Reading<{ kernelVersion: string | undefined; meaning: string }> {
+): Task<{ kernelVersion: string | undefined; meaning: string }> {
   if (pointer === 0) return { kernelVersion: undefined, meaning: "the kernel's version is not told" };
   const start = pointer + KERNEL_VERSION_BASE;
   const end = Math.min((setupSectors + 1) * SECTOR_BYTES, source.byteLength);
@@ -428,7 +429,7 @@ function* readKernelVersion(
 }
 
 /** What the payload's first bytes say, or undefined if it is not in the file. */
-function* readPayloadFormat(source: Source, offset: number): Reading<string | undefined> {
+function* readPayloadFormat(source: Source, offset: number): Task<string | undefined> {
   if (offset + PAYLOAD_MAGIC_BYTES > source.byteLength) return undefined;
   return describeFormat(detectFormat(yield* readBytes(source, offset, PAYLOAD_MAGIC_BYTES)));
 }
@@ -437,7 +438,7 @@ function* readPayloadFormat(source: Source, offset: number): Reading<string | un
  * The fields of a file that starts like a bzImage, whatever their values: a file that the loaders refuse can be looked
  * at, too. What a shorter file does not have is left out; fields that the protocol's version does not have are marked.
  */
-export function* readBzImageFields(source: Source): Reading<BzImageDescription> {
+export function* readBzImageFields(source: Source): Task<BzImageDescription> {
   const { byteLength } = source;
   const head = (yield* readBytes(source, 0, Math.min(byteLength, SETUP_HEADER_LIMIT))).slice();
   const number = (offset: number, size: number): number => Number(readInteger(head, offset, size));

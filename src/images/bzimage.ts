@@ -9,8 +9,9 @@
  */
 import { hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { describeFormat, detectFormat } from "./detect.js";
 
 /** Offset of the setup header, in the file and in `struct boot_params`. */
@@ -194,7 +195,7 @@ function protectedModeBytes(source: Source, version: number, syssize: number, of
  *   BZIMAGE_BAD_MAGIC, BZIMAGE_BAD_VERSION, BZIMAGE_BAD_HEADER_LENGTH, BZIMAGE_TRUNCATED, BZIMAGE_NOT_LOADED_HIGH,
  *   BZIMAGE_UNKNOWN_LENGTH, BZIMAGE_NO_KERNEL, BZIMAGE_TRUNCATED, BZIMAGE_BAD_PAYLOAD
  */
-export function* readBzImage(source: Source): Reading<BzImage> {
+export function* readBzImage(source: Source): Task<BzImage> {
   const { name, byteLength } = source;
   const head = yield* readBytes(source, 0, Math.min(byteLength, SETUP_HEADER_LIMIT));
   if (head.byteLength < LEAST_BYTES) {

@@ -3,8 +3,9 @@
  * Names: System V gABI, and <elf.h>.
  */
 import { hex } from "../base/address.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { type ElfImage, PT_LOAD, PT_NOTE } from "./elf.js";
 import type { PvhNote } from "./elf-notes.js";
 import {
@@ -141,7 +142,7 @@ const IDENT_BYTES = 16;
  * The fields of the file header; what a shorter file does not have is left out, and what a file of another byte order
  * would have reversed.
  */
-export function* readElfFileHeaderFields(source: Source, elfClass: 32 | 64): Reading<readonly HeaderField[]> {
+export function* readElfFileHeaderFields(source: Source, elfClass: 32 | 64): Task<readonly HeaderField[]> {
   const head = yield* readBytes(source, 0, Math.min(source.byteLength, elfClass === 64 ? 64 : 52));
   const isLittleEndian = head[5] === 1;
   return decodeFields(
@@ -159,7 +160,7 @@ export function* readElfProgramHeaderFields(
   source: Source,
   elfClass: 32 | 64,
   elf: ElfImage,
-): Reading<readonly HeaderField[]> {
+): Task<readonly HeaderField[]> {
   const definitions = elfProgramHeaderFields(elfClass);
   const entryBytes = elfClass === 64 ? 56 : 32;
   const start = Number(elf.programHeaderOffset);

@@ -5,8 +5,9 @@
  */
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { type ElfImage, type ElfProgramHeader, PT_NOTE } from "./elf.js";
 
 /** XEN_ELFNOTE_PHYS32_ENTRY: physical address of a 32-bit entry point. */
@@ -84,7 +85,7 @@ function findInSegment(source: Source, notes: Uint8Array, header: ElfProgramHead
  * @throws DirectBootError ELF_BAD_NOTE if a segment passes the end of the file, a note the end of its segment, if the
  *   value has neither 4 nor 8 bytes, or if there are more than 1 MiB of notes before it
  */
-export function* findPvhNote(source: Source, elf: ElfImage): Reading<PvhNote | undefined> {
+export function* findPvhNote(source: Source, elf: ElfImage): Task<PvhNote | undefined> {
   let total = 0n;
   for (const header of elf.programHeaders) {
     if (header.type !== PT_NOTE || header.fileSize === 0n) continue;
@@ -106,6 +107,6 @@ export function* findPvhNote(source: Source, elf: ElfImage): Reading<PvhNote | u
 }
 
 /** The PVH entry point, a guest physical address: see {@link findPvhNote}. */
-export function* findPvhEntry(source: Source, elf: ElfImage): Reading<bigint | undefined> {
+export function* findPvhEntry(source: Source, elf: ElfImage): Task<bigint | undefined> {
   return (yield* findPvhNote(source, elf))?.entry;
 }

@@ -4,8 +4,9 @@
  */
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { DETECT_BYTES, describeFormat, detectFormat } from "./detect.js";
 
 /** e_machine of i386 (gABI: EM_386). */
@@ -133,7 +134,7 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 /** What the first bytes of a file that is no such ELF look like, for the message. */
-function* describeSource(source: Source): Reading<string> {
+function* describeSource(source: Source): Task<string> {
   const head = yield* readBytes(source, 0, Math.min(source.byteLength, DETECT_BYTES));
   const format = detectFormat(head);
   const what = describeFormat(format);
@@ -147,7 +148,7 @@ function isWithin(source: Source, offset: bigint, length: bigint): boolean {
   return offset + length <= BigInt(source.byteLength);
 }
 
-function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Reading<number> {
+function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Task<number> {
   const count = header.getUint16(layout.programHeaderEntryBytes + 2, true);
   if (count !== PN_XNUM) return count;
   const sectionHeaderOffset = layout.word(header, layout.sectionHeaderOffset);
@@ -168,11 +169,7 @@ function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayou
   return viewOf(section).getUint32(layout.sectionInfo, true);
 }
 
-function* readProgramHeaders(
-  source: Source,
-  header: DataView,
-  layout: ElfLayout,
-): Reading<ElfProgramHeader[]> {
+function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Task<ElfProgramHeader[]> {
   const offset = layout.word(header, layout.programHeaderOffset);
   if (offset === 0n) return [];
   const count = yield* countProgramHeaders(source, header, layout);
@@ -201,7 +198,7 @@ function curedBy({ cure }: ElfLayout): { cure?: string } {
   return cure === undefined ? {} : { cure };
 }
 
-function* readHeaders(source: Source, machine: number | undefined, layout: ElfLayout): Reading<ElfImage> {
+function* readHeaders(source: Source, machine: number | undefined, layout: ElfLayout): Task<ElfImage> {
   if (source.byteLength < layout.fileHeaderBytes) {
     throw new DirectBootError(
       "ELF_READ_FILE_HEADER",
@@ -250,7 +247,7 @@ function* readHeaders(source: Source, machine: number | undefined, layout: ElfLa
  * @throws DirectBootError in this order: ELF_READ_FILE_HEADER, ELF_INVALID_FILE_HEADER,
  *   ELF_BIG_ENDIAN_ELF_ON_LITTLE, ELF_TARGET_MACHINE_MISMATCH, ELF_INVALID_PROGRAM_HEADER
  */
-export function readElf(source: Source, machine: number | undefined): Reading<ElfImage> {
+export function readElf(source: Source, machine: number | undefined): Task<ElfImage> {
   return readHeaders(source, machine, ELF64);
 }
 
@@ -260,6 +257,6 @@ export function readElf(source: Source, machine: number | undefined): Reading<El
  * @param machine the e_machine that is wanted, for example {@link EM_386}, or undefined for any
  * @throws DirectBootError the same codes in the same order
  */
-export function readElf32(source: Source, machine: number | undefined): Reading<ElfImage> {
+export function readElf32(source: Source, machine: number | undefined): Task<ElfImage> {
   return readHeaders(source, machine, ELF32);
 }

@@ -2,8 +2,9 @@
  * The EFI zboot header, field by field. The header has no names for its fields: they are the comments of
  * drivers/firmware/efi/libstub/zboot-header.S, in one word each.
  */
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import {
   decodeFields,
   type FieldDefinition,
@@ -73,7 +74,7 @@ const PE_FIELDS: readonly FieldDefinition[] = [
 ];
 
 /** The fields of a file that starts like a zboot image; what a shorter file does not have is left out. */
-export function* readZbootFields(source: Source): Reading<readonly HeaderField[]> {
+export function* readZbootFields(source: Source): Task<readonly HeaderField[]> {
   const { byteLength } = source;
   const head = (yield* readBytes(source, 0, Math.min(byteLength, ZBOOT_HEADER_BYTES))).slice();
   const fields = decodeFields(head, ZBOOT_FIELDS, SECTION);

@@ -6,8 +6,9 @@
  *     0x04  "zimg"            0x0c  payload size      0x18  compression, NUL    0x3c  offset of the PE header
  */
 import { DirectBootError } from "../base/errors.js";
-import { type Reading, readBytes } from "../sources/reader.js";
+import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
 import { describeFormat, detectFormat } from "./detect.js";
 
 /** Bytes of the header: up to the PE header at the earliest. */
@@ -47,7 +48,7 @@ export function zbootCompressionName(header: Uint8Array): string | undefined {
  * @throws DirectBootError in this order: ZBOOT_TRUNCATED below 64 bytes, ZBOOT_BAD_MAGIC, ZBOOT_BAD_COMPRESSION_NAME,
  *   ZBOOT_BAD_PAYLOAD, ZBOOT_TRUNCATED
  */
-export function* readZboot(source: Source): Reading<ZbootImage> {
+export function* readZboot(source: Source): Task<ZbootImage> {
   const { name, byteLength } = source;
   const head = yield* readBytes(source, 0, Math.min(byteLength, ZBOOT_HEADER_BYTES));
   if (head.byteLength < ZBOOT_HEADER_BYTES) {

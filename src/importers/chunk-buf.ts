@@ -3,12 +3,12 @@
  */
 import { type AddressLike, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import type { BufferKernels } from "../kernels/buffer-kernels.js";
-import { kernelsOverBuffer, kernelsOverMemory } from "../kernels/kernels.js";
-import { SCRATCH_BYTES } from "../kernels/wasm.js";
 import { openSource } from "../sources/open.js";
-import { type Effect, fill, runEffectsSync } from "../sources/reader.js";
+import { type Effect, fill, runEffectsSync } from "../sources/reading.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
+import type { BufferKernels } from "../wasm/hot-path-functions.js";
+import { kernelsOverBuffer, kernelsOverMemory } from "../wasm/hot-paths.js";
+import { SCRATCH_BYTES } from "../wasm/instance.js";
 import { callImporter, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";

@@ -1,12 +1,12 @@
 import { HV_PAGE_SIZE, hex, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import type { IdentityMap } from "../kernels/identity-map.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
-import { type Effect, fill, runEffectsAsync, runEffectsSync, workEffect } from "../sources/reader.js";
+import { type Effect, fill, runEffectsAsync, runEffectsSync, workEffect } from "../sources/reading.js";
 import { checkTarget, guardSource, isMade, type Source, type SyncSource } from "../sources/source.js";
+import type { IdentityMap } from "../wasm/identity-map.js";
 import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } from "./importer.js";
 
 /** A page range that was imported. */

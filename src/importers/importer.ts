@@ -3,8 +3,9 @@
  * the two required methods are OpenVMM's, the optional ones let a load be checked whole before it starts and
  * let a source read straight into guest memory.
  */
-import type { IdentityMap } from "../kernels/identity-map.js";
+
 import type { Source, SyncSource } from "../sources/source.js";
+import type { IdentityMap } from "../wasm/identity-map.js";
 
 /** How a page is accepted into an isolated guest: OpenVMM's `BootPageAcceptance`. */
 export type BootPageAcceptance =

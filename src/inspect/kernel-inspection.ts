@@ -26,15 +26,16 @@ import { findPvhNote, type PvhNote } from "../images/elf-notes.js";
 import type { HeaderField } from "../images/header-fields.js";
 import { readZboot } from "../images/zboot.js";
 import { readZbootFields } from "../images/zboot-fields.js";
-import { type Decoders, loadDecoders } from "../linux/decoding.js";
-import { formatOfKernel, openKernelFile, type Unpacking } from "../linux/kernel-file.js";
 import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { X86Entry } from "../linux/options.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
+import { readBytes, readHead, runAsync, runSync } from "../sources/reading.js";
 import { type AsyncByteInput, type ByteInput, hasKnownLength, type Source } from "../sources/source.js";
 import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
+import type { Task } from "../task/task.js";
+import { type Decoders, loadDecoders } from "../unpack/decoding.js";
+import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 
 /** A field of a header. */
 export interface InspectedField {
@@ -138,7 +139,7 @@ type Attempt<T> =
   | { readonly result: undefined; readonly error: DirectBootError };
 
 /** What a parser says, or why it refuses. */
-function* attempt<T>(reading: Reading<T>): Reading<Attempt<T>> {
+function* attempt<T>(reading: Task<T>): Task<Attempt<T>> {
   try {
     return { result: yield* reading, error: undefined };
   } catch (error) {
@@ -216,7 +217,7 @@ function elfHeader(
   };
 }
 
-function* tellElf(source: Source, elfClass: 32 | 64): Reading<Told> {
+function* tellElf(source: Source, elfClass: 32 | 64): Task<Told> {
   const format = elfClass === 64 ? "elf64" : "elf32";
   const fileFields = yield* readElfFileHeaderFields(source, elfClass);
   const { result: elf, error } = yield* attempt((elfClass === 64 ? readElf : readElf32)(source, undefined));
@@ -238,7 +239,7 @@ function* tellElf(source: Source, elfClass: 32 | 64): Reading<Told> {
   });
 }
 
-function* tellArm64(source: Source): Reading<Told> {
+function* tellArm64(source: Source): Task<Told> {
   const fields = yield* readArm64ImageFields(source);
   const { result, error } = yield* attempt(readArm64Image(source));
   const header =
@@ -273,7 +274,7 @@ function bzImageHeader(image: BzImage, kernelVersion: string | undefined): Recor
   };
 }
 
-function* tellBzImage(source: Source): Reading<Told> {
+function* tellBzImage(source: Source): Task<Told> {
   const { fields, kernelVersion } = yield* readBzImageFields(source);
   const { result: image, error } = yield* attempt(readBzImage(source));
   if (image === undefined) return told("bzImage", { fields, kernelVersion, error });
@@ -288,7 +289,7 @@ function* tellBzImage(source: Source): Reading<Told> {
   });
 }
 
-function* tellZboot(source: Source): Reading<Told> {
+function* tellZboot(source: Source): Task<Told> {
   const fields = yield* readZbootFields(source);
   const { result, error } = yield* attempt(readZboot(source));
   const header =
@@ -302,7 +303,7 @@ function* tellZboot(source: Source): Reading<Told> {
   return told("zboot", { header, fields, error });
 }
 
-function* tell(source: Source, format: ImageFormat): Reading<Told> {
+function* tell(source: Source, format: ImageFormat): Task<Told> {
   switch (format) {
     case "elf64":
       return yield* tellElf(source, 64);
@@ -336,7 +337,7 @@ function toField({ name, offset, size, value, meaning, section, since }: HeaderF
 type Unpack = NonNullable<InspectOptions["unpack"]>;
 
 /** What is compressed in a file, told without unpacking it. */
-function* packedIn(source: Source, format: ImageFormat): Reading<InspectedCompression | undefined> {
+function* packedIn(source: Source, format: ImageFormat): Task<InspectedCompression | undefined> {
   if (isCompressionFormat(format)) {
     const compressedBytes = hasKnownLength(source) ? source.byteLength : undefined;
     return { format, description: describeFormat(format), compressedBytes, bytes: undefined };
@@ -359,7 +360,7 @@ function* lookInside(
   format: ImageFormat,
   unpacking: Unpacking,
   unpack: Unpack,
-): Reading<Pick<SourceInspection, "error"> & Pick<KernelInspection, "compression" | "inside">> {
+): Task<Pick<SourceInspection, "error"> & Pick<KernelInspection, "compression" | "inside">> {
   const isBzImage = format === "bzImage";
   const { result: packed, error: packedError } = yield* attempt(packedIn(source, format));
   if (packedError !== undefined) return { compression: undefined, inside: undefined, error: packedError };
@@ -387,11 +388,7 @@ function* lookInside(
 }
 
 /** Inspects a source, as far as it can be read: what refuses it comes with what could be told of it. */
-export function* inspectSource(
-  source: Source,
-  unpacking: Unpacking,
-  unpack: Unpack,
-): Reading<SourceInspection> {
+export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unpack): Task<SourceInspection> {
   const format = detectFormat(yield* readHead(source, DETECT_BYTES));
   const { fields, error: refused, ...parts } = yield* tell(source, format);
   const {

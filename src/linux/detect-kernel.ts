@@ -13,11 +13,12 @@ import { findPvhEntry } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { type Reading, readBytes, readHead, runAsync, runSync } from "../sources/reader.js";
+import { readBytes, readHead, runAsync, runSync } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import type { StreamSource } from "../sources/stream.js";
-import { type Decoders, loadDecoders } from "./decoding.js";
-import { formatOfKernel, openKernelFile, type Unpacking } from "./kernel-file.js";
+import type { Task } from "../task/task.js";
+import { type Decoders, loadDecoders } from "../unpack/decoding.js";
+import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 import type { GuestArchitecture } from "./linux-plan.js";
 import type { X86Entry } from "./options.js";
 
@@ -45,7 +46,7 @@ type Told = Omit<DetectedKernel, "format" | "kernelFormat" | "compression"> & {
 const MACHINES = { elf32: EM_386, elf64: EM_X86_64 } as const;
 const ARCHITECTURES = { elf32: "i386", elf64: "x86_64" } as const;
 
-function* tell(source: Source, format: ImageFormat): Reading<Told> {
+function* tell(source: Source, format: ImageFormat): Task<Told> {
   const description = describeFormat(format);
   switch (format) {
     case "arm64-image":
@@ -83,7 +84,7 @@ function* tell(source: Source, format: ImageFormat): Reading<Told> {
 }
 
 /** The PVH entry; damaged notes tell none: whoever loads the kernel by it is told of them, who asks what it is need not be. */
-function* findPvhIfTold(source: Source, elf: ElfImage): Reading<bigint | undefined> {
+function* findPvhIfTold(source: Source, elf: ElfImage): Task<bigint | undefined> {
   try {
     return yield* findPvhEntry(source, elf);
   } catch (cause) {
@@ -101,7 +102,7 @@ export interface DetectOptions {
   readonly decoders?: Decoders | undefined;
 }
 
-function* detect(source: Source, unpacking: Unpacking): Reading<DetectedKernel> {
+function* detect(source: Source, unpacking: Unpacking): Task<DetectedKernel> {
   const format = formatOfKernel(yield* readHead(source, DETECT_BYTES));
   if (format !== "zboot" && !isCompressionFormat(format)) {
     const { payload, ...told } = yield* tell(source, format);

@@ -3,11 +3,12 @@ import { DirectBootError } from "../base/errors.js";
 import { describeFormat, type ImageFormat } from "../images/detect.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { type Reading, readWhole, runAsync, runSync } from "../sources/reader.js";
+import { readWhole, runAsync, runSync } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import { spoolIfUnknown } from "../sources/stream.js";
-import { type Decoders, loadDecoders, UnpackProgress } from "./decoding.js";
-import { openKernelFile, type Unpacking } from "./kernel-file.js";
+import type { Task } from "../task/task.js";
+import { type Decoders, loadDecoders, UnpackProgress } from "../unpack/decoding.js";
+import { openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 
 /** Options of {@link extractKernel}. */
 export interface ExtractOptions {
@@ -41,7 +42,7 @@ const KERNELS: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image"];
 function* extract(
   source: Source,
   unpacking: Unpacking,
-): Reading<Omit<ExtractedKernel, "kernel"> & { source: Source }> {
+): Task<Omit<ExtractedKernel, "kernel"> & { source: Source }> {
   const { source: kernel, format, decompression } = yield* openKernelFile(source, unpacking);
   if (!KERNELS.includes(format)) {
     throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);

@@ -1,14 +1,14 @@
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
-import type { LoadInfo } from "../loading/load-info.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
 import { OverlapCheck, rangeOf } from "../plan/check.js";
+import type { LoadInfo } from "../plan/load-info.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
 import type { Source } from "../sources/source.js";
-import type { Decompression } from "./kernel-file.js";
+import type { Decompression } from "../unpack/kernel-file.js";
 
 /** In which state a kernel is entered: x86 long mode, x86 protected mode without paging, or an arm64 direct boot. */
 export type EntryMode = "long64" | "protected32" | "aarch64";

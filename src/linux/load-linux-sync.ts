@@ -1,15 +1,16 @@
 /** Any kernel, one synchronous call. */
+
+import { planArm64Guest } from "../arm64/planner.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { type ApplyOptions, applyPlanSync } from "../plan/apply.js";
 import { gunzipSourceSync } from "../sources/gzip.js";
-import { runSync } from "../sources/reader.js";
-import type { Unpacking } from "./kernel-file.js";
+import { runSync } from "../sources/reading.js";
+import type { Unpacking } from "../unpack/kernel-file.js";
+import { planX86Guest } from "../x86/planner.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, LinuxSyncOptions } from "./options.js";
-import { planArm64Guest } from "./plan-arm64.js";
-import { planX86Guest } from "./plan-x86.js";
 import {
   checkImporterMemory,
   checkOptionTypes,

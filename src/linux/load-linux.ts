@@ -3,15 +3,15 @@ import { DETECT_BYTES, detectFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
+import { claimMemory } from "../memory/memory-input.js";
 import { type ApplyOptions, applyPlan } from "../plan/apply.js";
 import { gunzipSource } from "../sources/gzip.js";
-import { loaded, readHead, runAsync } from "../sources/reader.js";
+import { loaded, readHead, runAsync } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
 import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
-import { type Decoders, loadDecoders } from "./decoding.js";
+import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
-import { claimMemory } from "./memory.js";
 import type { ImporterOption, LinuxOptions } from "./options.js";
 import {
   checkImporterMemory,
@@ -30,10 +30,10 @@ import {
 
 const ON_DEMAND: Planners = {
   *x86() {
-    return (yield* loaded(() => import("./plan-x86.js"))).planX86Guest;
+    return (yield* loaded(() => import("../x86/planner.js"))).planX86Guest;
   },
   *arm64() {
-    return (yield* loaded(() => import("./plan-arm64.js"))).planArm64Guest;
+    return (yield* loaded(() => import("../arm64/planner.js"))).planArm64Guest;
   },
 };
 

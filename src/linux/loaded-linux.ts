@@ -2,10 +2,10 @@
 import { hex } from "../base/address.js";
 import type { GuestMemoryImporter, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { Aarch64Register, VpRegister, X86Register } from "../importers/importer.js";
-import type { LoadInfo } from "../loading/load-info.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
-import type { Decompression } from "./kernel-file.js";
+import type { LoadInfo } from "../plan/load-info.js";
+import type { Decompression } from "../unpack/kernel-file.js";
 import { type EntryMode, type GuestArchitecture, type LinuxPlan, registerToJSON } from "./linux-plan.js";
 
 /** Values of the registers by name; one that was not set is undefined, and zero in the guest. */

@@ -1,13 +1,13 @@
 /** What callers of loadLinux and planLinux say. */
 import type { AddressLike } from "../base/address.js";
 import type { ImageLoad } from "../importers/importer.js";
-import type { InitrdAddressType } from "../loading/initrd.js";
 import type { GuestBuffer, GuestMemory, MemoryBankInput } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
+import type { InitrdAddressType } from "../plan/initrd.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
+import type { Decoders } from "../unpack/decoding.js";
 import type { E820Entry } from "../x86/e820.js";
-import type { Decoders } from "./decoding.js";
-import type { X86Addresses } from "./x86-map.js";
+import type { X86Addresses } from "../x86/low-memory-map.js";
 
 /** A guest's memory: bytes of RAM, a layout, a memory made before, or a buffer of the caller's. */
 export type MemoryInput =

@@ -1,24 +1,26 @@
 /** What a load needs before it starts, synchronous or not: inputs opened, the kernel found in its file, a plan. */
+
+import type { planArm64Guest } from "../arm64/planner.js";
 import { toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { hasMethods } from "../base/methods.js";
 import type { GuestMemoryImporterOptions, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
+import { ramSizeOf } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import type { ApplyOptions } from "../plan/apply.js";
 import { concatSources } from "../sources/concat.js";
 import { type OpenSource, openSource } from "../sources/open.js";
-import { loaded, type Reading } from "../sources/reader.js";
+import { loaded } from "../sources/reading.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
-import { type Decoders, UnpackProgress } from "./decoding.js";
-import { plainInitrds } from "./initrd-file.js";
-import { isLengthNeeded, openKernelFile, type Unpacking } from "./kernel-file.js";
+import type { Task } from "../task/task.js";
+import { type Decoders, UnpackProgress } from "../unpack/decoding.js";
+import { plainInitrds } from "../unpack/initrd.js";
+import { isLengthNeeded, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
+import type { planX86Guest } from "../x86/planner.js";
 import { LinuxPlan, type PlannedGuest } from "./linux-plan.js";
-import { ramSizeOf } from "./memory.js";
 import type { LinuxOptions, LinuxSources, MemoryInput } from "./options.js";
-import type { planArm64Guest } from "./plan-arm64.js";
-import type { planX86Guest } from "./plan-x86.js";
 
 /** Options of one load. */
 export type LoadOptions = ApplyOptions & GuestMemoryImporterOptions;
@@ -34,8 +36,8 @@ export type Whole = (source: Source) => Promise<Source>;
 
 /** What plans for an architecture: code that is there, or that is loaded when it is known which one is needed. */
 export interface Planners {
-  readonly x86: () => Reading<typeof planX86Guest>;
-  readonly arm64: () => Reading<typeof planArm64Guest>;
+  readonly x86: () => Task<typeof planX86Guest>;
+  readonly arm64: () => Task<typeof planArm64Guest>;
 }
 
 /** Looks into the kernel's file, and plans with what it finds. */
@@ -46,7 +48,7 @@ export function* prepare(
   planners: Planners,
   whole: Whole | undefined,
   close: () => void,
-): Reading<Prepared> {
+): Task<Prepared> {
   const file = yield* openKernelFile(sources.kernel, unpacking);
   const { format, decompression } = file;
   // A stream whose header does not tell its length is read to its end.

@@ -20,8 +20,8 @@ import {
 } from "../base/address.js";
 import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import type { BufferKernels } from "../kernels/buffer-kernels.js";
-import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
+import type { MemoryPlace } from "../sources/source.js";
+import type { BufferKernels } from "../wasm/hot-path-functions.js";
 import {
   checkSeed,
   generate,
@@ -29,10 +29,10 @@ import {
   kernelsOverMemory,
   parallelOverMemory,
   prepareKernels,
-} from "../kernels/kernels.js";
-import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../kernels/parallel.js";
-import { isSharedBuffer, SCRATCH_BYTES } from "../kernels/wasm.js";
-import type { MemoryPlace } from "../sources/source.js";
+} from "../wasm/hot-paths.js";
+import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
+import { isSharedBuffer, SCRATCH_BYTES } from "../wasm/instance.js";
+import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../wasm/parallel.js";
 import { type ClaimedBuffer, checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";

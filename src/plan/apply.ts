@@ -10,10 +10,9 @@ import { importChunks } from "../importers/chunk-buf.js";
 import { callImporter, refusePromise, wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { ImageLoad, ImportTransaction, VpRegister } from "../importers/importer.js";
-import { generate } from "../kernels/kernels.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
-import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reader.js";
+import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reading.js";
 import {
   abortedError,
   type ByteRange,
@@ -27,6 +26,7 @@ import {
   type StreamedSource,
   toSyncSource,
 } from "../sources/source.js";
+import { generate } from "../wasm/hot-paths.js";
 import { checkPlan, OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
 

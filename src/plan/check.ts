@@ -6,10 +6,10 @@ import { hex, PAGE_BYTES } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { VpRegister } from "../importers/importer.js";
-import { checkIdentityMap } from "../kernels/identity-map.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
 import { hasKnownLength, isSource, type Source } from "../sources/source.js";
+import { checkIdentityMap } from "../wasm/identity-map.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
 
 /** The pages of a step. Throws ADDRESS_OVERFLOW if they pass 2^64. */

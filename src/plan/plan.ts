@@ -6,8 +6,8 @@ import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex, PAGE_BYTES, pagesOf } from "../base/a
 import { DirectBootError } from "../base/errors.js";
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
-import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
 import type { Source } from "../sources/source.js";
+import { type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 
 /** Where the bytes of pages come from; what they don't cover is zero. */
 export type PageData =

@@ -15,8 +15,8 @@
 import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
-import type { Wish } from "../loading/packing.js";
-import { type Placement, pagesAround as pages } from "../loading/placement.js";
+import type { Wish } from "../plan/packing.js";
+import { type Placement, pagesAround as pages } from "../plan/placement.js";
 
 /** What a kernel says that may be loaded above 4 GiB. */
 const HIGH_FLAGS = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G;

@@ -11,10 +11,10 @@ import {
 } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import type { BufferKernels } from "../kernels/buffer-kernels.js";
-import { type IdentityMap, identityMapBytes } from "../kernels/identity-map.js";
-import { generate } from "../kernels/kernels.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
+import type { BufferKernels } from "../wasm/hot-path-functions.js";
+import { generate } from "../wasm/hot-paths.js";
+import { type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 
 /** How much is mapped. */
 export type IdentityMapSize = "4GiB" | "8GiB";

@@ -4,8 +4,8 @@
  */
 import { type AddressLike, addAddresses, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { commandLineBytes } from "../loading/command-line.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
+import { commandLineBytes } from "../plan/command-line.js";
 import {
   BOOT_FLAG,
   BOOT_PARAMS_BYTES,

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
-import { dumpDeviceTree, EMULATORS } from "../../src/cli/qemu.js";
+import { dumpDeviceTree, EMULATORS } from "../../src/hosts/qemu/qemu.js";
 import { loadLinux, planLinuxSync, StreamSource } from "../../src/index.js";
 import { directboot, runProgram } from "../support/command.js";
 import { refusal } from "../support/refusal.js";

@@ -2,10 +2,11 @@
 
 import { BlobSource } from "../../src/sources/blob.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { type Reading, runAsync, runSync } from "../../src/sources/reader.js";
+import { runAsync, runSync } from "../../src/sources/reading.js";
 import { responseSource } from "../../src/sources/response.js";
 import { checkSourceRange, type Source } from "../../src/sources/source.js";
 import { type ChunkSupply, StreamSource } from "../../src/sources/stream.js";
+import type { Task } from "../../src/task/task.js";
 import { type FuzzInput, numbersOf } from "./input.js";
 import { chunkLengths } from "./mutate.js";
 import { Finding, type Observed, observe, observeAsync, same, show } from "./outcome.js";
@@ -122,7 +123,7 @@ export function runDrivers<T>(
   open: OpenDriver,
   bytes: Uint8Array,
   { drivers, chunks }: { drivers: readonly Driver[]; chunks: readonly number[] },
-  reading: (source: Source) => Reading<T>,
+  reading: (source: Source) => Task<T>,
   mayDiffer: MayDiffer = never,
 ): Observed | Promise<Observed> {
   const first = observe(() => runSync(reading(open("peek", bytes, chunks))));

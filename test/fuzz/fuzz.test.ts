@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { kernels } from "../../src/kernels/kernels.js";
+import { kernels } from "../../src/wasm/hot-paths.js";
 import { describeCoverage, LEAST_BRANCHES, measure } from "./coverage.js";
 import { encodeInput } from "./input.js";
 import { Finding } from "./outcome.js";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { kernels } from "../../src/kernels/kernels.js";
+import { kernels } from "../../src/wasm/hot-paths.js";
 import { describeCoverage, LEAST_BRANCHES, measure } from "./coverage.js";
 import { Finding } from "./outcome.js";
 import {

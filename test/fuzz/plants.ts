@@ -1,6 +1,6 @@
 /** Mistakes that are planted to see whether the fuzzer finds them. They wrap what is fuzzed; none of them is in src/. */
 import type { DecompressOptions } from "../../src/decoders/index.js";
-import { readHead } from "../../src/sources/reader.js";
+import { readHead } from "../../src/sources/reading.js";
 import { hasKnownLength, type Source } from "../../src/sources/source.js";
 import { SUBJECT, type Subject } from "./subject.js";
 

@@ -7,6 +7,7 @@ import {
   reservationsOfTree,
   setChosen,
 } from "../../src/firmware/device-tree.js";
+import { readTree } from "../../src/firmware/device-tree-file.js";
 import { readArm64Image } from "../../src/images/arm64-image.js";
 import { readArm64ImageFields } from "../../src/images/arm64-image-fields.js";
 import { readBzImage } from "../../src/images/bzimage.js";
@@ -23,18 +24,17 @@ import { readZbootFields } from "../../src/images/zboot-fields.js";
 import { checkFileRegion } from "../../src/importers/file-region.js";
 import type { VpRegister } from "../../src/importers/importer.js";
 import { detectKernel, detectKernelSync } from "../../src/linux/detect-kernel.js";
-import { readTree } from "../../src/linux/device-tree-file.js";
 import { extractKernel, extractKernelSync } from "../../src/linux/extract-kernel.js";
-import { plainInitrds } from "../../src/linux/initrd-file.js";
 import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
-import { checkCommandLineLength, commandLineBytes } from "../../src/loading/command-line.js";
-import { planSegments } from "../../src/loading/segments.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
+import { checkCommandLineLength, commandLineBytes } from "../../src/plan/command-line.js";
 import { PlanBuilder } from "../../src/plan/plan.js";
+import { planSegments } from "../../src/plan/segments.js";
 import { gunzipSource, gunzipSourceSync } from "../../src/sources/gzip.js";
-import { runSync } from "../../src/sources/reader.js";
+import { runSync } from "../../src/sources/reading.js";
+import { plainInitrds } from "../../src/unpack/initrd.js";
 import { buildBootParams } from "../../src/x86/boot-params.js";
 import { buildE820Map, encodeE820Entries } from "../../src/x86/e820.js";
 import { computeVariableMtrrs } from "../../src/x86/mtrr.js";

@@ -5,7 +5,7 @@ import type { DirectBootErrorCode } from "../../src/base/errors.js";
 import * as bzimage from "../../src/images/bzimage.js";
 import { type BzImage, formatProtocolVersion, readBzImage } from "../../src/images/bzimage.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runAsync, runSync } from "../../src/sources/reader.js";
+import { runAsync, runSync } from "../../src/sources/reading.js";
 import type { SyncSource } from "../../src/sources/source.js";
 import { type BzImageShape, makeBzImage } from "../support/bzimage-maker.js";
 import { macros, setupHeaderMembers } from "../support/c-structs.js";

@@ -7,7 +7,7 @@ import { PT_LOAD, PT_NOTE, readElf, readElf32 } from "../../src/images/elf.js";
 import { findPvhEntry, findPvhNote, type PvhNote } from "../../src/images/elf-notes.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
-import { runAsync, runSync } from "../../src/sources/reader.js";
+import { runAsync, runSync } from "../../src/sources/reading.js";
 import type { Source } from "../../src/sources/source.js";
 import { makeElf, type SegmentShape } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";

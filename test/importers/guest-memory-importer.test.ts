@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { DirectBootError } from "../../src/base/errors.js";
 import { GuestMemoryImporter } from "../../src/importers/guest-memory-importer.js";
 import type { X86Register } from "../../src/importers/importer.js";
-import { type IdentityMap, identityMapBytes } from "../../src/kernels/identity-map.js";
-import { identityMapTwin } from "../../src/kernels/twins.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { MemoryRange } from "../../src/memory/memory-range.js";
 import { BytesSource } from "../../src/sources/bytes.js";
+import { type IdentityMap, identityMapBytes } from "../../src/wasm/identity-map.js";
+import { identityMapTwin } from "../../src/wasm/twins.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, BreakingSource, noise } from "../support/sources.js";
 

@@ -62,7 +62,7 @@ describe("the exports map", () => {
         for (const file of files) assert.ok(existsSync(file), file);
         const wasm = [...files].filter((file) => file.endsWith(".wasm")).map((file) => relative(root, file));
         const isModular = condition === "workerd" || condition === "edge-light";
-        assert.deepEqual(wasm, isModular ? ["dist/kernels.wasm", "dist/decoders.wasm"] : []);
+        assert.deepEqual(wasm, isModular ? ["dist/hot-paths.wasm", "dist/decoders.wasm"] : []);
       });
     }
   }

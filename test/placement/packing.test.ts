@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { packTogether, type Wish } from "../../src/loading/packing.js";
+import { packTogether, type Wish } from "../../src/plan/packing.js";
 import { hasRoom, PAGE } from "./support.js";
 
 const gaps = fc

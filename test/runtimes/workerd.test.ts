@@ -82,7 +82,7 @@ const config :Workerd.Config = (services = [(name = "main", worker = (
 const MAIN = `import { run } from "./run.js";
 export default { async test() { console.log(JSON.stringify(await run())); } };
 `;
-const BOTH = ["decoders.wasm", "kernels.wasm"];
+const BOTH = ["decoders.wasm", "hot-paths.wasm"];
 
 describe("workerd runs the packed package", () => {
   it("with the WASM of its export condition, as modules, and no thread", async () => {

@@ -6,7 +6,7 @@ import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import { FileSource } from "../../src/sources/file.js";
 import { openSource } from "../../src/sources/open.js";
-import { readBytes, runAsync, runSync } from "../../src/sources/reader.js";
+import { readBytes, runAsync, runSync } from "../../src/sources/reading.js";
 import { type AsyncByteInput, type ByteInput, isSyncSource } from "../../src/sources/source.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";

@@ -1,5 +1,5 @@
-import type { KernelImplementation } from "../../src/kernels/buffer-kernels.js";
-import { kernels } from "../../src/kernels/kernels.js";
+import type { KernelImplementation } from "../../src/wasm/hot-path-functions.js";
+import { kernels } from "../../src/wasm/hot-paths.js";
 
 /** Runs `act` over an implementation of the kernels, and puts back the one that was there. */
 export function withKernels<T>(choice: KernelImplementation, act: () => T): T {

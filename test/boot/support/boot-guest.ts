@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EMULATORS, machineArguments, writeImages } from "../../../src/cli/qemu.js";
+import { EMULATORS, machineArguments, writeImages } from "../../../src/hosts/qemu/qemu.js";
 import type { LinuxGuest } from "../../../src/index.js";
 import { directboot, runProgram } from "../../support/command.js";
 import { inRoot } from "../../support/paths.js";

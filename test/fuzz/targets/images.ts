@@ -5,8 +5,9 @@ import { DETECT_BYTES, describeFormat, detectCompression, detectFormat } from ".
 import type { ElfImage } from "../../../src/images/elf.js";
 import type { PvhNote } from "../../../src/images/elf-notes.js";
 import type { ZbootImage } from "../../../src/images/zboot.js";
-import { type Reading, readBytes } from "../../../src/sources/reader.js";
+import { readBytes } from "../../../src/sources/reading.js";
 import type { Source } from "../../../src/sources/source.js";
+import type { Task } from "../../../src/task/task.js";
 import { driversOf, type MayDiffer, pickDrivers, runDrivers } from "../drivers.js";
 import { bytesOf, type FuzzInput, maybeNumberOf, numberOf } from "../input.js";
 import { mutate, type Seed } from "../mutate.js";
@@ -43,8 +44,8 @@ function wholeFiles(seeds: () => readonly Seed[], more: (bytes: Uint8Array) => F
 function runParser<T>(
   subject: Subject,
   input: FuzzInput,
-  parse: (source: Source) => Reading<T>,
-  fields: (source: Source) => Reading<unknown>,
+  parse: (source: Source) => Task<T>,
+  fields: (source: Source) => Task<unknown>,
   check: (value: T, bytes: Uint8Array) => void,
   identified: (code: string) => boolean,
   mayDiffer?: MayDiffer,
@@ -86,11 +87,11 @@ export function elfTarget(subject: Subject): Target {
       const is64 = numberOf(input, "elfClass") === 64;
       const machine = maybeNumberOf(input, "machine");
       const read = is64 ? subject.readElf : subject.readElf32;
-      const parse = function* (source: Source): Reading<{ elf: ElfImage; note: PvhNote | undefined }> {
+      const parse = function* (source: Source): Task<{ elf: ElfImage; note: PvhNote | undefined }> {
         const elf = yield* read(source, machine);
         return { elf, note: yield* subject.findPvhNote(source, elf) };
       };
-      const fields = function* (source: Source): Reading<unknown> {
+      const fields = function* (source: Source): Task<unknown> {
         const header = yield* subject.readElfFileHeaderFields(source, is64 ? 64 : 32);
         const elf = yield* read(source, machine);
         const table = yield* subject.readElfProgramHeaderFields(source, is64 ? 64 : 32, elf);

@@ -1,11 +1,11 @@
 /** Whole loads: mutated kernels, initrds, trees and options, into memory that is looked at afterwards. */
 
-import { kernels } from "../../../src/kernels/kernels.js";
 import { regionViews } from "../../../src/linux/guest-export.js";
 import type { LinuxPlan } from "../../../src/linux/linux-plan.js";
 import type { LinuxGuest } from "../../../src/linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../../../src/linux/options.js";
 import { MemoryLayout } from "../../../src/memory/memory-layout.js";
+import { kernels } from "../../../src/wasm/hot-paths.js";
 import { makeElf } from "../../support/elf-maker.js";
 import { makeImage } from "../../support/packed-kernels.js";
 import { noise } from "../../support/sources.js";

@@ -1,0 +1,121 @@
+/** A compressed file as the bytes that it unpacks to, which are made where they are to lie. */
+import { DirectBootError } from "../base/errors.js";
+import { workEffect } from "../sources/reading.js";
+import {
+  checkSourceRange,
+  checkTarget,
+  type MadeSource,
+  type MemoryPlace,
+  needsNoGuard,
+} from "../sources/source.js";
+import type { CompressionFormat, Decoders } from "./decoding.js";
+
+/** What is unpacked, and to how many bytes at most. */
+export interface UnpackedInput {
+  readonly name: string;
+  readonly format: CompressionFormat;
+  /** The compressed bytes. They must not change as long as the source is used. */
+  readonly packed: Uint8Array;
+  readonly expectedBytes: number | undefined;
+  readonly allowTrailing: boolean;
+  /** The first bytes of what comes out, which were looked at already. */
+  readonly head: Uint8Array;
+  /** Bytes of the source: what comes out, then zeros. More coming out is DECOMPRESS_TOO_LARGE. */
+  readonly byteLength: number;
+  /** Throws if it is not to be that so many bytes come out. */
+  readonly checkLength: (byteLength: number) => void;
+}
+
+/**
+ * A source of `byteLength` bytes: what comes out of the decoder, then zeros. Guest memory that was made by
+ * `GuestMemory.create` has it made in place; for any other target it is unpacked to a buffer first.
+ */
+export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSource {
+  const { name, format, packed, expectedBytes, allowTrailing, head, byteLength, checkLength } = input;
+  const range = { name, byteLength };
+  const options = { maximumBytes: byteLength, expectedBytes, allowTrailing };
+  let whole: Uint8Array | undefined;
+  const unpackWhole = function* (): Generator<unknown, void> {
+    const steps = decoders.decodeSteps(format, packed, options);
+    try {
+      while (true) {
+        const step = steps.next();
+        if (step.done === true) {
+          checkHead(step.value.output);
+          checkLength(step.value.output.byteLength);
+          whole = step.value.output;
+          return;
+        }
+        yield;
+      }
+    } finally {
+      steps.return({ output: new Uint8Array(0), consumed: 0 });
+    }
+  };
+  /** The plan was made by the head: what comes out must begin with it. */
+  const checkHead = (made: Uint8Array): void => {
+    if (head.every((byte, index) => made[index] === byte)) return;
+    throw new DirectBootError(
+      "DECOMPRESS_CORRUPT",
+      `${name}: ${format}: its first bytes change as it is unpacked`,
+    );
+  };
+  /** Fills `target` from what is there; false if it is not there yet. */
+  const copy = (target: Uint8Array, offset: number): boolean => {
+    checkSourceRange(range, offset, target.byteLength);
+    const from = whole ?? (offset + target.byteLength <= head.byteLength ? head : undefined);
+    if (from === undefined) return false;
+    const own = from.subarray(offset, offset + target.byteLength);
+    target.set(own);
+    target.fill(0, own.byteLength);
+    return true;
+  };
+  const source: MadeSource = {
+    ...range,
+    readSync: (target, offset) => {
+      if (copy(target, offset)) return;
+      workEffect(unpackWhole()).runSync();
+      copy(target, offset);
+    },
+    read: async (target, offset, signal) => {
+      const { byteLength: length } = target;
+      if (copy(target, offset)) return;
+      await workEffect(unpackWhole()).runAsync(signal);
+      // Others had turns meanwhile, in which the target may have gone away.
+      checkTarget(name, target, length);
+      copy(target, offset);
+    },
+    makeInto: function* (place: MemoryPlace) {
+      const buffer = place.memory.buffer;
+      const steps = decoders.decodeStepsInto(format, packed, place, options);
+      let made = 0;
+      try {
+        while (true) {
+          if (place.memory.buffer !== buffer) {
+            throw new DirectBootError(
+              "GUEST_MEMORY_DETACHED",
+              `${name}: the memory grew while it was filled`,
+            );
+          }
+          const step = steps.next();
+          if (step.done === true) {
+            const produced = step.value.byteLength;
+            const output = new Uint8Array(buffer, place.offset, place.byteLength);
+            checkHead(output.subarray(0, produced));
+            checkLength(produced);
+            // Memory that was made for the guest may have been used before.
+            output.fill(0, produced);
+            return;
+          }
+          yield step.value.produced - made;
+          made = step.value.produced;
+        }
+      } finally {
+        // What it left in its scratch is cleared.
+        steps.return({ byteLength: 0, consumed: 0 });
+      }
+    },
+  };
+  needsNoGuard(source);
+  return source;
+}

@@ -1,0 +1,316 @@
+/**
+ * Linux on x86-64 by the 64-bit boot protocol, as the seeds load it (linux.rs): `load_kernel_and_initrd_x64`,
+ * `load_config`, `load_x86`.
+ */
+import { type AddressLike, checkAddressAlignment, toAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import type { ImageLoad, X86Register } from "../importers/importer.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
+import { applyPlanSync } from "../plan/apply.js";
+import { commandLineBytes } from "../plan/command-line.js";
+import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../plan/initrd.js";
+import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
+import { PlanBuilder } from "../plan/plan.js";
+import { planStaticElf } from "../plan/static-elf.js";
+import { openSource } from "../sources/open.js";
+import { runSync } from "../sources/reading.js";
+import type { ByteInput, Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
+import { planDefaultGdt } from "./gdt.js";
+import { toIdentityMap } from "./page-table.js";
+import {
+  MTRR_DEF_TYPE_ENABLED_UC,
+  MTRR_FIXED_WRITEBACK,
+  X64_CR0_PE,
+  X64_CR0_PG,
+  X64_CR4_PAE,
+  X64_EFER_LMA,
+  X64_EFER_LME,
+  X64_EFER_NXE,
+  X64_EFER_SCE,
+  X86X_MSR_DEFAULT_PAT,
+} from "./registers.js";
+import { buildZeroPage, type CommandLineConfig } from "./zero-page.js";
+
+/** ACPI tables and their places (`rdsp`: sic, the seeds' spelling). */
+export interface AcpiConfig {
+  /** Guest physical address of the RSDP, page-aligned; it is given one page. */
+  readonly rdspAddress: AddressLike;
+  /** The RSDP, at most 4096 bytes. */
+  readonly rdsp: Uint8Array | ArrayBuffer;
+  /** Guest physical address of the tables, page-aligned. */
+  readonly tablesAddress: AddressLike;
+  /** The tables; the addresses in them are the caller's business. */
+  readonly tables: Uint8Array | ArrayBuffer;
+}
+
+/** The zero page and what it says of memory. */
+export interface ZeroPageConfig {
+  /** Guest physical address of the zero page, page-aligned. */
+  readonly address: AddressLike;
+  /** The layout that the e820 map is built from. */
+  readonly memoryLayout: MemoryLayout;
+  /** Where the ACPI tables are: 0xe0000. */
+  readonly acpiBaseAddress: AddressLike;
+  /** Bytes of all ACPI tables. */
+  readonly acpiLength: AddressLike;
+}
+
+/** Where the GDT and the page tables go; both page-aligned. */
+export interface RegisterConfig {
+  /** Guest physical address of the GDT, one page. */
+  readonly gdtAddress: AddressLike;
+  /** Guest physical address of the page tables, 6 pages. */
+  readonly pageTableAddress: AddressLike;
+}
+
+/** Options of {@link loadKernelAndInitrdX64}. */
+export interface KernelAndInitrdX64Options {
+  /** The uncompressed ELF (vmlinux): bytes, a source, or in Node a path. */
+  readonly kernel: ByteInput;
+  /** No segment and no entry of the kernel may lie below. */
+  readonly kernelMinimumStartAddress: AddressLike;
+  /** The initrd and its place; none by default. */
+  readonly initrd?: InitrdConfig | null | undefined;
+}
+
+/** Options of {@link loadConfig}. */
+export interface ConfigOptions {
+  /** The command line and its place. */
+  readonly commandLine: CommandLineConfig;
+  /** The zero page's place, and what it says of memory. */
+  readonly zeroPage: ZeroPageConfig;
+  /** The ACPI tables and their places. */
+  readonly acpi: AcpiConfig;
+  /** Where the GDT and the page tables go. */
+  readonly registers: RegisterConfig;
+}
+
+/** Options of {@link loadX86}. */
+export interface LoadX86Options extends KernelAndInitrdX64Options, ConfigOptions {}
+
+/** Bytes of a table. Throws TypeError for anything but a Uint8Array or an ArrayBuffer. */
+function toBytes(input: Uint8Array | ArrayBuffer, name: string): Uint8Array {
+  if (input instanceof Uint8Array) return input;
+  if (input instanceof ArrayBuffer) return new Uint8Array(input);
+  throw new TypeError(`${name} must be a Uint8Array or an ArrayBuffer, got ${describeType(input)}`);
+}
+
+/** Adds the kernel and the initrd to a plan. */
+export function* planKernelAndInitrdX64(
+  builder: PlanBuilder<X86Register>,
+  kernel: Source,
+  kernelMinimumStartAddress: bigint,
+  initrd: OpenInitrd | undefined,
+): Task<LoadInfo> {
+  const elf = yield* planStaticElf(builder, kernel, {
+    architecture: "x86_64",
+    startAddress: kernelMinimumStartAddress,
+    loadOffset: 0n,
+    assumePic: false,
+    acceptance: "Exclusive",
+    tag: "linux-kernel",
+  });
+  const initrdInfo = planInitrd(builder, initrd, elf.nextAvailableAddress);
+  return new LoadInfo(
+    {
+      gpa: elf.minimumAddressUsed,
+      size: elf.nextAvailableAddress - elf.minimumAddressUsed,
+      entrypoint: elf.entrypoint,
+    },
+    initrdInfo,
+    undefined,
+  );
+}
+
+/**
+ * Adds command line, GDT, page tables, ACPI, zero page and registers to a plan, in upstream's order. An empty
+ * command line is neither imported nor checked for alignment.
+ */
+export function planConfig(
+  builder: PlanBuilder<X86Register>,
+  loadInfo: LoadInfo,
+  options: ConfigOptions,
+): void {
+  const { commandLine, zeroPage, acpi, registers } = options;
+
+  const text = commandLineBytes(commandLine.commandLine);
+  const commandLineAddress = toAddress(commandLine.address, "commandLine.address");
+  if (text.byteLength > 0) {
+    checkAddressAlignment(commandLineAddress, "command line address");
+    const withNul = new Uint8Array(text.byteLength + 1);
+    withNul.set(text);
+    builder.bytes(commandLineAddress, "linux-commandline", withNul);
+  }
+
+  const gdtAddress = toAddress(registers.gdtAddress, "registers.gdtAddress");
+  checkAddressAlignment(gdtAddress, "GDT address");
+  planDefaultGdt(builder, gdtAddress / 4096n);
+
+  const pageTableAddress = toAddress(registers.pageTableAddress, "registers.pageTableAddress");
+  checkAddressAlignment(pageTableAddress, "page table address");
+  builder.identityMap("linux-pagetables", toIdentityMap({ pageTableGpa: pageTableAddress }));
+
+  const rdspAddress = toAddress(acpi.rdspAddress, "acpi.rdspAddress");
+  const tablesAddress = toAddress(acpi.tablesAddress, "acpi.tablesAddress");
+  checkAddressAlignment(rdspAddress, "RSDP address");
+  checkAddressAlignment(tablesAddress, "ACPI tables address");
+  const rdsp = toBytes(acpi.rdsp, "acpi.rdsp");
+  const tables = toBytes(acpi.tables, "acpi.tables");
+  if (rdsp.byteLength > 4096) {
+    throw new DirectBootError(
+      "ACPI_RSDP_TOO_LONG",
+      `the RSDP has ${rdsp.byteLength} bytes, its page has 4096`,
+    );
+  }
+  builder.bytes(rdspAddress, "linux-rdsp", rdsp, 1);
+  builder.bytes(tablesAddress, "linux-acpi-tables", tables);
+
+  const zeroPageAddress = toAddress(zeroPage.address, "zeroPage.address");
+  checkAddressAlignment(zeroPageAddress, "zero page address");
+  const bootParams = buildZeroPage({
+    memoryLayout: zeroPage.memoryLayout,
+    acpiBase: zeroPage.acpiBaseAddress,
+    acpiLength: zeroPage.acpiLength,
+    commandLine: { address: commandLineAddress, commandLine: text },
+    initrdBase: loadInfo.initrd?.gpa ?? 0n,
+    initrdSize: loadInfo.initrd?.size ?? 0n,
+  });
+  builder.bytes(zeroPageAddress, "linux-zeropage", bootParams, 1);
+
+  planLongModeRegisters(builder, pageTableAddress, loadInfo.kernel.entrypoint, zeroPageAddress);
+}
+
+/** Adds the registers of the 64-bit entry that are no segments, in upstream's order. */
+export function planLongModeRegisters(
+  builder: PlanBuilder<X86Register>,
+  pageTableAddress: bigint,
+  entry: bigint,
+  bootParams: bigint,
+): void {
+  // The segment registers are set by the default GDT.
+  builder.register({ name: "cr0", value: X64_CR0_PG | X64_CR0_PE });
+  builder.register({ name: "cr3", value: pageTableAddress });
+  builder.register({ name: "cr4", value: X64_CR4_PAE });
+  builder.register({ name: "efer", value: X64_EFER_SCE | X64_EFER_LME | X64_EFER_LMA | X64_EFER_NXE });
+  builder.register({ name: "pat", value: X86X_MSR_DEFAULT_PAT });
+  builder.register({ name: "rip", value: entry });
+  builder.register({ name: "rsi", value: bootParams });
+  // No firmware sets the MTRRs: enable them, default uncached, the lowest 640 KiB write-back.
+  builder.register({ name: "mtrrDefType", value: MTRR_DEF_TYPE_ENABLED_UC });
+  builder.register({ name: "mtrrFix64k00000", value: MTRR_FIXED_WRITEBACK });
+  builder.register({ name: "mtrrFix16k80000", value: MTRR_FIXED_WRITEBACK });
+}
+
+/** Opens kernel and initrd for the time of `use`. */
+function withInputs<T>(
+  options: KernelAndInitrdX64Options,
+  use: (kernel: Source, initrd: OpenInitrd | undefined) => T,
+): T {
+  const kernel = openSource(options.kernel, "kernel");
+  try {
+    const opened = openInitrd(options.initrd);
+    try {
+      return use(kernel.source, opened?.initrd);
+    } finally {
+      opened?.close();
+    }
+  } finally {
+    kernel.close();
+  }
+}
+
+/**
+ * Loads an ELF kernel and an optional initrd, without any configuration.
+ *
+ * @throws DirectBootError ELF_*, REGION_*, UNALIGNED_ADDRESS, ADDRESS_OVERFLOW before anything is imported; see
+ *   {@link applyPlanSync} for the rest
+ *
+ * @example
+ * ```ts
+ * import { loadKernelAndInitrdX64, RecordingImporter } from "directboot";
+ *
+ * const importer = new RecordingImporter();
+ * const { kernel } = loadKernelAndInitrdX64(importer, { kernel: "vmlinux", kernelMinimumStartAddress: 0x10_0000 });
+ * console.log(kernel.gpa.toString(16), kernel.size); // 1000000 8192n
+ * ```
+ */
+export function loadKernelAndInitrdX64(
+  importer: ImageLoad<X86Register>,
+  options: KernelAndInitrdX64Options,
+): LoadInfo {
+  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
+  return withInputs(options, (kernel, initrd) => {
+    const builder = new PlanBuilder<X86Register>();
+    const info = runSync(planKernelAndInitrdX64(builder, kernel, start, initrd));
+    applyPlanSync(builder, importer);
+    return info;
+  });
+}
+
+/**
+ * Loads what a kernel that is loaded already needs: command line, GDT, page tables, ACPI tables, zero page,
+ * registers.
+ *
+ * @throws DirectBootError UNALIGNED_ADDRESS, COMMAND_LINE_NUL, ZERO_PAGE_*, PAGE_TABLE_INVALID_ADDRESS,
+ *   GDT_INVALID_ADDRESS, ACPI_RSDP_TOO_LONG before anything is imported; see {@link applyPlanSync} for the rest
+ */
+export function loadConfig(
+  importer: ImageLoad<X86Register>,
+  loadInfo: LoadInfoInput,
+  options: ConfigOptions,
+): void {
+  const builder = new PlanBuilder<X86Register>();
+  planConfig(builder, toLoadInfo(loadInfo), options);
+  applyPlanSync(builder, importer);
+}
+
+/**
+ * Loads an ELF kernel and all that its 64-bit entry needs: {@link loadKernelAndInitrdX64} and {@link loadConfig}
+ * in one, so that nothing is imported when anything is wrong.
+ *
+ * The low-memory map is the caller's. One that works:
+ *
+ *     0x00001000  GDT
+ *     0x00002000  zero page (boot_params)
+ *     0x00003000  command line
+ *     0x00004000  page tables, 6 pages
+ *     0x000e0000  RSDP
+ *     0x000e1000  ACPI tables
+ *     0x00100000  first address for the kernel; distributions link theirs at 0x1000000
+ *     next 2 MiB  initrd
+ *
+ * @example
+ * ```ts
+ * import { GuestMemory, GuestMemoryImporter, loadX86 } from "directboot";
+ *
+ * const memory = GuestMemory.create(64 * 1024 * 1024);
+ * const importer = new GuestMemoryImporter(memory);
+ * const info = loadX86(importer, {
+ *   kernel: "vmlinux",
+ *   kernelMinimumStartAddress: 0x10_0000,
+ *   initrd: { initrdAddress: "AfterKernel", initrd: "initrd.img" },
+ *   commandLine: { address: 0x3000, commandLine: "console=ttyS0" },
+ *   zeroPage: { address: 0x2000, memoryLayout: memory.layout, acpiBaseAddress: 0xe_0000, acpiLength: 0x2000 },
+ *   acpi: {
+ *     rdspAddress: 0xe_0000,
+ *     rdsp: new Uint8Array(4096),
+ *     tablesAddress: 0xe_1000,
+ *     tables: new Uint8Array(4096),
+ *   },
+ *   registers: { gdtAddress: 0x1000, pageTableAddress: 0x4000 },
+ * });
+ * console.log(JSON.stringify(info.kernel.entrypoint === 0x100_0000n), importer.registerList.length > 0); // true true
+ * ```
+ */
+export function loadX86(importer: ImageLoad<X86Register>, options: LoadX86Options): LoadInfo {
+  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
+  return withInputs(options, (kernel, initrd) => {
+    const builder = new PlanBuilder<X86Register>();
+    const info = runSync(planKernelAndInitrdX64(builder, kernel, start, initrd));
+    planConfig(builder, info, options);
+    applyPlanSync(builder, importer);
+    return info;
+  });
+}

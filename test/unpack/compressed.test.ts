@@ -1,0 +1,302 @@
+/** Kernels in wrappers, what is told of any file, and headers that lie. */
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import {
+  DirectBootError,
+  detectKernel,
+  detectKernelSync,
+  GuestMemory,
+  type LinuxSyncOptions,
+  loadLinux,
+  loadLinuxSync,
+  MemoryLayout,
+  planLinux,
+  planLinuxSync,
+} from "../../src/index.js";
+import { ELF_KERNEL, makeArm64Image, pvhNote } from "../linux/guest-reader.js";
+import { makeBzImage } from "../support/bzimage-maker.js";
+import { makeElf } from "../support/elf-maker.js";
+import { makeElf32 } from "../support/elf32-maker.js";
+import { refusal } from "../support/refusal.js";
+import { noise } from "../support/sources.js";
+import { makeStream } from "../support/streams.js";
+import { tempFolder } from "../support/temp-folder.js";
+import { makeZboot } from "../support/zboot-maker.js";
+
+const RAM = 24 << 20;
+const ARM64 = makeArm64Image();
+const BZIMAGE = makeBzImage({ code: noise(4096) });
+const ELF32 = makeElf32({
+  entry: 0x100_0000n,
+  segments: [{ paddr: 0x100_0000n, offset: 84n, filesz: 16n, memsz: 0x5000n }],
+});
+const zboot = (payload: Uint8Array, compression = "gzip"): Uint8Array => makeZboot({ payload, compression });
+
+/** The same call both ways: what it throws must have `code`, or nothing is thrown. */
+async function refusedBothWays(
+  options: LinuxSyncOptions,
+  ...said: Parameters<typeof refusal>
+): Promise<void> {
+  assert.throws(() => planLinuxSync(options), refusal(...said));
+  await assert.rejects(planLinux(options), refusal(...said));
+}
+
+describe("a compressed kernel", () => {
+  it("that is damaged or cut off behind what is loaded of it is refused, from wherever it comes, and leaves no page", async () => {
+    // A vmlinux has sections behind its segments: what is loaded ends long before the file does.
+    const gz = gzipSync(Buffer.concat([ELF_KERNEL, noise(1 << 20)]));
+    const badTrailer = Buffer.from(gz);
+    badTrailer.writeUInt8(gz.readUInt8(gz.length - 8) ^ 1, gz.length - 8);
+    const folder = tempFolder();
+    for (const [name, bytes] of [
+      ["trailer", badTrailer],
+      ["cut", gz.subarray(0, -1)],
+      ["cut", gz.subarray(0, -100)],
+    ] as const) {
+      const path = join(folder, name);
+      writeFileSync(path, bytes);
+      for (const kernel of [path, bytes, new Blob([bytes]), makeStream(bytes, { chunks: [4096] }).stream]) {
+        const memory = GuestMemory.create(RAM);
+        await assert.rejects(loadLinux({ kernel, memory }), refusal("DECOMPRESS_CORRUPT"));
+        assert.ok(memory.read(0, RAM).every((byte) => byte === 0));
+      }
+      assert.throws(() => loadLinuxSync({ kernel: path, memory: RAM }), refusal("DECOMPRESS_CORRUPT"));
+    }
+  });
+
+  it("is the guest that it is uncompressed, in gzip, zboot, or both", () => {
+    for (const kernel of [ELF_KERNEL, BZIMAGE, ELF32, ARM64]) {
+      const expected = loadLinuxSync({ kernel, memory: RAM });
+      const { start, end } = expected.layout.ram[0]?.range ?? { start: 0n, end: 0n };
+      const gz = gzipSync(kernel);
+      for (const packed of [gz, gzipSync(gz), zboot(gz), gzipSync(zboot(gz))]) {
+        const guest = loadLinuxSync({ kernel: packed, memory: RAM });
+        assert.deepEqual(guest.registerList, expected.registerList);
+        const [own, other] = [guest, expected].map(({ memory }) => memory.read(start, Number(end - start)));
+        assert.ok(own !== undefined && other !== undefined && Buffer.compare(own, other) === 0);
+      }
+    }
+  });
+
+  it("is refused by the synchronous function without decoders, by its name, and read with them", async () => {
+    const magics: readonly (readonly [string, readonly number[]])[] = [
+      ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]],
+      ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
+      ["LZ4", [0x02, 0x21, 0x4c, 0x18]],
+      ["bzip2", [0x42, 0x5a, 0x68]],
+      ["LZMA", [0x5d, 0, 0]],
+    ];
+    for (const [name, magic] of magics) {
+      const kernel = Uint8Array.from({ length: 100 }, (_, i) => magic[i] ?? 0);
+      const options = { kernel, memory: RAM };
+      assert.throws(() => planLinuxSync(options), refusal("DECOMPRESS_UNSUPPORTED", name, "decoders"));
+      // Nothing but magics: now it is the decoder that refuses, or the parser of what comes out.
+      await assert.rejects(planLinux(options), DirectBootError);
+    }
+    // Its size stands behind the payload.
+    const kernel = Uint8Array.from([...zboot(noise(100), "zstd22"), 0, 0, 0, 0]);
+    await refusedBothWays({ kernel, memory: RAM }, "DECOMPRESS_UNSUPPORTED", "zstd22");
+    const deep = [0, 1, 2, 3].reduce((bytes) => gzipSync(bytes), BZIMAGE as Uint8Array);
+    await refusedBothWays({ kernel: deep, memory: RAM }, "DECOMPRESS_UNSUPPORTED");
+  });
+
+  it("may have maxDecompressedSize bytes, by default what RAM has: a bomb is refused", async () => {
+    const kernel = gzipSync(ELF_KERNEL);
+    const size = ELF_KERNEL.byteLength;
+    planLinuxSync({ kernel, memory: RAM, maxDecompressedSize: size });
+    const smaller = { kernel, memory: RAM, maxDecompressedSize: size - 1 };
+    assert.throws(() => loadLinuxSync(smaller), refusal("DECOMPRESS_TOO_LARGE", `${size - 1}`));
+    const bomb = gzipSync(new Uint8Array(RAM + 1));
+    assert.throws(() => loadLinuxSync({ kernel: bomb, memory: RAM }), refusal("DECOMPRESS_TOO_LARGE"));
+    const big = makeBzImage({ code: new Uint8Array(RAM) });
+    const found = planLinux({ kernel: gzipSync(big), memory: RAM });
+    await assert.rejects(found, DirectBootError);
+  });
+
+  it("may be unpacked for a guest of any size, of more than 4 GiB, too", () => {
+    const memory = new MemoryLayout(1n << 36n);
+    assert.equal(planLinuxSync({ kernel: gzipSync(BZIMAGE), memory }).info.kernel.gpa, 0x100_0000n);
+  });
+
+  it("is no reason to take what is no memory", () => {
+    for (const memory of [undefined, null, {}, "64M", new Uint8Array(5)] as unknown as number[]) {
+      assert.throws(() => planLinuxSync({ kernel: gzipSync(BZIMAGE), memory }), TypeError);
+    }
+  });
+});
+
+describe("an arm64 Image with an image_size of 0", () => {
+  const kernel = makeArm64Image({ imageSize: 0n, textOffset: 0x1234n, byteLength: 0x3001 });
+
+  it("has its text_offset at 0x80000, whatever the header says, and 16 MiB to itself", () => {
+    const { info } = planLinuxSync({ kernel, memory: RAM });
+    assert.equal(info.kernel.entrypoint, 0x4028_0000n);
+    assert.equal(info.kernel.size, 0x4000n);
+  });
+
+  it("is the same from streams of unknown length", async () => {
+    for (const bytes of [kernel, gzipSync(kernel)]) {
+      const { info } = await planLinux({ kernel: makeStream(bytes).stream, memory: RAM });
+      assert.deepEqual([info.kernel.entrypoint, info.kernel.size], [0x4028_0000n, 0x4000n]);
+    }
+  });
+});
+
+describe("options for arm64", () => {
+  it("take page sizes that the CPU has, and kernels for the start of RAM, which go there", () => {
+    for (const [name, bits] of [
+      ["unspecified", 0n],
+      ["16KiB", 2n],
+      ["64KiB", 3n],
+    ] as const) {
+      const kernel = makeArm64Image({ flags: 8n | (bits << 1n) });
+      const refused = refusal("ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED");
+      assert.throws(() => planLinuxSync({ kernel, memory: RAM }), refused);
+      planLinuxSync({ kernel, memory: RAM, arm64: { pageSizes: [name] } });
+      assert.throws(
+        () => planLinuxSync({ kernel: ARM64, memory: RAM, arm64: { pageSizes: [name] } }),
+        refused,
+      );
+    }
+    const kernel = makeArm64Image({ flags: 2n, textOffset: 0x8_0000n });
+    assert.throws(() => planLinuxSync({ kernel, memory: RAM }), refusal("ARM64_LOW_MEMORY_KERNEL"));
+    const low = planLinuxSync({ kernel, memory: RAM, arm64: { lowPlacement: true } });
+    assert.equal(low.info.kernel.entrypoint, 0x4008_0000n);
+    const wrong = { kernel, memory: RAM, arm64: { pageSizes: ["8KiB" as "4KiB"] } };
+    assert.throws(() => planLinuxSync(wrong), TypeError);
+  });
+});
+
+describe("detectKernel", () => {
+  const note = new Uint8Array(300);
+  note.set(pvhNote(0x100_0000), 200);
+  const pvh = makeElf({ segments: [{ type: 4, offset: 200n, filesz: 20n }], fill: note, byteLength: 300 });
+  const files: readonly (readonly [Uint8Array, readonly unknown[]])[] = [
+    [ELF_KERNEL, ["elf64", "elf64", "x86_64", ["64"], undefined]],
+    [pvh, ["elf64", "elf64", "x86_64", ["64", "pvh"], undefined]],
+    [ELF32, ["elf32", "elf32", "i386", ["32"], undefined]],
+    [makeElf({ machine: 183 }), ["elf64", "elf64", undefined, [], undefined]],
+    // A machine that no file of this class is loaded for.
+    [makeElf({ machine: 3 }), ["elf64", "elf64", undefined, [], undefined]],
+    [makeElf32({ machine: 62 }), ["elf32", "elf32", undefined, [], undefined]],
+    [BZIMAGE, ["bzImage", "bzImage", "x86_64", ["64", "32"], undefined]],
+    [makeBzImage({ fields: [[0x236, 2, 0]] }), ["bzImage", "bzImage", "i386", ["32"], undefined]],
+    [ARM64, ["arm64-image", "arm64-image", "aarch64", [], undefined]],
+    [gzipSync(ARM64), ["gzip", "arm64-image", "aarch64", [], "gzip"]],
+    [zboot(gzipSync(ARM64)), ["zboot", "arm64-image", "aarch64", [], "gzip"]],
+    [new TextEncoder().encode("hello"), ["text", "text", undefined, [], undefined]],
+    [new Uint8Array(0), ["empty", "empty", undefined, [], undefined]],
+    [Uint8Array.of(1, 2, 3), ["unknown", "unknown", undefined, [], undefined]],
+  ];
+
+  it("tells what each file is, from bytes and from a stream", async () => {
+    for (const [bytes, expected] of files) {
+      const streamed = makeStream(bytes);
+      for (const found of [
+        detectKernelSync(bytes),
+        await detectKernel(bytes),
+        await detectKernel(streamed.stream),
+      ]) {
+        const { format, kernelFormat, architecture, entries, compression } = found;
+        assert.deepEqual(
+          [format, kernelFormat, architecture, entries, compression],
+          expected,
+          found.description,
+        );
+      }
+    }
+  });
+
+  it("tells of any part of a file, and of anything, or throws a DirectBootError", async () => {
+    const aFile = fc.constantFrom(...files.map(([bytes]) => bytes), ELF_KERNEL);
+    const aCut = fc.tuple(aFile, fc.nat(0x600)).map(([bytes, length]) => bytes.subarray(0, length));
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(aCut, fc.uint8Array({ maxLength: 700 })), async (bytes) => {
+        const outcomes = [
+          await detectKernel(bytes).catch((error: unknown) => error),
+          await (async () => detectKernelSync(bytes))().catch((error: unknown) => error),
+        ];
+        for (const found of outcomes) {
+          if (found instanceof Error) assert.ok(found instanceof DirectBootError, String(found));
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
+
+describe("a header that lies", () => {
+  const kernels = [
+    BZIMAGE,
+    ELF_KERNEL.slice(0, 0x4000),
+    ELF32,
+    ARM64,
+    zboot(gzipSync(ARM64)),
+    gzipSync(BZIMAGE),
+  ];
+  const aNumber = fc.oneof(
+    fc.constantFrom(0n, 1n, 0xffn, 0xffffn, 0xffff_ffffn, (1n << 64n) - 1n, 1n << 63n, 0x1000n),
+    fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+  );
+  const aMutation = fc.tuple(fc.nat(0x26f), fc.constantFrom(1, 2, 4, 8), aNumber);
+  const mutated = (
+    kernel: Uint8Array,
+    mutations: readonly (readonly [number, number, bigint])[],
+  ): Uint8Array => {
+    const bytes = kernel.slice();
+    for (const [offset, size, value] of mutations) {
+      for (let i = 0; i < size && offset + i < bytes.byteLength; i++) {
+        bytes[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn);
+      }
+    }
+    return bytes;
+  };
+
+  it("gives a plan or a DirectBootError, soon", async () => {
+    const memories = fc.constantFrom<LinuxSyncOptions["memory"]>(RAM, new MemoryLayout(1n << 36n));
+    const someMutations = fc.array(aMutation, { minLength: 1, maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...kernels),
+        someMutations,
+        memories,
+        async (kernel, mutations, memory) => {
+          const bytes = mutated(kernel, mutations);
+          const options = { kernel: bytes, memory, initrd: noise(100), arm64: undefined };
+          const start = performance.now();
+          const said = (error: unknown): void => assert.ok(error instanceof DirectBootError, String(error));
+          try {
+            planLinuxSync(options).close();
+          } catch (error) {
+            said(error);
+          }
+          await planLinux(options).then((plan) => plan.close(), said);
+          await planLinux({ ...options, kernel: makeStream(bytes).stream }).then(
+            (plan) => plan.close(),
+            said,
+          );
+          assert.ok(performance.now() - start < 2000);
+        },
+      ),
+      { numRuns: 1200 },
+    );
+  });
+
+  it("with 65,535 segments is done with soon, in any order of theirs", () => {
+    const count = 0xfffe;
+    for (const at of [(i: number) => i, (i: number) => count - 1 - i]) {
+      const segments = Array.from({ length: count }, (_, i) => ({
+        paddr: 0x100_0000n + BigInt(at(i)) * 0x1000n,
+        memsz: 0x1000n,
+      }));
+      const start = performance.now();
+      const kernel = makeElf({ entry: 0x100_0000n, segments });
+      planLinuxSync({ kernel, memory: 2 ** 31 });
+      assert.ok(performance.now() - start < 5000, `${performance.now() - start} ms`);
+    }
+  });
+});

@@ -13,6 +13,7 @@ export {
   loadKernelAndInitrdArm64,
   setDirectBootRegistersArm64,
 } from "./arm64/openvmm.js";
+export type { Arm64Allowances } from "./arm64/options.js";
 export {
   type AddressLike,
   alignUpTo1GbPageSize,
@@ -70,18 +71,15 @@ export {
   extractKernel,
   extractKernelSync,
 } from "./linux/extract-kernel.js";
-export { type EntryMode, type GuestArchitecture, LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
+export { LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
 export { loadLinux, planLinux } from "./linux/load-linux.js";
 export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
 export { LinuxGuest, type LoadedLinux, type RegistersByName } from "./linux/loaded-linux.js";
 export type {
-  Arm64Allowances,
   ImporterOption,
   LinuxOptions,
   LinuxOptionsOf,
   LinuxSyncOptions,
-  MemoryInput,
-  X86Entry,
 } from "./linux/options.js";
 export type { LoadOptions } from "./linux/prepare.js";
 export {
@@ -91,12 +89,14 @@ export {
   type MemoryBankInput,
 } from "./memory/guest-memory.js";
 export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";
+export type { MemoryInput } from "./memory/memory-input.js";
 export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
 export { MemoryRange } from "./memory/memory-range.js";
 export { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "./plan/apply.js";
 export type { InitrdAddressType, InitrdConfig } from "./plan/initrd.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./plan/load-info.js";
 export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
+export type { EntryMode, GuestArchitecture } from "./plan/planned-guest.js";
 export {
   type Architecture,
   ElfLoadInfo,
@@ -147,7 +147,6 @@ export {
   type E820Entry,
 } from "./x86/e820.js";
 export { DEFAULT_GDT_SIZE, importDefaultGdt } from "./x86/gdt.js";
-export type { X86Addresses } from "./x86/low-memory-map.js";
 export { computeVariableMtrrs, mtrrMask } from "./x86/mtrr.js";
 export {
   type AcpiConfig,
@@ -160,6 +159,7 @@ export {
   type RegisterConfig,
   type ZeroPageConfig,
 } from "./x86/openvmm.js";
+export type { X86Addresses, X86Entry } from "./x86/options.js";
 export {
   buildPageTables64,
   type IdentityMapSize,

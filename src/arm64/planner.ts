@@ -18,22 +18,20 @@
 import { type AddressLike, addAddresses, checkAddressAlignment, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { memoryOfTree, reservationsOfTree, setChosen } from "../firmware/device-tree.js";
+import { reservationsOfTree, setChosen } from "../firmware/device-tree.js";
 import { MOST_TREE_BYTES, readTree } from "../firmware/device-tree-file.js";
 import { Aarch64ImagePageSize } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
-import type { PlannedGuest } from "../linux/linux-plan.js";
-import type { LinuxOptions, LinuxSources } from "../linux/options.js";
-import { arm64LayoutOfSize, resolveMemory } from "../memory/memory-input.js";
-import { MemoryLayout } from "../memory/memory-layout.js";
-import { MemoryRange } from "../memory/memory-range.js";
+import { resolveMemory } from "../memory/memory-input.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
 import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
 import type { LoadInfo } from "../plan/load-info.js";
 import type { Extent } from "../plan/packing.js";
 import { Placement, pagesAround } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
+import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { BytesSource } from "../sources/bytes.js";
-import { knownLength, type Source } from "../sources/source.js";
+import { knownLength } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import {
   type Arm64ImageRules,
@@ -41,17 +39,9 @@ import {
   planKernelAndInitrdArm64,
   readArm64Kernel,
 } from "./openvmm.js";
+import type { Arm64Options } from "./options.js";
 import { INITRD_TAG, placeArm64 } from "./placement.js";
-
-const X86_OPTIONS = [
-  "acpi",
-  "mtrrs",
-  "physicalAddressWidth",
-  "entry",
-  "addresses",
-  "reservations",
-  "rngSeed",
-] as const satisfies readonly (keyof LinuxOptions)[];
+import { arm64LayoutOfSize, checkTreeMemory, treeMemory } from "./tree-memory.js";
 
 const PAGE_SIZES = {
   unspecified: Aarch64ImagePageSize.UNSPECIFIED,
@@ -63,34 +53,11 @@ const PAGE_SIZES = {
 /** COMMAND_LINE_SIZE - 1 (arch/arm64/include/uapi/asm/setup.h). */
 const COMMAND_LINE_BYTES = 2047;
 
-/** RAM as /memory has it, in ascending order. */
-function treeMemory(tree: Uint8Array | undefined): MemoryRange[] {
-  if (tree === undefined) return [];
-  return memoryOfTree(tree)
-    .map(({ start, end }) => new MemoryRange(start, end))
-    .filter((range) => !range.isEmpty)
-    .sort((a, b) => (a.start < b.start ? -1 : 1));
-}
-
-/**
- * Throws DEVICE_TREE_MEMORY unless all RAM of the layout is in /memory, too: Linux knows of no other.
- */
-function checkTreeMemory(layout: MemoryLayout, memory: readonly MemoryRange[]): void {
-  if (memory.length === 0) return;
-  const described = new MemoryLayout([...memory]);
-  for (const { range } of layout.ram) {
-    if (!described.isRam(range)) {
-      throw new DirectBootError(
-        "DEVICE_TREE_MEMORY",
-        `RAM at ${range} is not in /memory of the device tree (${described})`,
-        { cure: "give memory where the device tree has it, or a tree for this machine" },
-      );
-    }
-  }
-}
-
 /** Plans an arm64 guest in the memory that the caller means, or the device tree describes. */
-export function* planArm64Guest(options: LinuxOptions, sources: LinuxSources<Source>): Task<PlannedGuest> {
+export function* planArm64Guest(
+  options: GuestOptions & Arm64Options,
+  sources: GuestSources,
+): Task<PlannedGuest> {
   const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
   const described = treeMemory(tree);
   const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
@@ -108,16 +75,11 @@ function chosenPlace(address: AddressLike, byteLength: bigint): Extent {
 
 /** Plans an arm64 Image, the device tree that tells it of the rest, and its registers. */
 function* planArm64(
-  options: LinuxOptions,
+  options: GuestOptions & Arm64Options,
   layout: MemoryLayout,
-  { kernel, initrd: initrdSource }: LinuxSources<Source>,
+  { kernel, initrd: initrdSource }: GuestSources,
   tree: Uint8Array | undefined,
 ): Task<{ builder: PlanBuilder<Aarch64Register>; info: LoadInfo }> {
-  for (const option of X86_OPTIONS) {
-    if (options[option] !== undefined) {
-      throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `${option}, but ${kernel.name} is for arm64`);
-    }
-  }
   if (tree === undefined && (initrdSource ?? options.commandLine) !== undefined) {
     throw new DirectBootError(
       "DEVICE_TREE_MISSING",

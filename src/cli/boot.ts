@@ -12,10 +12,10 @@ import {
   writeImages,
 } from "../hosts/qemu/qemu.js";
 import { detectKernel } from "../linux/detect-kernel.js";
-import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
+import type { GuestArchitecture } from "../plan/planned-guest.js";
 import type { ByteInput } from "../sources/source.js";
 import { formatMilliseconds } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";

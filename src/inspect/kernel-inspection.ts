@@ -26,8 +26,7 @@ import { findPvhNote, type PvhNote } from "../images/elf-notes.js";
 import type { HeaderField } from "../images/header-fields.js";
 import { readZboot } from "../images/zboot.js";
 import { readZbootFields } from "../images/zboot-fields.js";
-import type { GuestArchitecture } from "../linux/linux-plan.js";
-import type { X86Entry } from "../linux/options.js";
+import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
 import { readBytes, readHead, runAsync, runSync } from "../sources/reading.js";
@@ -36,6 +35,7 @@ import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 import type { Task } from "../task/task.js";
 import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
+import type { X86Entry } from "../x86/options.js";
 
 /** A field of a header. */
 export interface InspectedField {

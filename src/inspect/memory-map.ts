@@ -2,9 +2,10 @@
 import { type AddressLike, hexRange, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { type EntryMode, type GuestArchitecture, LinuxPlan } from "../linux/linux-plan.js";
+import { LinuxPlan } from "../linux/linux-plan.js";
 import { LinuxGuest, type LoadedLinux } from "../linux/loaded-linux.js";
 import type { PlanStep } from "../plan/plan.js";
+import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import { decodeE820, decodeE820Extension, decodeStartInfoMap, type NamedE820Entry } from "./e820-table.js";
 import { jsonSafe } from "./json-safe.js";
 

@@ -9,8 +9,8 @@
  */
 import { hex } from "../base/address.js";
 import { describeType, messageOf } from "../base/describe.js";
-import type { GuestArchitecture } from "../linux/linux-plan.js";
 import type { RegistersByName } from "../linux/loaded-linux.js";
+import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { jsonSafe } from "./json-safe.js";
 
 /** Guest memory, as far as it is needed here. A `GuestMemory` is one. */

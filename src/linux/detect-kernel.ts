@@ -11,6 +11,7 @@ import {
 import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
+import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
 import { readBytes, readHead, runAsync, runSync } from "../sources/reading.js";
@@ -19,8 +20,7 @@ import type { StreamSource } from "../sources/stream.js";
 import type { Task } from "../task/task.js";
 import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
-import type { GuestArchitecture } from "./linux-plan.js";
-import type { X86Entry } from "./options.js";
+import type { X86Entry } from "../x86/options.js";
 
 /** What {@link detectKernel} tells. */
 export interface DetectedKernel {

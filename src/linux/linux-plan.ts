@@ -1,20 +1,14 @@
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
-import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
 import { OverlapCheck, rangeOf } from "../plan/check.js";
 import type { LoadInfo } from "../plan/load-info.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
+import type { EntryMode, GuestArchitecture, PlannedGuest } from "../plan/planned-guest.js";
 import type { Source } from "../sources/source.js";
 import type { Decompression } from "../unpack/kernel-file.js";
-
-/** In which state a kernel is entered: x86 long mode, x86 protected mode without paging, or an arm64 direct boot. */
-export type EntryMode = "long64" | "protected32" | "aarch64";
-
-/** What a guest's processor must be. An "i386" kernel runs on an x86-64 processor, too. */
-export type GuestArchitecture = "x86_64" | "i386" | "aarch64";
 
 /** Pages that a plan fills. */
 export interface PlannedPages {
@@ -29,18 +23,8 @@ export interface PlannedPages {
 }
 
 /** What is planned, for whom. */
-export interface LinuxPlanParts {
-  readonly plan: LoadPlan;
-  readonly architecture: GuestArchitecture;
-  readonly entryMode: EntryMode;
-  readonly info: LoadInfo;
-  readonly layout: MemoryLayout;
+export interface LinuxPlanParts extends Omit<PlannedGuest, "memory"> {
   readonly decompression?: Decompression | undefined;
-}
-
-/** What a planner gives: the plan's parts, and the guest memory that the caller gave, if any. */
-export interface PlannedGuest extends Omit<LinuxPlanParts, "decompression"> {
-  readonly memory: GuestMemory | undefined;
 }
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */

@@ -5,8 +5,9 @@ import type { Aarch64Register, VpRegister, X86Register } from "../importers/impo
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { LoadInfo } from "../plan/load-info.js";
+import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import type { Decompression } from "../unpack/kernel-file.js";
-import { type EntryMode, type GuestArchitecture, type LinuxPlan, registerToJSON } from "./linux-plan.js";
+import { type LinuxPlan, registerToJSON } from "./linux-plan.js";
 
 /** Values of the registers by name; one that was not set is undefined, and zero in the guest. */
 export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };

@@ -7,9 +7,10 @@ import { DirectBootError } from "../base/errors.js";
 import { hasMethods } from "../base/methods.js";
 import type { GuestMemoryImporterOptions, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { ramSizeOf } from "../memory/memory-input.js";
+import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import type { ApplyOptions } from "../plan/apply.js";
+import type { GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { concatSources } from "../sources/concat.js";
 import { type OpenSource, openSource } from "../sources/open.js";
 import { loaded } from "../sources/reading.js";
@@ -19,8 +20,8 @@ import { type Decoders, UnpackProgress } from "../unpack/decoding.js";
 import { plainInitrds } from "../unpack/initrd.js";
 import { isLengthNeeded, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 import type { planX86Guest } from "../x86/planner.js";
-import { LinuxPlan, type PlannedGuest } from "./linux-plan.js";
-import type { LinuxOptions, LinuxSources, MemoryInput } from "./options.js";
+import { LinuxPlan } from "./linux-plan.js";
+import type { LinuxOptions } from "./options.js";
 
 /** Options of one load. */
 export type LoadOptions = ApplyOptions & GuestMemoryImporterOptions;
@@ -40,6 +41,26 @@ export interface Planners {
   readonly arm64: () => Task<typeof planArm64Guest>;
 }
 
+const X86_OPTIONS = [
+  "acpi",
+  "mtrrs",
+  "physicalAddressWidth",
+  "entry",
+  "addresses",
+  "reservations",
+  "rngSeed",
+] as const satisfies readonly (keyof LinuxOptions)[];
+
+/** Throws OPTION_NOT_FOR_ARCHITECTURE for options that the kernel's architecture does not have. */
+function checkArchitecture(options: LinuxOptions, isArm64: boolean, kernel: string): void {
+  const foreign = (isArm64 ? X86_OPTIONS : (["arm64"] as const)).find((name) => options[name] !== undefined);
+  if (foreign === undefined) return;
+  throw new DirectBootError(
+    "OPTION_NOT_FOR_ARCHITECTURE",
+    `${foreign}, but ${kernel} is for ${isArm64 ? "arm64" : "x86"}`,
+  );
+}
+
 /** Looks into the kernel's file, and plans with what it finds. */
 export function* prepare(
   options: LinuxOptions,
@@ -51,6 +72,7 @@ export function* prepare(
 ): Task<Prepared> {
   const file = yield* openKernelFile(sources.kernel, unpacking);
   const { format, decompression } = file;
+  checkArchitecture(options, format === "arm64-image", sources.kernel.name);
   // A stream whose header does not tell its length is read to its end.
   const isOpenEnded = whole !== undefined && (yield* isLengthNeeded(file));
   const kernel = isOpenEnded ? yield* loaded(() => whole(file.source)) : file.source;
@@ -75,7 +97,7 @@ export interface Inputs {
   readonly kernel: Source;
   readonly initrds: readonly Source[];
   readonly deviceTree: Source | undefined;
-  readonly acpi: LinuxSources<Source>["acpi"];
+  readonly acpi: GuestSources["acpi"];
 }
 
 export interface Opened extends Inputs {

@@ -1,18 +1,17 @@
 /** The RAM that a caller means. */
-import { toAddress } from "../base/address.js";
+import { type AddressLike, toAddress } from "../base/address.js";
 import { describeForeign } from "../base/describe.js";
-import { DirectBootError } from "../base/errors.js";
-import type { MemoryInput } from "../linux/options.js";
-import { GuestMemory } from "./guest-memory.js";
+import { type GuestBuffer, GuestMemory, type MemoryBankInput } from "./guest-memory.js";
 import type { MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
-import { MemoryRange } from "./memory-range.js";
 
-/** x86, [3 GiB, 4 GiB): QEMU's microvm and pc split RAM here; 3-4 GiB is for devices. */
-export const LOW_MMIO_GAP = /* @__PURE__ */ new MemoryRange(0xc000_0000n, 0x1_0000_0000n);
-
-/** arm64, without a device tree: where QEMU's virt has its RAM. */
-const ARM64_RAM_START = 0x4000_0000n;
+/** A guest's memory: bytes of RAM, a layout, a memory made before, or a buffer of the caller's. */
+export type MemoryInput =
+  | AddressLike
+  | MemoryLayout
+  | GuestMemory
+  | GuestBuffer
+  | { readonly buffer: GuestBuffer; readonly banks: readonly MemoryBankInput[] };
 
 /** A layout, and the memory if there is one yet. */
 export interface ResolvedMemory {
@@ -21,31 +20,7 @@ export interface ResolvedMemory {
 }
 
 /** How an architecture lays out RAM of which only the size is known. */
-type LayoutOfSize = (size: bigint) => MemoryLayout;
-
-/** x86: from 0 up, around the low MMIO gap. */
-export function x86LayoutOfSize(size: bigint): MemoryLayout {
-  return new MemoryLayout(size, size > LOW_MMIO_GAP.start ? [LOW_MMIO_GAP] : []);
-}
-
-/** arm64: as the device tree says; a size that disagrees with it is an error. */
-export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfSize {
-  return (size) => {
-    const [first] = treeMemory;
-    if (first === undefined) {
-      if (size === 0n) return new MemoryLayout(size);
-      return new MemoryLayout([{ start: ARM64_RAM_START, end: ARM64_RAM_START + size }]);
-    }
-    const layout = new MemoryLayout([...treeMemory]);
-    if (layout.ramSize !== size) {
-      throw new DirectBootError(
-        "DEVICE_TREE_MEMORY",
-        `memory is 0x${size.toString(16)} bytes, /memory of the device tree has 0x${layout.ramSize.toString(16)} (${layout})`,
-      );
-    }
-    return layout;
-  };
-}
+export type LayoutOfSize = (size: bigint) => MemoryLayout;
 
 function notMemory(memory: unknown): TypeError {
   return new TypeError(

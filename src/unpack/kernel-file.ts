@@ -11,7 +11,6 @@ import {
   isCompressionFormat,
 } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
-import type { X86Entry } from "../linux/options.js";
 import { BytesSource } from "../sources/bytes.js";
 import { readBytes, readHead } from "../sources/reading.js";
 import { sliceSource } from "../sources/slice.js";
@@ -40,7 +39,8 @@ export interface Unpacking {
   readonly maximumBytes: number;
   /** Who decompresses the payload of a bzImage; undefined: the host if it can. */
   readonly decompress: "host" | "guest" | undefined;
-  readonly entry: X86Entry | undefined;
+  /** The entry that is asked for, of an x86 kernel. */
+  readonly entry: "64" | "32" | "pvh" | undefined;
   /** The caller has chosen the kernel's address, which only a bzImage has a choice of: it stays one. */
   readonly hasKernelAddress: boolean;
   /** An arm64 Image is unpacked where it is to lie; else all is unpacked before guest memory is touched. */

@@ -34,29 +34,8 @@
  * their addresses stand in them. Where the caller gives none, two zero pages lie there; they are left out if their
  * place is no RAM or reserved.
  */
-import type { AddressLike } from "../base/address.js";
 import type { Wish } from "../plan/packing.js";
 import type { Placement } from "../plan/placement.js";
-
-/** Where the caller wants things; page-aligned guest physical addresses. */
-export interface X86Addresses {
-  /** A bzImage's load address. An ELF kernel lies where it is linked. */
-  readonly kernel?: AddressLike | undefined;
-  /** The global descriptor table, one page. */
-  readonly gdt?: AddressLike | undefined;
-  /** boot_params, or the start info of a PVH guest. */
-  readonly zeroPage?: AddressLike | undefined;
-  /** The command line and its NUL. */
-  readonly commandLine?: AddressLike | undefined;
-  /** Page tables of the 64-bit entry: 6 pages for the first 4 GiB. */
-  readonly pageTables?: AddressLike | undefined;
-  /** The list of setup_data: e820 entries beyond 128, a device tree, random bytes. */
-  readonly setupData?: AddressLike | undefined;
-  /** The RSDP, one page. */
-  readonly rsdp?: AddressLike | undefined;
-  /** The ACPI tables; the addresses in them must agree. */
-  readonly acpiTables?: AddressLike | undefined;
-}
 
 export const GDT_ADDRESS = 0x1000n;
 export const ZERO_PAGE_ADDRESS = 0x2000n;

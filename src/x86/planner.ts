@@ -22,9 +22,7 @@ import { type BzImage, readBzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } 
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
-import type { EntryMode, GuestArchitecture, PlannedGuest } from "../linux/linux-plan.js";
-import type { LinuxOptions, LinuxSources, X86Entry } from "../linux/options.js";
-import { LOW_MMIO_GAP, resolveMemory, x86LayoutOfSize } from "../memory/memory-input.js";
+import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
@@ -32,6 +30,13 @@ import { LoadInfo } from "../plan/load-info.js";
 import type { Wish } from "../plan/packing.js";
 import { Placement, pagesAround } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
+import type {
+  EntryMode,
+  GuestArchitecture,
+  GuestOptions,
+  GuestSources,
+  PlannedGuest,
+} from "../plan/planned-guest.js";
 import { planKernelElf } from "../plan/static-elf.js";
 import { readBytes } from "../sources/reading.js";
 import { knownLength, type Source } from "../sources/source.js";
@@ -45,10 +50,10 @@ import {
   FOUR_GIB,
   KERNEL_MINIMUM_START_ADDRESS,
   RSDP_ADDRESS,
-  type X86Addresses,
 } from "./low-memory-map.js";
 import { computeVariableMtrrs } from "./mtrr.js";
 import { planLongModeRegisters } from "./openvmm.js";
+import type { X86Addresses, X86Entry, X86Options } from "./options.js";
 import { PageTableBuilder, toIdentityMap } from "./page-table.js";
 import {
   type FreeParts,
@@ -63,6 +68,7 @@ import {
   planProtectedModeRegisters,
 } from "./protected-mode.js";
 import { buildHvmStartInfo, planPvhRegisters } from "./pvh.js";
+import { LOW_MMIO_GAP, x86LayoutOfSize } from "./ram-layout.js";
 import {
   buildSetupData,
   SETUP_DTB,
@@ -84,6 +90,8 @@ const PVH_START_INFO_BELOW = 0x4000_0000n;
 const MOST_ACPI_BYTES = 16 * 1024 * 1024;
 /** 64 TiB: one past the highest address that the 64-bit entry's page tables are made for. */
 const MOST_MAPPED = 0x4000_0000_0000n;
+
+type X86PlannerOptions = GuestOptions & X86Options<unknown>;
 
 /** What an x86 kernel is, and how it will be entered. */
 type X86Kernel = { readonly entry: X86Entry; readonly architecture: GuestArchitecture } & (
@@ -239,7 +247,7 @@ function* readTables(source: Source): Task<Uint8Array> {
 }
 
 /** The command line's bytes. Throws COMMAND_LINE_NUL, COMMAND_LINE_TOO_LONG. */
-function checkCommandLine(options: LinuxOptions, kernel: X86Kernel): Uint8Array {
+function checkCommandLine(options: X86PlannerOptions, kernel: X86Kernel): Uint8Array {
   const text = commandLineBytes(options.commandLine ?? "");
   const longest = kernel.image?.cmdlineSize ?? ELF_COMMAND_LINE_BYTES;
   checkCommandLineLength(text, longest);
@@ -248,8 +256,8 @@ function checkCommandLine(options: LinuxOptions, kernel: X86Kernel): Uint8Array 
 
 /** Plans an x86 guest in the memory that the caller means. */
 export function* planX86Guest(
-  options: LinuxOptions,
-  sources: LinuxSources<Source>,
+  options: X86PlannerOptions,
+  sources: GuestSources,
   format: "elf64" | "elf32" | "bzImage",
   bzImage: BzImage | undefined,
 ): Task<PlannedGuest> {
@@ -260,16 +268,13 @@ export function* planX86Guest(
 
 /** Plans an x86 kernel and all that its entry needs. */
 function* planX86(
-  options: LinuxOptions,
+  options: X86PlannerOptions,
   layout: MemoryLayout,
-  sources: LinuxSources<Source>,
+  sources: GuestSources,
   format: "elf64" | "elf32" | "bzImage",
   bzImage: BzImage | undefined,
 ): Task<X86Plan> {
   const { addresses = {} } = options;
-  if (options.arm64 !== undefined) {
-    throw new DirectBootError("OPTION_NOT_FOR_ARCHITECTURE", `arm64, but ${sources.kernel.name} is for x86`);
-  }
   const kernel = yield* readKernel(sources.kernel, format, options.entry, bzImage);
   const { architecture, entry } = kernel;
   const text = checkCommandLine(options, kernel);
@@ -541,7 +546,11 @@ function pageTables(end: bigint): PageTables {
   };
 }
 
-function planMtrrs(builder: PlanBuilder<X86Register>, options: LinuxOptions, layout: MemoryLayout): void {
+function planMtrrs(
+  builder: PlanBuilder<X86Register>,
+  options: X86PlannerOptions,
+  layout: MemoryLayout,
+): void {
   const { mtrrs = "variable", physicalAddressWidth = PHYSICAL_ADDRESS_WIDTH } = options;
   if (mtrrs === "variable") {
     const registers = computeVariableMtrrs(layout, physicalAddressWidth, LOW_MMIO_GAP, MemoryRange.EMPTY);

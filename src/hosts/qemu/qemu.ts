@@ -14,8 +14,8 @@ import {
   type X86Register,
 } from "../../importers/importer.js";
 import { regionViews } from "../../linux/guest-export.js";
-import type { GuestArchitecture } from "../../linux/linux-plan.js";
 import type { LinuxGuest } from "../../linux/loaded-linux.js";
+import type { GuestArchitecture } from "../../plan/planned-guest.js";
 import { buildArm64Stub } from "./arm64-stub.js";
 import { buildResetRom } from "./reset-rom.js";
 

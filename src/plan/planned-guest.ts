@@ -1,0 +1,47 @@
+/** What goes into a planner, and what comes out of it, whatever the architecture. */
+import type { GuestMemory } from "../memory/guest-memory.js";
+import type { MemoryInput } from "../memory/memory-input.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
+import type { Source } from "../sources/source.js";
+import type { InitrdAddressType } from "./initrd.js";
+import type { LoadInfo } from "./load-info.js";
+import type { LoadPlan } from "./plan.js";
+
+/** In which state a kernel is entered: x86 long mode, x86 protected mode without paging, or an arm64 direct boot. */
+export type EntryMode = "long64" | "protected32" | "aarch64";
+
+/** What a guest's processor must be. An "i386" kernel runs on an x86-64 processor, too. */
+export type GuestArchitecture = "x86_64" | "i386" | "aarch64";
+
+/** Options that every planner knows. */
+export interface GuestOptions {
+  /** Text (UTF-8) or bytes, without NUL; x86: empty by default; arm64: what the device tree has by default. */
+  readonly commandLine?: string | Uint8Array | undefined;
+  /**
+   * RAM: a number of bytes, a layout, a guest memory, or a buffer. On x86 up to 3 GiB is one range from 0, more is
+   * [0, 3 GiB) and [4 GiB, …). On arm64 a size or a whole buffer starts where the device tree's first /memory range
+   * does, without a tree at 0x40000000. With an `importer`: a number or a layout.
+   */
+  readonly memory: MemoryInput;
+  /** "AfterKernel" by default: the next 2 MiB boundary with room for it; or a page-aligned address. */
+  readonly initrdAddress?: InitrdAddressType | undefined;
+}
+
+/** Options that are opened as sources. */
+export interface GuestSources<T = Source> {
+  readonly kernel: T;
+  /** All archives in one. */
+  readonly initrd: T | undefined;
+  readonly deviceTree: T | undefined;
+  readonly acpi: { readonly rdsp: T; readonly tables: T } | undefined;
+}
+
+/** A plan, for whom it is, and the guest memory that the caller gave, if any. */
+export interface PlannedGuest {
+  readonly plan: LoadPlan;
+  readonly architecture: GuestArchitecture;
+  readonly entryMode: EntryMode;
+  readonly info: LoadInfo;
+  readonly layout: MemoryLayout;
+  readonly memory: GuestMemory | undefined;
+}

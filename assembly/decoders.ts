@@ -1,4 +1,4 @@
-// Decompression. Compiled to a second module of its own, without static data and without state, as the kernels are: it
+// Decompression. Compiled to a second module of its own, without static data and without state, as the hot paths are: it
 // can be attached to any linear memory, whose other bytes may be a guest's RAM. All bounds are checked here.
 export { crc32, crc32Prepare } from "./crc32";
 export {

@@ -61,10 +61,10 @@ for (const [condition, suffix] of Object.entries(MODULE_IMPORTS)) {
   mkdirSync(`dist/${condition}`);
   writeFileSync(
     `dist/${condition}/modules.js`,
-    `import kernels from "../hot-paths${suffix}";
+    `import hotPaths from "../hot-paths${suffix}";
 import decoders from "../decoders${suffix}";
 import { provideModules } from "../modules.js";
-provideModules({ kernels, decoders });
+provideModules({ hotPaths, decoders });
 `,
   );
   for (const entry of ["index", "decoders", "inspect", "v86"]) {

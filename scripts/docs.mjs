@@ -20,7 +20,7 @@ const ROOMS = {
   x86: "x86",
   arm64: "arm64",
   loading: "ELF and placement",
-  kernels: "CRC-32 and kernels in WebAssembly",
+  wasm: "CRC-32 and hot paths in WebAssembly",
   base: "Errors and addresses",
   decoders: "Decoders",
   hosts: "v86",
@@ -28,7 +28,7 @@ const ROOMS = {
 };
 
 /** Exports that have the name of an option or a notion: their names in a text mean that. */
-const ALSO_OPTIONS = ["crc32", "decoders", "decompress", "kernels"];
+const ALSO_OPTIONS = ["crc32", "decoders", "decompress", "hotPaths"];
 
 /** Links to these are links to pages of the site, or to pictures, which are copied. */
 const IS_PAGE_OR_PICTURE = /\.(?:md|svg|png)$/;

@@ -48,7 +48,7 @@ const isIn =
     folders.some((name) => file.startsWith(join("build", "test", name)));
 const isBoot = isIn("boot");
 const isBrowser = isIn("browser");
-// These run the built package or the command, which choose their kernels themselves.
+// These run the built package or the command, which choose their hot paths themselves.
 const isPackage = isIn(
   ...["examples", "package", join("docs", "code-blocks"), join("docs", "dependencies"), join("docs", "site")],
   ...["faults", "full-disk", "interruption", "options", "output", "qemu-arguments"].map((name) =>
@@ -59,7 +59,7 @@ const isRuntimes = isIn("runtimes", "package-types");
 const isPlain = (file) => !isBoot(file) && !isBrowser(file) && !isRuntimes(file);
 const twins = ["--import", "./build/test/support/use-twins.js"];
 const suites = {
-  // The same tests over both implementations of the kernels.
+  // The same tests over both implementations of the hot paths.
   wasm: { files: all.filter(isPlain), flags: [], jobs: 2 },
   twins: { files: all.filter((file) => isPlain(file) && !isPackage(file)), flags: twins, jobs: 2 },
   // The built package in Debian's Chromium.
@@ -107,14 +107,14 @@ for (const name of names) {
   table.push({ ...row, seconds, ok: status === 0 && row.fail === 0 && row.skipped === 0 && row.pass > 0 });
 }
 
-// The boots run the command, whatever the kernels: they count for both.
+// The boots run the command, whatever the hot paths: they count for both.
 const LEAST_LINES = 95;
 let isCovered = true;
-for (const kernels of ["wasm", "twins"]) {
-  if (!names.includes(kernels) || !names.includes("boot")) continue;
-  const raw = join("build", "coverage", `${kernels}-with-boot`);
-  for (const name of [kernels, "boot"]) gatherCoverage(join("build", "coverage", name), raw);
-  process.stdout.write(`\ncoverage of src/, kernels: ${kernels}\n`);
+for (const suite of ["wasm", "twins"]) {
+  if (!names.includes(suite) || !names.includes("boot")) continue;
+  const raw = join("build", "coverage", `${suite}-with-boot`);
+  for (const name of [suite, "boot"]) gatherCoverage(join("build", "coverage", name), raw);
+  process.stdout.write(`\ncoverage of src/, hot paths: ${suite}\n`);
   const { status } = spawnSync(
     process.execPath,
     [
@@ -135,7 +135,7 @@ for (const kernels of ["wasm", "twins"]) {
         "--reporter",
         "json-summary",
         "--reports-dir",
-        `build/coverage/${kernels}-report`,
+        `build/coverage/${suite}-report`,
       ],
       ...["--check-coverage", "--lines", LEAST_LINES, "--functions", 0, "--branches", 0, "--statements", 0],
     ].map(String),

@@ -133,8 +133,8 @@ export { type LeastBytes, zeroExtend } from "./sources/zero-extend.js";
 export type { Decoders } from "./unpack/decoding.js";
 export type { Decompression } from "./unpack/kernel-file.js";
 export { crc32Combine } from "./wasm/crc32-combine.js";
-export type { BufferKernels, KernelImplementation } from "./wasm/hot-path-functions.js";
-export { crc32, kernels } from "./wasm/hot-paths.js";
+export type { BufferHotPaths, HotPathImplementation } from "./wasm/hot-path-functions.js";
+export { crc32, hotPaths } from "./wasm/hot-paths.js";
 export type { IdentityMap } from "./wasm/identity-map.js";
 export { type BootParamsOptions, buildBootParams } from "./x86/boot-params.js";
 export {

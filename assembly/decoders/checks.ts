@@ -1,4 +1,4 @@
-// Checksums of the containers; CRC-32 is the kernels' own (../crc32). Each goes on from what it returned or keeps.
+// Checksums of the containers; CRC-32 is the hot paths' own (../crc32). Each goes on from what it returned or keeps.
 
 /** CRC-64 of ECMA-182, reflected, as .xz uses it (xz-file-format.txt, 6). */
 const CRC64_POLYNOMIAL: u64 = 0xc96c5795d7870f42;

@@ -1,4 +1,4 @@
-import { kernelsOverMemory } from "../../src/wasm/hot-paths.js";
+import { hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
 import { SCRATCH_BYTES } from "../../src/wasm/instance.js";
 import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js";
 import { KIB, MIB, noise } from "../image.js";
@@ -22,13 +22,13 @@ export function copySuite(): Suite {
       const memory = new WebAssembly.Memory({ initial: (scratch + SCRATCH_BYTES) / 65536 });
       const bytes = new Uint8Array(memory.buffer);
       bytes.set(noise(target));
-      const kernels = kernelsOverMemory(memory, scratch);
+      const hotPaths = hotPathsOverMemory(memory, scratch);
       const cases = SIZES.flatMap(([size, length]): Case[] => {
         const both = (): number => {
-          kernels.copy(target, 0, length);
-          return kernels.crc32(target, length, 0);
+          hotPaths.copy(target, 0, length);
+          return hotPaths.crc32(target, length, 0);
         };
-        const fused = (): number => kernels.copyCrc32(target, 0, length, 0);
+        const fused = (): number => hotPaths.copyCrc32(target, 0, length, 0);
         if (fused() !== both()) throw new Error("copyCrc32 gives another CRC");
         const host = bytes.slice(0, length);
         const place = bytes.subarray(target, target + length);
@@ -45,7 +45,7 @@ export function copySuite(): Suite {
             size,
             byteLength: length,
             contenders: {
-              "directboot, copy": () => kernels.copy(target, 0, length),
+              "directboot, copy": () => hotPaths.copy(target, 0, length),
               "Uint8Array.copyWithin": () => bytes.copyWithin(target, 0, length),
               "Uint8Array.set from the host": () => place.set(host),
             },
@@ -54,7 +54,7 @@ export function copySuite(): Suite {
             size,
             byteLength: length,
             contenders: {
-              "directboot, zero": () => kernels.zero(target, length),
+              "directboot, zero": () => hotPaths.zero(target, length),
               "Uint8Array.fill": () => place.fill(0),
             },
           },

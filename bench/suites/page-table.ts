@@ -1,5 +1,5 @@
 import { GuestMemory, type LargestPage, PageTableBuilder } from "../../src/index.js";
-import { kernelsOverMemory } from "../../src/wasm/hot-paths.js";
+import { hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
 import { identityMapTwin } from "../../src/wasm/twins.js";
 import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js";
 import { GIB } from "../image.js";
@@ -23,10 +23,10 @@ function fourGib(): Case {
   };
   const byteLength = 6 * 4096;
   const memory = new WebAssembly.Memory({ initial: 4 });
-  const kernels = kernelsOverMemory(memory, undefined);
+  const hotPaths = hotPathsOverMemory(memory, undefined);
   const limits = limitsOver(memory);
   const tables = new Uint8Array(byteLength);
-  kernels.identityMap(0x4000, map);
+  hotPaths.identityMap(0x4000, map);
   identityMapTwin(tables, map);
   if (Buffer.compare(tables, new Uint8Array(memory.buffer, 0x4000, byteLength)) !== 0) {
     throw new Error("the twin makes other tables");
@@ -35,8 +35,8 @@ function fourGib(): Case {
     size: "4 GiB",
     byteLength,
     contenders: {
-      [IN_PLACE]: () => kernels.identityMap(0x4000, map),
-      [MEMORY_COPY]: () => kernels.copy(0x10000, 0x4000, byteLength),
+      [IN_PLACE]: () => hotPaths.identityMap(0x4000, map),
+      [MEMORY_COPY]: () => hotPaths.copy(0x10000, 0x4000, byteLength),
       [STORES]: () => limits.stores(0x4000, 2 * 4096, 4 * 4096),
       "JavaScript twin": () => identityMapTwin(tables, map),
     },

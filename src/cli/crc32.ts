@@ -1,7 +1,7 @@
 /** `directboot crc32`: the CRC-32 of files. */
 import { ChunkBuf } from "../importers/chunk-buf.js";
 import { FileSource } from "../sources/file.js";
-import { crc32, kernels } from "../wasm/hot-paths.js";
+import { crc32, hotPaths } from "../wasm/hot-paths.js";
 import { parseArguments, UsageError } from "./options.js";
 import { aTurn } from "./output.js";
 import { progressBar } from "./progress.js";
@@ -34,7 +34,9 @@ export async function crc32Command(argv: readonly string[]): Promise<number> {
     }
   }
   if (args.flag("json")) {
-    process.stdout.write(`${JSON.stringify({ kernels: kernels.implementation, files: results }, null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ hotPaths: hotPaths.implementation, files: results }, null, 2)}\n`,
+    );
   } else {
     for (const { file, crc32: crc } of results) process.stdout.write(`${crc}  ${file}\n`);
   }

@@ -6,8 +6,8 @@ import { DirectBootError } from "../base/errors.js";
 import { openSource } from "../sources/open.js";
 import { type Effect, fill, runEffectsSync } from "../sources/reading.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
-import type { BufferKernels } from "../wasm/hot-path-functions.js";
-import { kernelsOverBuffer, kernelsOverMemory } from "../wasm/hot-paths.js";
+import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
+import { hotPathsOverBuffer, hotPathsOverMemory } from "../wasm/hot-paths.js";
 import { SCRATCH_BYTES } from "../wasm/instance.js";
 import { callImporter, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
@@ -77,7 +77,7 @@ export function* importChunks<R extends VpRegister>(
 
 /**
  * A page-aligned buffer for streaming file data into guest memory (the seeds' `ChunkBuf`). It lies in memory
- * that the kernels work on in place. Use one for many imports.
+ * that the hot paths work on in place. Use one for many imports.
  *
  * @example
  * ```ts
@@ -100,7 +100,7 @@ export function* importChunks<R extends VpRegister>(
 export class ChunkBuf {
   /** The buffer: a whole number of pages, at least one. */
   readonly bytes: Uint8Array;
-  readonly #kernels: BufferKernels;
+  readonly #hotPaths: BufferHotPaths;
 
   /**
    * @param byteSize bytes of the buffer, rounded down to whole pages; 64 KiB by default
@@ -119,10 +119,10 @@ export class ChunkBuf {
         const scratch = Math.ceil(byteLength / 65536) * 65536;
         const memory = new WebAssembly.Memory({ initial: (scratch + SCRATCH_BYTES) / 65536 });
         this.bytes = new Uint8Array(memory.buffer, 0, byteLength);
-        this.#kernels = kernelsOverMemory(memory, scratch);
+        this.#hotPaths = hotPathsOverMemory(memory, scratch);
       } else {
         this.bytes = new Uint8Array(byteLength);
-        this.#kernels = kernelsOverBuffer(this.bytes.buffer);
+        this.#hotPaths = hotPathsOverBuffer(this.bytes.buffer);
       }
     } catch (cause) {
       throw new DirectBootError("SOURCE_TOO_LARGE", `a chunk buffer of ${byteLength} bytes can't be made`, {
@@ -179,7 +179,7 @@ export class ChunkBuf {
       for (let offset = 0; offset < length; offset += this.bytes.byteLength) {
         const piece = this.bytes.subarray(0, Math.min(this.bytes.byteLength, length - offset));
         source.readSync(piece, offset);
-        crc = this.#kernels.crc32(0, piece.byteLength, crc);
+        crc = this.#hotPaths.crc32(0, piece.byteLength, crc);
       }
       return crc;
     } finally {

@@ -1,10 +1,10 @@
 /**
  * Guest RAM in host buffers.
  *
- *     flat     one buffer, preferably a WebAssembly.Memory, so that the kernels work on it in place
+ *     flat     one buffer, preferably a WebAssembly.Memory, so that the hot paths work on it in place
  *
  *              buffer offset 0                                   ramSize
- *              │ bank 0: [0, 3 GiB) │ bank 1: [4 GiB, 4.5 GiB)   │ scratch of the kernels, 64 KiB │
+ *              │ bank 0: [0, 3 GiB) │ bank 1: [4 GiB, 4.5 GiB)   │ scratch of the hot paths, 64 KiB │
  *
  *     sparse   one buffer for each GiB of RAM, made when it is first written: for guests beyond 4 GiB
  */
@@ -21,14 +21,14 @@ import {
 import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryPlace } from "../sources/source.js";
-import type { BufferKernels } from "../wasm/hot-path-functions.js";
+import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import {
   checkSeed,
   generate,
-  kernelsOverBuffer,
-  kernelsOverMemory,
+  hotPathsOverBuffer,
+  hotPathsOverMemory,
   parallelOverMemory,
-  prepareKernels,
+  prepareHotPaths,
 } from "../wasm/hot-paths.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 import { isSharedBuffer, SCRATCH_BYTES } from "../wasm/instance.js";
@@ -76,8 +76,8 @@ const MOST_SPARSE_BYTES = 65536n * BigInt(SPARSE_BANK_BYTES);
 
 /** A buffer that exists, or will once somebody needs it. */
 class Storage {
-  readonly #make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels };
-  #made: { buffer: () => ArrayBufferLike; kernels: BufferKernels } | undefined;
+  readonly #make: () => { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths };
+  #made: { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths } | undefined;
 
   /** True once there is something in it that could be other than zero. */
   #exists: boolean;
@@ -86,7 +86,7 @@ class Storage {
 
   /** @param ids objects that stand for the buffer, beside the one that it is at a time */
   constructor(
-    make: () => { buffer: () => ArrayBufferLike; kernels: BufferKernels },
+    make: () => { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths },
     exists: boolean,
     ids: readonly object[] = [],
     work?: Storage["work"],
@@ -106,7 +106,7 @@ class Storage {
     return this.#exists;
   }
 
-  #get(): { buffer: () => ArrayBufferLike; kernels: BufferKernels } {
+  #get(): { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths } {
     this.#made ??= this.#make();
     this.#exists = true;
     return this.#made;
@@ -116,8 +116,8 @@ class Storage {
     return this.#get().buffer();
   }
 
-  get kernels(): BufferKernels {
-    return this.#get().kernels;
+  get hotPaths(): BufferHotPaths {
+    return this.#get().hotPaths;
   }
 
   /** The memory, and where decoders may work in it, if there is such a place. */
@@ -128,23 +128,23 @@ class Storage {
     scratch: number | undefined,
     workOffset: number | undefined,
   ): Storage {
-    const kernels = kernelsOverMemory(memory, scratch);
+    const hotPaths = hotPathsOverMemory(memory, scratch);
     const work = workOffset === undefined ? undefined : { memory, offset: workOffset };
     // A memory that has grown has a new buffer: ask for it each time.
     // The buffer of now: of a shared memory it goes on to be its bytes when it has grown.
     const ids = [memory, memory.buffer];
-    return new Storage(() => ({ buffer: () => memory.buffer, kernels }), true, ids, work);
+    return new Storage(() => ({ buffer: () => memory.buffer, hotPaths }), true, ids, work);
   }
 
   static ofBuffer(buffer: ArrayBufferLike): Storage {
-    const kernels = kernelsOverBuffer(buffer);
-    return new Storage(() => ({ buffer: () => buffer, kernels }), true);
+    const hotPaths = hotPathsOverBuffer(buffer);
+    return new Storage(() => ({ buffer: () => buffer, hotPaths }), true);
   }
 
   static lazy(byteLength: number): Storage {
     return new Storage(() => {
       const buffer = allocate(byteLength, () => new ArrayBuffer(byteLength));
-      return { buffer: () => buffer, kernels: kernelsOverBuffer(buffer) };
+      return { buffer: () => buffer, hotPaths: hotPathsOverBuffer(buffer) };
     }, false);
   }
 }
@@ -273,7 +273,7 @@ export class GuestMemory {
     let lanes: { readonly memory: WebAssembly.Memory; readonly offset: number } | undefined;
 
     if (size <= most) {
-      // Behind the RAM the kernels have their scratch, and decoders theirs, which nobody touches before they do; at
+      // Behind the RAM the hot paths have their scratch, and decoders theirs, which nobody touches before they do; at
       // exactly 4 GiB there is no room for it.
       const ramBytes = Number(size);
       const laneBytes = shared ? LANES * LANE_BYTES : 0;
@@ -286,9 +286,9 @@ export class GuestMemory {
       const pages = ramPages + scratchPages + (hasWork ? DECODER_WORK_PAGES : 0);
       let storage: Storage;
       if (typeof WebAssembly === "object") {
-        // The kernels are compiled first: V8 starts a collection when a large memory is made, and every buffer that is
+        // The hot paths are compiled first: V8 starts a collection when a large memory is made, and every buffer that is
         // made while it runs takes part in it.
-        prepareKernels();
+        prepareHotPaths();
         const memory = allocate(ramBytes, () =>
           shared
             ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
@@ -618,15 +618,15 @@ export class GuestMemory {
     const from = isOwn && parts.length > 1 ? bytes.slice() : bytes;
     let crc = seed;
     this.#each(start, length, ({ storage, offset, length: partLength, done }) => {
-      const { kernels } = storage;
+      const { hotPaths } = storage;
       if (storage.buffer === from.buffer) {
         const source = from.byteOffset + done;
-        if (crc === undefined) kernels.copy(offset, source, partLength);
-        else crc = kernels.copyCrc32(offset, source, partLength, crc);
+        if (crc === undefined) hotPaths.copy(offset, source, partLength);
+        else crc = hotPaths.copyCrc32(offset, source, partLength, crc);
         return;
       }
       new Uint8Array(storage.buffer, offset, partLength).set(from.subarray(done, done + partLength));
-      if (crc !== undefined) crc = kernels.crc32(offset, partLength, crc);
+      if (crc !== undefined) crc = hotPaths.crc32(offset, partLength, crc);
     });
     this.#written.add(start, start + BigInt(length));
     return crc;
@@ -671,7 +671,7 @@ export class GuestMemory {
   }
 
   #fill(start: bigint, end: bigint): void {
-    this.#each(start, Number(end - start), (part) => part.storage.kernels.zero(part.offset, part.length));
+    this.#each(start, Number(end - start), (part) => part.storage.hotPaths.zero(part.offset, part.length));
   }
 
   /**
@@ -693,12 +693,12 @@ export class GuestMemory {
     checkSeed(seed);
     const quick = this.#quick(address, byteLength);
     if (quick >= 0 && this.#first !== undefined && quick + byteLength <= this.#first.buffer.byteLength) {
-      return this.#first.kernels.crc32(quick, byteLength, seed);
+      return this.#first.hotPaths.crc32(quick, byteLength, seed);
     }
     const { start, length } = this.#checked(address, byteLength);
     let crc = seed;
     this.#each(start, length, (part) => {
-      crc = part.storage.kernels.crc32(part.offset, part.length, crc);
+      crc = part.storage.hotPaths.crc32(part.offset, part.length, crc);
     });
     return crc;
   }
@@ -714,7 +714,7 @@ export class GuestMemory {
     if (length < LEAST_FOR_PARALLEL || this.#lanes === undefined || part === undefined || others.length > 0) {
       return this.crc32(start, length, seed);
     }
-    this.#parallel ??= parallelOverMemory(this.#lanes.memory, this.#lanes.offset, part.storage.kernels);
+    this.#parallel ??= parallelOverMemory(this.#lanes.memory, this.#lanes.offset, part.storage.hotPaths);
     if (this.#parallel === undefined) return this.crc32(start, length, seed);
     try {
       return await this.#parallel.crc32(part.offset, length, seed);
@@ -725,7 +725,7 @@ export class GuestMemory {
   }
 
   /**
-   * Hands a range to `write` that makes its bytes in place: kernels, the offset of the range in their buffer, and
+   * Hands a range to `write` that makes its bytes in place: hot paths, the offset of the range in their buffer, and
    * whether it is known to be all zero. Where the range lies in several buffers, they are made elsewhere and copied.
    *
    * @throws DirectBootError GUEST_MEMORY_NOT_RAM
@@ -733,7 +733,7 @@ export class GuestMemory {
   generate(
     address: AddressLike,
     byteLength: number,
-    write: (kernels: BufferKernels, offset: number, isZero: boolean) => void,
+    write: (hotPaths: BufferHotPaths, offset: number, isZero: boolean) => void,
   ): void {
     const { start, length } = this.#checked(address, byteLength);
     const end = start + BigInt(length);
@@ -745,14 +745,14 @@ export class GuestMemory {
       if (!whole) return;
       // Before: what throws midway has written as well.
       this.#written.add(start, end);
-      write(part.storage.kernels, part.offset, isZero);
+      write(part.storage.hotPaths, part.offset, isZero);
     });
     if (whole) return;
     let isMade = false;
     const make = (): Uint8Array =>
-      generate(length, (kernels, isFresh) => {
+      generate(length, (hotPaths, isFresh) => {
         isMade = true;
-        write(kernels, 0, isFresh);
+        write(hotPaths, 0, isFresh);
       });
     let bytes: Uint8Array;
     try {
@@ -767,6 +767,6 @@ export class GuestMemory {
   /** Writes page tables at `address`, in place. Throws GUEST_MEMORY_NOT_RAM, PAGE_TABLE_INVALID_ADDRESS. */
   writeIdentityMap(address: AddressLike, map: IdentityMap): void {
     checkIdentityMap(map);
-    this.generate(address, identityMapBytes(map), (kernels, offset) => kernels.identityMap(offset, map));
+    this.generate(address, identityMapBytes(map), (hotPaths, offset) => hotPaths.identityMap(offset, map));
   }
 }

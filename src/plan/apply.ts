@@ -196,7 +196,7 @@ function* importPagesStep<R extends VpRegister>(
         );
         return;
       }
-      const tables = generate(pageCount * PAGE_BYTES, (kernels) => kernels.identityMap(0, data.map));
+      const tables = generate(pageCount * PAGE_BYTES, (hotPaths) => hotPaths.identityMap(0, data.map));
       callImporter(() => importer.importPages(pageBase, pageCount, tag, acceptance, tables), refused, tag);
       return;
     }

@@ -4,8 +4,8 @@ import type { IdentityMap } from "./identity-map.js";
  * The hot paths over one buffer. Offsets and lengths are bytes within it; they are not checked here (validate
  * at the border). Both implementations, WASM and JavaScript, give the same bytes and results.
  */
-export interface BufferKernels {
-  readonly implementation: KernelImplementation;
+export interface BufferHotPaths {
+  readonly implementation: HotPathImplementation;
   /** Writes the tables of `map` at `offset`; the memory need not be zero before. */
   identityMap(offset: number, map: IdentityMap): void;
   /**
@@ -31,4 +31,4 @@ export interface BufferKernels {
 }
 
 /** Which code runs: WebAssembly with SIMD, or the JavaScript twins. */
-export type KernelImplementation = "wasm" | "javascript";
+export type HotPathImplementation = "wasm" | "javascript";

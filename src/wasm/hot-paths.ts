@@ -1,22 +1,22 @@
 /**
- * The one place that chooses between the WASM kernels and their JavaScript twins.
+ * The one place that chooses between the WASM hot paths and their JavaScript twins.
  */
 import { describeType } from "../base/describe.js";
-import type { BufferKernels, KernelImplementation } from "./hot-path-functions.js";
-import { WasmKernels } from "./instance.js";
+import type { BufferHotPaths, HotPathImplementation } from "./hot-path-functions.js";
+import { WasmHotPaths } from "./instance.js";
 import { ParallelCrc32 } from "./parallel.js";
-import { crc32Twin, twinKernels } from "./twins.js";
+import { crc32Twin, twinHotPaths } from "./twins.js";
 
 /** Below this many bytes a copy into WASM costs more than it saves; crc-32 is used. */
 const SMALL_BYTES = 256;
 
-let wasm: WasmKernels | undefined;
-let implementation: KernelImplementation | undefined;
+let wasm: WasmHotPaths | undefined;
+let implementation: HotPathImplementation | undefined;
 
-function choose(): KernelImplementation {
+function choose(): HotPathImplementation {
   if (implementation === undefined) {
     try {
-      wasm = new WasmKernels();
+      wasm = new WasmHotPaths();
       implementation = "wasm";
     } catch {
       // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it: the twins do the same.
@@ -26,48 +26,48 @@ function choose(): KernelImplementation {
   return implementation;
 }
 
-/** Which kernels run, and the switch between them. */
-export const kernels = {
+/** Which hot paths run, and the switch between them. */
+export const hotPaths = {
   /** What runs from now on. The first read compiles the WASM, unless `use` was called before. */
-  get implementation(): KernelImplementation {
+  get implementation(): HotPathImplementation {
     return choose();
   },
 
   /**
-   * Chooses the kernels for everything that is created from now on: "javascript" forces the twins, "wasm" the
+   * Chooses the hot paths for everything that is created from now on: "javascript" forces the twins, "wasm" the
    * inlined module, a `WebAssembly.Module` made from `directboot/wasm` serves runtimes that forbid compiling
    * from bytes, and "auto" chooses again at the next call.
    *
    * @throws TypeError for anything else
    * @throws WebAssembly.CompileError if "wasm" is asked for where it can't be compiled
    */
-  use(choice: KernelImplementation | "auto" | WebAssembly.Module): void {
+  use(choice: HotPathImplementation | "auto" | WebAssembly.Module): void {
     if (choice === "auto") {
       implementation = undefined;
       wasm = undefined;
     } else if (choice === "javascript") {
       implementation = "javascript";
     } else if (choice === "wasm") {
-      wasm = new WasmKernels();
+      wasm = new WasmHotPaths();
       implementation = "wasm";
     } else if (typeof WebAssembly === "object" && choice instanceof WebAssembly.Module) {
-      wasm = new WasmKernels(choice);
+      wasm = new WasmHotPaths(choice);
       implementation = "wasm";
     } else {
       throw new TypeError(
-        `kernels.use takes "auto", "wasm", "javascript" or a WebAssembly.Module, got ${describeType(choice)}`,
+        `hotPaths.use takes "auto", "wasm", "javascript" or a WebAssembly.Module, got ${describeType(choice)}`,
       );
     }
   },
 };
 
-/** Compiles the kernels now, if they are not yet. */
-export function prepareKernels(): void {
+/** Compiles the hot paths now, if they are not yet. */
+export function prepareHotPaths(): void {
   choose();
 }
 
-/** The chosen kernels over a WebAssembly.Memory; `scratch` as {@link WasmKernels.attach} takes it. */
-export function kernelsOverMemory(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
+/** The chosen hot paths over a WebAssembly.Memory; `scratch` as {@link WasmHotPaths.attach} takes it. */
+export function hotPathsOverMemory(memory: WebAssembly.Memory, scratch: number | undefined): BufferHotPaths {
   if (choose() === "wasm" && wasm !== undefined) {
     try {
       return wasm.attach(memory, scratch);
@@ -75,19 +75,19 @@ export function kernelsOverMemory(memory: WebAssembly.Memory, scratch: number | 
       // A shared memory needs a module of its own, made from bytes: not where compiling is forbidden.
     }
   }
-  return twinKernels(() => memory.buffer);
+  return twinHotPaths(() => memory.buffer);
 }
 
 /**
  * Two worker threads for CRCs over a shared memory, or undefined where there is no WASM for it.
  *
  * @param offset of the lanes in `memory`, as {@link ParallelCrc32} takes it
- * @param here the kernels over `memory` on this thread
+ * @param here the hot paths over `memory` on this thread
  */
 export function parallelOverMemory(
   memory: WebAssembly.Memory,
   offset: number,
-  here: BufferKernels,
+  here: BufferHotPaths,
 ): ParallelCrc32 | undefined {
   // A page that is not cross-origin isolated may have a shared memory, and no thread to share it with.
   if (globalThis.crossOriginIsolated === false) return undefined;
@@ -101,9 +101,9 @@ export function parallelOverMemory(
   }
 }
 
-/** The kernels over a buffer that WASM can't be attached to: twins in place, CRCs through WASM's own memory. */
-export function kernelsOverBuffer(buffer: ArrayBufferLike): BufferKernels {
-  const twins = twinKernels(() => buffer);
+/** The hot paths over a buffer that WASM can't be attached to: twins in place, CRCs through WASM's own memory. */
+export function hotPathsOverBuffer(buffer: ArrayBufferLike): BufferHotPaths {
+  const twins = twinHotPaths(() => buffer);
   return {
     ...twins,
     copyCrc32: (target, source, length, seed) => {
@@ -115,17 +115,17 @@ export function kernelsOverBuffer(buffer: ArrayBufferLike): BufferKernels {
 }
 
 /**
- * The `byteLength` bytes that `write` puts at offset 0 of the kernels that it is handed. They are all zero before
+ * The `byteLength` bytes that `write` puts at offset 0 of the hot paths that it is handed. They are all zero before
  * if `isZero` says so, else anything.
  */
 export function generate(
   byteLength: number,
-  write: (kernels: BufferKernels, isZero: boolean) => void,
+  write: (hotPaths: BufferHotPaths, isZero: boolean) => void,
 ): Uint8Array {
   if (choose() === "wasm" && wasm !== undefined) return wasm.generate(byteLength, write);
   const bytes = new Uint8Array(byteLength);
   write(
-    twinKernels(() => bytes.buffer),
+    twinHotPaths(() => bytes.buffer),
     true,
   );
   return bytes;

@@ -1,7 +1,7 @@
 import { DirectBootError } from "../base/errors.js";
 
 /**
- * What the page table kernel is told: numbers only, exact since every address is below 2^52.
+ * The parameters of an identity map: numbers only, exact since every address is below 2^52.
  *
  *     PML4 (left out when addressBias is not 0) | PDPT | one page directory a GiB
  */
@@ -25,7 +25,7 @@ export function identityMapBytes(map: IdentityMap): number {
   return ((map.addressBias === 0 ? 2 : 1) + map.gibibytes) * 4096;
 }
 
-/** Throws PAGE_TABLE_INVALID_ADDRESS unless every number of `map` is one that the kernel can take. */
+/** Throws PAGE_TABLE_INVALID_ADDRESS unless every number of `map` is one that the hot paths can take. */
 export function checkIdentityMap(map: IdentityMap): void {
   const limits: readonly (readonly [keyof IdentityMap, number, number])[] = [
     ["tableAddress", 0, 2 ** 52 - 1],

@@ -1,14 +1,14 @@
 /**
- * The WASM kernels: compiled from the inlined bytes at the first call, never at import, and attached to
+ * The WASM hot paths: compiled from the inlined bytes at the first call, never at import, and attached to
  * whatever linear memory they are to work in.
  */
-import type { BufferKernels } from "./hot-path-functions.js";
+import type { BufferHotPaths } from "./hot-path-functions.js";
 import { HOT_PATHS_WASM_BASE64 } from "./hot-paths-wasm.generated.js";
 import type { IdentityMap } from "./identity-map.js";
 import { providedModules } from "./provided.js";
 
 /** What assembly/hot-paths.ts exports; every parameter and result is a number. */
-export interface KernelExports extends Record<string, unknown> {
+export interface HotPathExports extends Record<string, unknown> {
   /** Returns the bytes of scratch that crc32 works in. */
   crc32Prepare(scratch: number): number;
   crc32(pointer: number, length: number, seed: number, scratch: number): number;
@@ -34,13 +34,13 @@ export interface KernelExports extends Record<string, unknown> {
   zero(pointer: number, length: number): void;
 }
 
-/** Bytes of scratch that the kernels need behind guest RAM: one 64 KiB page of WebAssembly. */
+/** Bytes of scratch that the hot paths need behind guest RAM: one 64 KiB page of WebAssembly. */
 export const SCRATCH_BYTES = 65536;
 
-/** Host bytes pass through the kernels' own memory in pieces of this size: within a core's L2 cache. */
+/** Host bytes pass through the hot paths' own memory in pieces of this size: within a core's L2 cache. */
 const PIECE_BYTES = 262144;
 
-// A length of 2^32 does not fit the kernels' 32-bit parameters: what may be all of 4 GiB goes in two halves.
+// A length of 2^32 does not fit the hot paths' 32-bit parameters: what may be all of 4 GiB goes in two halves.
 const FOUR_GIB = 2 ** 32;
 const HALF = FOUR_GIB / 2;
 
@@ -76,7 +76,7 @@ export function isSharedBuffer(buffer: unknown): buffer is SharedArrayBuffer {
 /** The module's bytes with its memory import made shared, 0 to 65536 pages. */
 export function withSharedMemoryImport(module: Uint8Array): Uint8Array<ArrayBuffer> {
   const at = module.findIndex((_, start) => UNSHARED_IMPORT.every((byte, i) => module[start + i] === byte));
-  if (at < 0) throw new TypeError("the kernels' module has no memory import of the expected form");
+  if (at < 0) throw new TypeError("the hot paths' module has no memory import of the expected form");
   const behind = at + UNSHARED_IMPORT.length;
   const patched = new Uint8Array(module.length + SHARED_IMPORT.length - UNSHARED_IMPORT.length);
   patched.set(module.subarray(0, at));
@@ -97,11 +97,11 @@ export function instantiate<E extends Record<string, unknown>>(
 }
 
 /** The module of this build: its bytes, decoded anew at each call. */
-export function kernelModuleBytes(): Uint8Array<ArrayBuffer> {
+export function hotPathModuleBytes(): Uint8Array<ArrayBuffer> {
   return decodeBase64(HOT_PATHS_WASM_BASE64);
 }
 
-const EXPORTS: readonly (keyof KernelExports & string)[] = [
+const EXPORTS: readonly (keyof HotPathExports & string)[] = [
   "copy",
   "copyCrc32",
   "crc32",
@@ -120,55 +120,55 @@ function checkExports(module: WebAssembly.Module): void {
   }
 }
 
-/** A compiled module, and the kernels' own memory for bytes that lie in no memory of ours. */
-export class WasmKernels {
+/** A compiled module, and the hot paths' own memory for bytes that lie in no memory of ours. */
+export class WasmHotPaths {
   readonly #module: WebAssembly.Module;
   #sharedModule: WebAssembly.Module | undefined;
-  #own: { readonly kernels: BufferKernels; readonly bytes: Uint8Array } | undefined;
+  #own: { readonly hotPaths: BufferHotPaths; readonly bytes: Uint8Array } | undefined;
 
   /**
    * Compiles, unless a module is handed in here or was by the build; throws what WebAssembly throws where that is
    * forbidden, and when SIMD is missing.
    */
-  constructor(module = providedModules()?.kernels) {
+  constructor(module = providedModules()?.hotPaths) {
     if (module !== undefined) checkExports(module);
-    this.#module = module ?? new WebAssembly.Module(kernelModuleBytes());
+    this.#module = module ?? new WebAssembly.Module(hotPathModuleBytes());
   }
 
   /** The module for shared memories: another memory import. Throws where compiling from bytes is forbidden. */
   get sharedModule(): WebAssembly.Module {
-    this.#sharedModule ??= new WebAssembly.Module(withSharedMemoryImport(kernelModuleBytes()));
+    this.#sharedModule ??= new WebAssembly.Module(withSharedMemoryImport(hotPathModuleBytes()));
     return this.#sharedModule;
   }
 
-  #instantiate(memory: WebAssembly.Memory): KernelExports {
+  #instantiate(memory: WebAssembly.Memory): HotPathExports {
     const module = isSharedBuffer(memory.buffer) ? this.sharedModule : this.#module;
-    return instantiate<KernelExports>(module, memory);
+    return instantiate<HotPathExports>(module, memory);
   }
 
-  #ownMemory(): { readonly kernels: BufferKernels; readonly bytes: Uint8Array } {
+  #ownMemory(): { readonly hotPaths: BufferHotPaths; readonly bytes: Uint8Array } {
     if (this.#own === undefined) {
       const memory = new WebAssembly.Memory({ initial: (PIECE_BYTES + SCRATCH_BYTES) / 65536 });
-      const kernels = this.attach(memory, PIECE_BYTES);
-      this.#own = { kernels, bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES) };
+      const hotPaths = this.attach(memory, PIECE_BYTES);
+      this.#own = { hotPaths, bytes: new Uint8Array(memory.buffer, 0, PIECE_BYTES) };
     }
     return this.#own;
   }
 
-  /** CRC-32 of host bytes, copied through the kernels' own memory. */
+  /** CRC-32 of host bytes, copied through the hot paths' own memory. */
   crc32(bytes: Uint8Array, seed: number): number {
     const own = this.#ownMemory();
     let crc = seed;
     for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
       const piece = bytes.subarray(offset, offset + PIECE_BYTES);
       own.bytes.set(piece);
-      crc = own.kernels.crc32(0, piece.length, crc);
+      crc = own.hotPaths.crc32(0, piece.length, crc);
     }
     return crc;
   }
 
   /** The `byteLength` bytes that `write` puts at offset 0 of a memory; `isZero` says what is there before. */
-  generate(byteLength: number, write: (kernels: BufferKernels, isZero: boolean) => void): Uint8Array {
+  generate(byteLength: number, write: (hotPaths: BufferHotPaths, isZero: boolean) => void): Uint8Array {
     if (byteLength > PIECE_BYTES) {
       const memory = new WebAssembly.Memory({ initial: Math.ceil(byteLength / 65536) });
       write(this.attach(memory, undefined), true);
@@ -176,15 +176,15 @@ export class WasmKernels {
       return new Uint8Array(memory.buffer, 0, byteLength);
     }
     const own = this.#ownMemory();
-    write(own.kernels, false);
+    write(own.hotPaths, false);
     return own.bytes.slice(0, byteLength);
   }
 
   /**
-   * The kernels in place over `memory`. `scratch` is the offset of {@link SCRATCH_BYTES} free bytes in it;
-   * without, CRCs go through the kernels' own memory.
+   * The hot paths in place over `memory`. `scratch` is the offset of {@link SCRATCH_BYTES} free bytes in it;
+   * without, CRCs go through the hot paths' own memory.
    */
-  attach(memory: WebAssembly.Memory, scratch: number | undefined): BufferKernels {
+  attach(memory: WebAssembly.Memory, scratch: number | undefined): BufferHotPaths {
     const exports = this.#instantiate(memory);
     let prepared = false;
     const crc32 = (offset: number, length: number, seed: number): number => {

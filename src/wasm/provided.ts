@@ -6,7 +6,7 @@
 /** The package's modules, compiled. */
 export interface ProvidedModules {
   /** dist/hot-paths.wasm */
-  readonly kernels: WebAssembly.Module;
+  readonly hotPaths: WebAssembly.Module;
   /** dist/decoders.wasm */
   readonly decoders: WebAssembly.Module;
 }

@@ -3,7 +3,7 @@
  * copies and fills in buffers that are no WebAssembly.Memory.
  */
 import crc32Package from "crc-32";
-import type { BufferKernels } from "./hot-path-functions.js";
+import type { BufferHotPaths } from "./hot-path-functions.js";
 import type { IdentityMap } from "./identity-map.js";
 
 // Page table entry bits: Intel SDM, volume 3A, section 4.5.
@@ -95,8 +95,8 @@ export function entriesTwin(
   if (!isAligned) target.set(new Uint8Array(words.buffer));
 }
 
-/** The kernels over any buffer, in JavaScript. */
-export function twinKernels(buffer: () => ArrayBufferLike): BufferKernels {
+/** The hot paths over any buffer, in JavaScript. */
+export function twinHotPaths(buffer: () => ArrayBufferLike): BufferHotPaths {
   const bytesAt = (offset: number, length: number): Uint8Array => new Uint8Array(buffer(), offset, length);
   return {
     implementation: "javascript",

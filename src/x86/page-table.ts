@@ -12,7 +12,7 @@ import {
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import type { BufferKernels } from "../wasm/hot-path-functions.js";
+import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { generate } from "../wasm/hot-paths.js";
 import { type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 
@@ -137,7 +137,7 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
  */
 export function buildPageTables64(options: PageTableOptions): Uint8Array {
   const map = toIdentityMap(options);
-  return generate(identityMapBytes(map), (kernels) => kernels.identityMap(0, map));
+  return generate(identityMapBytes(map), (hotPaths) => hotPaths.identityMap(0, map));
 }
 
 /** A range of addresses to map onto itself. */
@@ -368,7 +368,7 @@ export class PageTableBuilder {
   /** The tables, to be placed at `pageTableGpa`. Throws PAGE_TABLE_NOT_ENOUGH_MEMORY if the host has too little. */
   build(): Uint8Array {
     try {
-      return generate(this.byteLength, (kernels, isZero) => this.#write(kernels, 0, isZero));
+      return generate(this.byteLength, (hotPaths, isZero) => this.#write(hotPaths, 0, isZero));
     } catch (cause) {
       // RangeError: the allocation, as all else was checked before.
       throw new DirectBootError(
@@ -414,23 +414,23 @@ export class PageTableBuilder {
    * @throws DirectBootError GUEST_MEMORY_NOT_RAM
    */
   buildIn(memory: GuestMemory): void {
-    memory.generate(this.#tableAddress, this.byteLength, (kernels, offset, isZero) =>
-      this.#write(kernels, offset, isZero),
+    memory.generate(this.#tableAddress, this.byteLength, (hotPaths, offset, isZero) =>
+      this.#write(hotPaths, offset, isZero),
     );
   }
 
   /** Writes the tables, beginning at `base`. What is zero already, or will be filled, is not zeroed. */
-  #write(kernels: BufferKernels, base: number, isZero: boolean): void {
-    const links = new EntryRuns(kernels, this.#encryption);
-    const leaves = new EntryRuns(kernels, this.#encryption);
-    if (!isZero) kernels.zero(base, TABLE_BYTES);
+  #write(hotPaths: BufferHotPaths, base: number, isZero: boolean): void {
+    const links = new EntryRuns(hotPaths, this.#encryption);
+    const leaves = new EntryRuns(hotPaths, this.#encryption);
+    if (!isZero) hotPaths.zero(base, TABLE_BYTES);
     let count = 1;
     walk(this.#ranges, this.#largestLevel, {
       tables: (parent, entry, more, areFull) => {
         const first = count;
         count += more;
         // None of their entries is written before: they are told of here first.
-        if (!isZero && !areFull) kernels.zero(base + first * TABLE_BYTES, more * TABLE_BYTES);
+        if (!isZero && !areFull) hotPaths.zero(base + first * TABLE_BYTES, more * TABLE_BYTES);
         links.add(
           base + parent * TABLE_BYTES + entry * ENTRY_BYTES,
           more,
@@ -455,7 +455,7 @@ export class PageTableBuilder {
  * so are the links to them.
  */
 class EntryRuns {
-  readonly #kernels: BufferKernels;
+  readonly #hotPaths: BufferHotPaths;
   readonly #encryption: number;
   #offset = 0;
   #count = 0;
@@ -463,8 +463,8 @@ class EntryRuns {
   #step = 0;
   #bits = 0;
 
-  constructor(kernels: BufferKernels, encryption: number) {
-    this.#kernels = kernels;
+  constructor(hotPaths: BufferHotPaths, encryption: number) {
+    this.#hotPaths = hotPaths;
     this.#encryption = encryption;
   }
 
@@ -489,7 +489,14 @@ class EntryRuns {
 
   flush(): void {
     if (this.#count === 0) return;
-    this.#kernels.entries(this.#offset, this.#count, this.#address, this.#step, this.#bits, this.#encryption);
+    this.#hotPaths.entries(
+      this.#offset,
+      this.#count,
+      this.#address,
+      this.#step,
+      this.#bits,
+      this.#encryption,
+    );
     this.#count = 0;
   }
 }

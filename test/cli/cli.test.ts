@@ -343,10 +343,10 @@ describe("directboot", () => {
     assert.equal(stdout, `${hex(guest)}  ${X86_64_GUEST}\n00000000  ${empty}\n`);
   });
 
-  test("crc32 --json names the kernels that ran", async () => {
+  test("crc32 --json names the hot paths that ran", async () => {
     const { stdout } = await directboot(["crc32", "--json", X86_64_GUEST]);
     const result = JSON.parse(stdout);
-    assert.equal(result.kernels, "wasm");
+    assert.equal(result.hotPaths, "wasm");
     assert.equal(Number(`0x${result.files[0].crc32}`), zlibCrc32(guest));
   });
 

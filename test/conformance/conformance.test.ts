@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, afterEach, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { kernels } from "../../src/index.js";
+import { hotPaths } from "../../src/index.js";
 import { asArray, asObject, asString, type JsonObject, type JsonValue, parseJson } from "./json.js";
 import { type Report, replayFolder } from "./replay.js";
 
@@ -25,11 +25,11 @@ function describeDeviations({ deviations }: Report): string {
 }
 
 describe("golden data of OpenVMM's loader", () => {
-  after(() => kernels.use("auto"));
+  after(() => hotPaths.use("auto"));
 
   for (const implementation of ["wasm", "javascript"] as const) {
-    test(`agrees with the ${implementation} kernels`, () => {
-      kernels.use(implementation);
+    test(`agrees with the ${implementation} hot paths`, () => {
+      hotPaths.use(implementation);
       const report = replayFolder(GOLDEN, { count: SCENARIOS + MTRR_ROWS + SKIPPED });
       assert.equal(describeDeviations(report), "");
       assert.equal(report.failed, 0);
@@ -426,7 +426,7 @@ describe("main.js", () => {
   test("ends with a count and exits with 0 when all agree", () => {
     const { directory } = smallCopy();
     for (const choice of ["wasm", "javascript"]) {
-      const { status, lines } = main(directory, "--kernels", choice);
+      const { status, lines } = main(directory, "--hot-paths", choice);
       assert.deepEqual(lines, [`${SMALL.length - 1 + SMALL_ROWS} passed, 0 failed, 1 skipped`]);
       assert.equal(status, 0);
     }
@@ -474,7 +474,7 @@ describe("main.js", () => {
       [join(empty, "nowhere")],
       [empty],
       [directory, directory],
-      [directory, "--kernels", "cobol"],
+      [directory, "--hot-paths", "cobol"],
       [directory, "--count", "many"],
       [directory, "--fast"],
     ]) {

@@ -1,21 +1,21 @@
 /**
- * node build/test/conformance/main.js DIR [--kernels wasm|javascript] [--count N]
+ * node build/test/conformance/main.js DIR [--hot-paths wasm|javascript] [--count N]
  *
  * Replays a folder in the format of test/golden (its README) and prints each deviation. `--count` states how many
  * scenarios and rows the folder must hold. Exit status: 0 all agree, 1 something deviates or nothing was replayed, 2
  * unusable arguments or folder.
  */
 import { parseArgs } from "node:util";
-import { kernels } from "../../src/index.js";
+import { hotPaths } from "../../src/index.js";
 import { parseInteger } from "./blobs.js";
 import { Unusable } from "./json.js";
 import { type ReplayOptions, type Report, replayFolder, type ScenarioDeviation } from "./replay.js";
 
-const USAGE = "usage: main.js DIR [--kernels wasm|javascript] [--count N]";
+const USAGE = "usage: main.js DIR [--hot-paths wasm|javascript] [--count N]";
 
 interface Arguments {
   readonly directory: string;
-  readonly kernels: "auto" | "wasm" | "javascript";
+  readonly hotPaths: "auto" | "wasm" | "javascript";
   readonly count: number | undefined;
 }
 
@@ -23,16 +23,16 @@ function readArguments(args: string[]): Arguments {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { kernels: { type: "string" }, count: { type: "string" } },
+    options: { "hot-paths": { type: "string" }, count: { type: "string" } },
   });
   const [directory, ...more] = positionals;
   if (directory === undefined || more.length > 0) throw new Unusable("one folder is wanted");
-  const choice = values.kernels ?? "auto";
+  const choice = values["hot-paths"] ?? "auto";
   if (choice !== "auto" && choice !== "wasm" && choice !== "javascript") {
-    throw new Unusable(`--kernels: ${choice} is neither wasm nor javascript`);
+    throw new Unusable(`--hot-paths: ${choice} is neither wasm nor javascript`);
   }
   const count = values.count === undefined ? undefined : Number(parseInteger(values.count, "--count"));
-  return { directory, kernels: choice, count };
+  return { directory, hotPaths: choice, count };
 }
 
 function print({ scenario, where, expected, got }: ScenarioDeviation): void {
@@ -42,8 +42,8 @@ function print({ scenario, where, expected, got }: ScenarioDeviation): void {
 function main(): number {
   let report: Report;
   try {
-    const { directory, kernels: choice, count } = readArguments(process.argv.slice(2));
-    if (choice !== "auto") kernels.use(choice);
+    const { directory, hotPaths: choice, count } = readArguments(process.argv.slice(2));
+    if (choice !== "auto") hotPaths.use(choice);
     const options: ReplayOptions = { onDeviation: print, ...(count === undefined ? {} : { count }) };
     report = replayFolder(directory, options);
   } catch (cause) {

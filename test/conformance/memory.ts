@@ -1,6 +1,12 @@
 /** Memory contents: of recorded imports, and of directboot's own guest memory after the same load. */
 import { createHash } from "node:crypto";
-import { GuestMemory, GuestMemoryImporter, kernels, MemoryLayout, type VpRegister } from "../../src/index.js";
+import {
+  GuestMemory,
+  GuestMemoryImporter,
+  hotPaths,
+  MemoryLayout,
+  type VpRegister,
+} from "../../src/index.js";
 import { hex, PAGE_BYTES, sha256 } from "./blobs.js";
 import { compare, compareResult, type Deviation, describeThrown } from "./compare.js";
 import type { Expectation, MemoryRun } from "./expectation.js";
@@ -101,9 +107,9 @@ function attachGuest(ranges: readonly Pages[]): Guest {
     byteOffset += bank.byteLength + GUARD_BYTES;
     return bank;
   });
-  // What is attached is what the chosen kernels work on in place: WASM can't work in an ArrayBuffer.
+  // What is attached is what the chosen hot paths work on in place: WASM can't work in an ArrayBuffer.
   const wasmMemory =
-    kernels.implementation === "wasm"
+    hotPaths.implementation === "wasm"
       ? new WebAssembly.Memory({ initial: Math.ceil(byteOffset / 65536) })
       : undefined;
   const buffer = wasmMemory?.buffer ?? new ArrayBuffer(byteOffset);

@@ -202,7 +202,7 @@ export interface ReplayOptions {
 }
 
 /**
- * Replays `index.json` and, if it is there, `mtrr.json` of the folder `root`, with the kernels that are chosen.
+ * Replays `index.json` and, if it is there, `mtrr.json` of the folder `root`, with the hot paths that are chosen.
  *
  * @throws Unusable if there is no such folder
  */

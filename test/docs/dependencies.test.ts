@@ -92,7 +92,7 @@ describe("docs/dependencies.md", () => {
     }
     // What the compiler puts into the WebAssembly stands in its source maps.
     for (const [entry, target] of [
-      ["kernels", "release"],
+      ["hot-paths", "release"],
       ["decoders", "decoders"],
     ] as const) {
       const wasm = join(folder, `${entry}.wasm`);

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { kernels } from "../../src/wasm/hot-paths.js";
+import { hotPaths } from "../../src/wasm/hot-paths.js";
 import { describeCoverage, LEAST_BRANCHES, measure } from "./coverage.js";
 import { encodeInput } from "./input.js";
 import { Finding } from "./outcome.js";
@@ -29,7 +29,7 @@ function targetOf(name: string, among: readonly Target[] = targets): Target {
 }
 
 describe("the short run of the fuzzer", () => {
-  const parameters = ["--short", "--json", "--seed", `${SEED}`, "--kernels", kernels.implementation];
+  const parameters = ["--short", "--json", "--seed", `${SEED}`, "--hot-paths", hotPaths.implementation];
   const coverage = measure(parameters, join(folder, "coverage"));
   const reports: readonly {
     readonly name: string;

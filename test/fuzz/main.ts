@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { kernels } from "../../src/wasm/hot-paths.js";
+import { hotPaths } from "../../src/wasm/hot-paths.js";
 import { describeCoverage, LEAST_BRANCHES, measure } from "./coverage.js";
 import { Finding } from "./outcome.js";
 import {
@@ -18,7 +18,7 @@ import type { Target } from "./target.js";
 import { allTargets } from "./targets/index.js";
 import { startWatchdog } from "./watchdog.js";
 
-const USAGE = `usage: npm run fuzz -- [--seconds N | --executions N | --short] [--seed S] [--target NAME]… [--kernels wasm|javascript]
+const USAGE = `usage: npm run fuzz -- [--seconds N | --executions N | --short] [--seed S] [--target NAME]… [--hot-paths wasm|javascript]
        npm run fuzz -- --replay FILE
        npm run fuzz -- --coverage [--seed S]
        --seconds    of each target; 10 by default
@@ -47,7 +47,7 @@ function parse() {
         seed: { type: "string" },
         target: { type: "string", multiple: true },
         replay: { type: "string" },
-        kernels: { type: "string" },
+        "hot-paths": { type: "string" },
         coverage: { type: "boolean" },
         json: { type: "boolean" },
       },
@@ -81,9 +81,9 @@ async function replay(path: string, targets: readonly Target[]): Promise<number>
 
 async function main(): Promise<number> {
   const options = parse();
-  const { kernels: choice } = options;
-  if (choice === "wasm" || choice === "javascript") kernels.use(choice);
-  else if (choice !== undefined) usageError(`--kernels takes wasm or javascript, got ${choice}`);
+  const { "hot-paths": choice } = options;
+  if (choice === "wasm" || choice === "javascript") hotPaths.use(choice);
+  else if (choice !== undefined) usageError(`--hot-paths takes wasm or javascript, got ${choice}`);
   if (options.coverage === true) {
     const run = ["--short", "--seed", options.seed ?? `${DEFAULT_SEED}`];
     const coverage = measure(run, join("build", "fuzz", "coverage"));

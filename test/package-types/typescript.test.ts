@@ -26,11 +26,11 @@ declare global {
 }
 `;
 /** Every entry, and types that other code writes down. */
-const USES = `import { crc32, DirectBootError, GuestMemory, type ImageLoad, kernels, type LinuxOptions } from "directboot";
+const USES = `import { crc32, DirectBootError, GuestMemory, type ImageLoad, hotPaths, type LinuxOptions } from "directboot";
 import { loadLinux, type LoadedLinux, type X86Register } from "directboot";
 import * as decoders from "directboot/decoders";
 import { bootV86 } from "directboot/v86";
-import kernelsModule from "directboot/wasm";
+import hotPathsModule from "directboot/wasm";
 import decodersModule from "directboot/wasm/decoders";
 
 export const options: LinuxOptions = { kernel: new Uint8Array(1), memory: 1 << 20, decoders };
@@ -38,7 +38,7 @@ export const importer: ImageLoad<X86Register> = { importPages: () => {}, importV
 export const memory: GuestMemory = GuestMemory.create(1 << 20);
 export const sum: number = crc32(decoders.decompress("gzip", new Uint8Array(1), { maximumBytes: 1 }));
 export async function load(kernel: LinuxOptions["kernel"]): Promise<bigint | undefined> {
-  kernels.use(kernelsModule);
+  hotPaths.use(hotPathsModule);
   decoders.decoders.use(decodersModule);
   const guest: LoadedLinux = await loadLinux({ ...options, kernel });
   return guest.architecture === "aarch64" ? guest.registers.x0 : guest.registers.rip;

@@ -83,7 +83,7 @@ function mixedImage(before: Uint8Array): Uint8Array {
   return image;
 }
 
-/** The tables' bytes are the business of the kernels' own tests. */
+/** The tables' bytes are the business of the hot paths' own tests. */
 function withoutTables(bytes: Uint8Array): Uint8Array {
   return bytes.slice().fill(0, 0x2000, 0x8000);
 }

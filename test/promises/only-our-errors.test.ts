@@ -221,7 +221,7 @@ describe("hostile arguments to every export", () => {
           if (
             typeof exported === "object" &&
             exported !== null &&
-            name !== "kernels" &&
+            name !== "hotPaths" &&
             name !== "decoders"
           ) {
             await tryMembers(name, () => exported, 5, 3);
@@ -273,7 +273,7 @@ describe("hostile arguments to every export", () => {
       guest: () => guest,
       pageTables: () =>
         new directboot.PageTableBuilder({ pageTableGpa: 4096, ranges: [{ start: 0n, end: 1n << 30n }] }),
-      kernels: () => ({ ...directboot.kernels }),
+      hotPaths: () => ({ ...directboot.hotPaths }),
       decoders: () => ({ implementation: decoders.decoders.implementation }),
     };
     for (const [name, make] of Object.entries(instances)) await tryMembers(name, make, 40, 11);

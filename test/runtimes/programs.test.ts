@@ -17,10 +17,10 @@ const files = {
   "smoke-main.js": `import { run } from "./run.js";
 console.log(JSON.stringify(await run({ path: ${JSON.stringify(X86_64_GUEST)} })));
 `,
-  "twins-main.js": `import { kernels } from "directboot";
+  "twins-main.js": `import { hotPaths } from "directboot";
 import { decoders } from "directboot/decoders";
 import { run } from "./run.js";
-kernels.use("javascript");
+hotPaths.use("javascript");
 decoders.use("javascript");
 console.log(JSON.stringify(await run({ path: ${JSON.stringify(X86_64_GUEST)} })));
 `,
@@ -51,7 +51,7 @@ async function run(runtime: RuntimeName, ...args: string[]): Promise<string> {
 
 for (const runtime of ["Node 20.19", "Node 22", "Node 26", "Bun", "Deno"] as const) {
   describe(`${runtime} runs the packed package`, () => {
-    it("with the WASM kernels, and two threads for a CRC", async () => {
+    it("with WebAssembly, and two threads for a CRC", async () => {
       const text = await run(runtime, "smoke-main.js");
       await checkReport(text, { implementation: "wasm", workers: 2, hasPaths: true });
     });

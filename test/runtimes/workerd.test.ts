@@ -90,7 +90,7 @@ describe("workerd runs the packed package", () => {
     assert.deepEqual(modules, BOTH);
     await checkReport(stdout, {
       implementation: "wasm",
-      sharedKernels: "javascript",
+      sharedHotPaths: "javascript",
       workers: 0,
       hasPaths: false,
     });
@@ -101,7 +101,7 @@ describe("workerd runs the packed package", () => {
     const { stdout } = await runInWorkerd("compat", MAIN, conditions, ["nodejs_compat"]);
     await checkReport(stdout, {
       implementation: "wasm",
-      sharedKernels: "javascript",
+      sharedHotPaths: "javascript",
       workers: 0,
       hasPaths: false,
     });
@@ -117,25 +117,25 @@ describe("workerd runs the packed package", () => {
     assert.deepEqual(modules, BOTH);
     await checkReport(stdout, {
       implementation: "wasm",
-      sharedKernels: "javascript",
+      sharedHotPaths: "javascript",
       workers: 0,
       hasPaths: false,
     });
   });
 
   it("with modules that the caller hands in, where a bundler does not know the condition", async () => {
-    const contents = `import { kernels } from "directboot";
+    const contents = `import { hotPaths } from "directboot";
 import { decoders } from "directboot/decoders";
-import kernelsModule from "directboot/wasm";
+import hotPathsModule from "directboot/wasm";
 import decodersModule from "directboot/wasm/decoders";
-kernels.use(kernelsModule);
+hotPaths.use(hotPathsModule);
 decoders.use(decodersModule);
 ${MAIN}`;
     const { stdout, modules } = await runInWorkerd("handed-in", contents, ["browser"], []);
     assert.deepEqual(modules, BOTH);
     await checkReport(stdout, {
       implementation: "wasm",
-      sharedKernels: "javascript",
+      sharedHotPaths: "javascript",
       workers: 0,
       hasPaths: false,
     });

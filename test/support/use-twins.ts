@@ -1,4 +1,4 @@
-// Preloaded by the suite `twins`: every test then runs over the JavaScript kernels.
-import { kernels } from "../../src/index.js";
+// Preloaded by the suite `twins`: every test then runs over the JavaScript twins of the hot paths.
+import { hotPaths } from "../../src/index.js";
 
-kernels.use("javascript");
+hotPaths.use("javascript");

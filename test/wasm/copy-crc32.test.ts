@@ -12,7 +12,7 @@ import {
   MemoryLayout,
   planLinuxSync,
 } from "../../src/index.js";
-import { kernelsOverMemory } from "../../src/wasm/hot-paths.js";
+import { hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
 import { X86_64_GUEST } from "../support/paths.js";
 import { noise } from "../support/sources.js";
 
@@ -20,7 +20,7 @@ const MIB = 1 << 20;
 
 describe("copyCrc32", () => {
   const memory = new WebAssembly.Memory({ initial: 128 });
-  const kernels = kernelsOverMemory(memory, 127 * 65536);
+  const hotPaths = hotPathsOverMemory(memory, 127 * 65536);
   const bytes = new Uint8Array(memory.buffer);
 
   it("copies like copy and computes like zlib, for any lengths and distances, overlapping ones included", () => {
@@ -40,7 +40,7 @@ describe("copyCrc32", () => {
         bytes.set(noise(byteLength, at), source);
         const before = bytes.slice(source, source + byteLength);
         const target = source + distance;
-        assert.equal(kernels.copyCrc32(target, source, byteLength, seed), zlibCrc32(before, seed));
+        assert.equal(hotPaths.copyCrc32(target, source, byteLength, seed), zlibCrc32(before, seed));
         assert.equal(Buffer.compare(bytes.subarray(target, target + byteLength), before), 0);
       },
     );
@@ -50,7 +50,7 @@ describe("copyCrc32", () => {
   it("writes nothing beside its target", () => {
     for (const byteLength of [1, 703, 704, 36_863, 36_864, MIB + 77]) {
       bytes.fill(0xaa);
-      kernels.copyCrc32(4 * MIB, MIB, byteLength, 0);
+      hotPaths.copyCrc32(4 * MIB, MIB, byteLength, 0);
       assert.equal(bytes[4 * MIB - 1], 0xaa);
       assert.equal(bytes[4 * MIB + byteLength], 0xaa);
     }

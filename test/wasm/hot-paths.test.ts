@@ -5,32 +5,32 @@ import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
-import type { BufferKernels, KernelImplementation } from "../../src/wasm/hot-path-functions.js";
-import { crc32, kernels, kernelsOverBuffer, kernelsOverMemory } from "../../src/wasm/hot-paths.js";
+import type { BufferHotPaths, HotPathImplementation } from "../../src/wasm/hot-path-functions.js";
+import { crc32, hotPaths, hotPathsOverBuffer, hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
 import { type IdentityMap, identityMapBytes } from "../../src/wasm/identity-map.js";
 import {
+  type HotPathExports,
+  hotPathModuleBytes,
   instantiate,
-  type KernelExports,
-  kernelModuleBytes,
   SCRATCH_BYTES,
-  WasmKernels,
+  WasmHotPaths,
   withSharedMemoryImport,
 } from "../../src/wasm/instance.js";
-import { crc32Twin, identityMapTwin, twinKernels } from "../../src/wasm/twins.js";
-import { withKernels } from "../support/kernel-choice.js";
+import { crc32Twin, identityMapTwin, twinHotPaths } from "../../src/wasm/twins.js";
+import { withHotPaths } from "../support/hot-path-choice.js";
 import { entriesOf, walkPages } from "../support/page-walk.js";
 import { inRoot } from "../support/paths.js";
 import { noise } from "../support/sources.js";
 
-const IMPLEMENTATIONS: readonly KernelImplementation[] = ["wasm", "javascript"];
+const IMPLEMENTATIONS: readonly HotPathImplementation[] = ["wasm", "javascript"];
 const MIB = 1 << 20;
 const GIB = 2 ** 30;
 const WASM_PAGE = 65536;
 
-/** The WASM kernels in place over a memory of `pages` pages, with scratch in its last. */
-function inPlace(pages: number): { memory: WebAssembly.Memory; over: BufferKernels } {
+/** The WASM hot paths in place over a memory of `pages` pages, with scratch in its last. */
+function inPlace(pages: number): { memory: WebAssembly.Memory; over: BufferHotPaths } {
   const memory = new WebAssembly.Memory({ initial: pages });
-  return { memory, over: new WasmKernels().attach(memory, pages * WASM_PAGE - SCRATCH_BYTES) };
+  return { memory, over: new WasmHotPaths().attach(memory, pages * WASM_PAGE - SCRATCH_BYTES) };
 }
 
 const aSeed = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff_ffff }));
@@ -64,7 +64,7 @@ const aMap: fc.Arbitrary<IdentityMap> = fc
 describe("crc32", () => {
   for (const implementation of IMPLEMENTATIONS) {
     it(`is zlib's crc32 for every length from 0 to 5000, alignment and seed (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const bytes = noise(5100);
         const aLength = fc.integer({ min: 0, max: 5000 });
         const anOffset = fc.integer({ min: 0, max: 100 });
@@ -79,7 +79,7 @@ describe("crc32", () => {
     });
 
     it(`is zlib's crc32 around the bounds of its pieces, and up to 3 MiB (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const bytes = noise(3 * MIB + 7);
         const lengths = [255, 256, 257, 4096, 262143, 262144, 262145, 524288, 524289, 3 * MIB, 3 * MIB + 7];
         for (const length of lengths) {
@@ -90,7 +90,7 @@ describe("crc32", () => {
     });
 
     it(`goes on from its seed: crc(a + b) = crc(b, crc(a)) (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const some = fc.uint8Array({ maxLength: 2000 });
         fc.assert(
           fc.property(some, some, aSeed, (a, b, seed) => {
@@ -102,7 +102,7 @@ describe("crc32", () => {
     });
 
     it(`of bytes over a SharedArrayBuffer and a WebAssembly.Memory is that of the bytes (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const bytes = noise(10_000);
         const shared = new Uint8Array(new SharedArrayBuffer(10_000));
         shared.set(bytes);
@@ -144,17 +144,17 @@ describe("crc32", () => {
     assert.deepEqual(new Uint8Array(memory.buffer, 0, 2 * WASM_PAGE), bytes);
   });
 
-  it("without scratch in the memory goes through the kernels' own", () => {
+  it("without scratch in the memory goes through the hot paths' own", () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const bytes = noise(WASM_PAGE);
     new Uint8Array(memory.buffer).set(bytes);
-    const over = new WasmKernels().attach(memory, undefined);
+    const over = new WasmHotPaths().attach(memory, undefined);
     assert.equal(over.crc32(0, WASM_PAGE, 0), zlibCrc32(bytes));
     assert.deepEqual(new Uint8Array(memory.buffer), bytes);
   });
 });
 
-describe("the twins and the WASM kernels", () => {
+describe("the twins and the WASM hot paths", () => {
   it("write the same tables, and all of them, over any bytes", () => {
     const pages = 2;
     const { memory, over } = inPlace(pages + 1);
@@ -214,7 +214,7 @@ describe("the twins and the WASM kernels", () => {
           view.setBigUint64(offset + i * 8, entry, true);
         }
         over.entries(offset, count, address, step, bits, encryption);
-        twinKernels(() => twin.buffer).entries(offset, count, address, step, bits, encryption);
+        twinHotPaths(() => twin.buffer).entries(offset, count, address, step, bits, encryption);
         assert.equal(Buffer.compare(bytes, expected), 0);
         assert.equal(Buffer.compare(twin, expected), 0);
       }),
@@ -234,7 +234,7 @@ describe("the twins and the WASM kernels", () => {
         const expected = bytes.slice();
         expected.copyWithin(target, source, source + length);
         over.copy(target, source, length);
-        twinKernels(() => twin.buffer).copy(target, source, length);
+        twinHotPaths(() => twin.buffer).copy(target, source, length);
         assert.equal(Buffer.compare(bytes, expected), 0);
         assert.equal(Buffer.compare(twin, expected), 0);
       }),
@@ -243,9 +243,9 @@ describe("the twins and the WASM kernels", () => {
 
   for (const implementation of IMPLEMENTATIONS) {
     it(`zero touches nothing outside its range (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const memory = new WebAssembly.Memory({ initial: 2 });
-        const over = kernelsOverMemory(memory, WASM_PAGE);
+        const over = hotPathsOverMemory(memory, WASM_PAGE);
         assert.equal(over.implementation, implementation);
         const bytes = new Uint8Array(memory.buffer, 0, 4096);
         const place = fc.integer({ min: 0, max: 4096 });
@@ -261,10 +261,10 @@ describe("the twins and the WASM kernels", () => {
     });
 
     it(`work above 2^31 in a memory of 3 GiB (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         // Untouched pages cost nothing.
         const memory = new WebAssembly.Memory({ initial: (3 * GIB) / WASM_PAGE });
-        const over = kernelsOverMemory(memory, 3 * GIB - SCRATCH_BYTES);
+        const over = hotPathsOverMemory(memory, 3 * GIB - SCRATCH_BYTES);
         const at = 2 ** 31 + 12345;
         const around = new Uint8Array(memory.buffer, at - 100, 40_000);
 
@@ -297,9 +297,9 @@ describe("the twins and the WASM kernels", () => {
     });
 
     it(`work in a shared memory (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const memory = new WebAssembly.Memory({ initial: 2, maximum: 4, shared: true });
-        const over = kernelsOverMemory(memory, WASM_PAGE);
+        const over = hotPathsOverMemory(memory, WASM_PAGE);
         assert.equal(over.implementation, implementation);
         const bytes = new Uint8Array(memory.buffer, 0, WASM_PAGE);
         bytes.set(noise(WASM_PAGE));
@@ -311,9 +311,9 @@ describe("the twins and the WASM kernels", () => {
     });
 
     it(`work on a buffer that is no WebAssembly.Memory (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const bytes = noise(70_000);
-        const over = kernelsOverBuffer(bytes.buffer);
+        const over = hotPathsOverBuffer(bytes.buffer);
         assert.equal(over.crc32(3, 60_000, 5), zlibCrc32(noise(70_000).subarray(3, 60_003), 5));
         over.zero(10, 20);
         over.copy(0, 1000, 10);
@@ -328,11 +328,11 @@ describe("the twins and the WASM kernels", () => {
 describe("the identity map", () => {
   for (const implementation of IMPLEMENTATIONS) {
     it(`leads every address where the walk of the manual says (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         fc.assert(
           fc.property(aMap, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (map, share) => {
             const tables = new Uint8Array(identityMapBytes(map));
-            kernelsOverBuffer(tables.buffer).identityMap(0, map);
+            hotPathsOverBuffer(tables.buffer).identityMap(0, map);
             const ignored = BigInt(map.encryption);
             const base = BigInt(map.tableAddress);
             const level = map.addressBias === 0 ? 4 : 3;
@@ -358,7 +358,7 @@ describe("the identity map", () => {
     });
 
     it(`links the PML4 entry that it is told to, and sets no other (${implementation})`, () => {
-      withKernels(implementation, () => {
+      withHotPaths(implementation, () => {
         const map = {
           tableAddress: 0x4000,
           addressBias: 0,
@@ -368,7 +368,7 @@ describe("the identity map", () => {
           linkTarget: 0xabc_d000,
         };
         const tables = new Uint8Array(identityMapBytes(map));
-        kernelsOverBuffer(tables.buffer).identityMap(0, map);
+        hotPathsOverBuffer(tables.buffer).identityMap(0, map);
         const pml4 = new BigUint64Array(tables.buffer, 0, 512);
         const set = [...pml4.entries()].filter(([, entry]) => entry !== 0n);
         const bits = 0x23n | (1n << 47n);
@@ -400,7 +400,7 @@ function sectionIds(module: Uint8Array): number[] {
 }
 
 describe("the WASM module", () => {
-  const module = kernelModuleBytes();
+  const module = hotPathModuleBytes();
 
   it("inlined is build/wasm/hot-paths.wasm, byte for byte", () => {
     assert.equal(Buffer.compare(module, readFileSync(inRoot("build/wasm/hot-paths.wasm"))), 0);
@@ -433,7 +433,7 @@ describe("the WASM module", () => {
     const compiled = new WebAssembly.Module(module);
     for (const initial of [0, 1, 65536]) {
       const memory = new WebAssembly.Memory({ initial });
-      const exports = instantiate<KernelExports>(compiled, memory);
+      const exports = instantiate<HotPathExports>(compiled, memory);
       assert.equal(exports.zero(0, 0), undefined);
       const head = new Uint8Array(memory.buffer, 0, Math.min(initial, 1) * WASM_PAGE);
       assert.ok(head.every((byte) => byte === 0));
@@ -442,7 +442,7 @@ describe("the WASM module", () => {
 
   it("needs no more scratch than is kept for it", () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
-    const exports = instantiate<KernelExports>(new WebAssembly.Module(module), memory);
+    const exports = instantiate<HotPathExports>(new WebAssembly.Module(module), memory);
     assert.ok(exports.crc32Prepare(0) <= SCRATCH_BYTES);
   });
 
@@ -450,56 +450,56 @@ describe("the WASM module", () => {
     const memory = new WebAssembly.Memory({ initial: 2 });
     const bytes = new Uint8Array(memory.buffer);
     bytes.fill(0xee);
-    const exports = instantiate<KernelExports>(new WebAssembly.Module(module), memory);
+    const exports = instantiate<HotPathExports>(new WebAssembly.Module(module), memory);
     const end = 4096 + exports.crc32Prepare(4096);
     assert.ok(bytes.subarray(0, 4096).every((byte) => byte === 0xee));
     assert.ok(bytes.subarray(end).every((byte) => byte === 0xee));
   });
 });
 
-describe("kernels", () => {
+describe("hotPaths", () => {
   /** Runs `act`, and chooses again what was chosen before. */
   function restoring(act: () => void): void {
-    withKernels(kernels.implementation, act);
+    withHotPaths(hotPaths.implementation, act);
   }
 
   it("use takes a name, or a module of directboot/wasm", () => {
     restoring(() => {
-      kernels.use("javascript");
-      assert.equal(kernels.implementation, "javascript");
+      hotPaths.use("javascript");
+      assert.equal(hotPaths.implementation, "javascript");
       assert.equal(
-        kernelsOverMemory(new WebAssembly.Memory({ initial: 1 }), undefined).implementation,
+        hotPathsOverMemory(new WebAssembly.Memory({ initial: 1 }), undefined).implementation,
         "javascript",
       );
-      kernels.use("wasm");
-      assert.equal(kernels.implementation, "wasm");
-      kernels.use("javascript");
-      kernels.use(new WebAssembly.Module(readFileSync(inRoot("build/wasm/hot-paths.wasm"))));
-      assert.equal(kernels.implementation, "wasm");
+      hotPaths.use("wasm");
+      assert.equal(hotPaths.implementation, "wasm");
+      hotPaths.use("javascript");
+      hotPaths.use(new WebAssembly.Module(readFileSync(inRoot("build/wasm/hot-paths.wasm"))));
+      assert.equal(hotPaths.implementation, "wasm");
       assert.equal(crc32(noise(1000)), zlibCrc32(noise(1000)));
-      kernels.use("javascript");
-      kernels.use("auto");
-      assert.equal(kernels.implementation, "wasm");
+      hotPaths.use("javascript");
+      hotPaths.use("auto");
+      assert.equal(hotPaths.implementation, "wasm");
     });
   });
 
   it("use is a TypeError for anything else, and then changes nothing", () => {
     restoring(() => {
-      kernels.use("javascript");
-      for (const choice of ["WASM", "", undefined, null, 1, {}, kernelModuleBytes()]) {
-        assert.throws(() => kernels.use(choice as unknown as "auto"), TypeError);
-        assert.equal(kernels.implementation, "javascript");
+      hotPaths.use("javascript");
+      for (const choice of ["WASM", "", undefined, null, 1, {}, hotPathModuleBytes()]) {
+        assert.throws(() => hotPaths.use(choice as unknown as "auto"), TypeError);
+        assert.equal(hotPaths.implementation, "javascript");
       }
     });
   });
 
   it("use is a TypeError for a module that is not ours, which names what it lacks", () => {
     restoring(() => {
-      kernels.use("javascript");
+      hotPaths.use("javascript");
       // The shortest module that there is: magic and version.
       const empty = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
-      assert.throws(() => kernels.use(empty), /lacks .*crc32Prepare/);
-      assert.equal(kernels.implementation, "javascript");
+      assert.throws(() => hotPaths.use(empty), /lacks .*crc32Prepare/);
+      assert.equal(hotPaths.implementation, "javascript");
     });
   });
 
@@ -509,10 +509,10 @@ describe("kernels", () => {
       assert.ok(descriptor);
       assert.ok(Reflect.deleteProperty(globalThis, "WebAssembly"));
       try {
-        kernels.use("auto");
+        hotPaths.use("auto");
         assert.equal(crc32(noise(5000)), crc32Twin(noise(5000), 0));
-        assert.equal(kernels.implementation, "javascript");
-        assert.throws(() => kernels.use({} as unknown as "auto"), TypeError);
+        assert.equal(hotPaths.implementation, "javascript");
+        assert.throws(() => hotPaths.use({} as unknown as "auto"), TypeError);
       } finally {
         Object.defineProperty(globalThis, "WebAssembly", descriptor);
       }
@@ -527,8 +527,8 @@ describe("kernels", () => {
       };
       Object.defineProperty(WebAssembly, "Module", { value: forbidden, configurable: true, writable: true });
       try {
-        kernels.use("auto");
-        assert.equal(kernels.implementation, "javascript");
+        hotPaths.use("auto");
+        assert.equal(hotPaths.implementation, "javascript");
       } finally {
         Object.defineProperty(WebAssembly, "Module", { value: Module, configurable: true, writable: true });
       }

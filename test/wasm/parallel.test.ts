@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { GuestMemory, MemoryLayout } from "../../src/index.js";
-import { instantiate, type KernelExports } from "../../src/wasm/instance.js";
+import { type HotPathExports, instantiate } from "../../src/wasm/instance.js";
 import { BOARD, LEAST_FOR_PARALLEL } from "../../src/wasm/parallel.js";
 import { runProgram } from "../support/command.js";
 import { inRoot } from "../support/paths.js";
@@ -16,7 +16,7 @@ describe("the lane of a worker", () => {
   it("has its board behind the scratch that the kernel works in", () => {
     const module = new WebAssembly.Module(readFileSync(inRoot("build/wasm/hot-paths.wasm")));
     const memory = new WebAssembly.Memory({ initial: 1 });
-    const scratchBytes = instantiate<KernelExports>(module, memory).crc32Prepare(0);
+    const scratchBytes = instantiate<HotPathExports>(module, memory).crc32Prepare(0);
     assert.ok(scratchBytes <= BOARD, `${scratchBytes}`);
   });
 });

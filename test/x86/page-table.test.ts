@@ -388,8 +388,8 @@ describe("PageTableBuilder", () => {
   it("tables that a write which failed left half made are not taken for zero", () => {
     const memory = GuestMemory.create(1 << 20);
     assert.throws(() =>
-      memory.generate(0x4000, 4096, (kernels, offset) => {
-        kernels.entries(offset, 512, 0, 4096, 0x61, 0);
+      memory.generate(0x4000, 4096, (hotPaths, offset) => {
+        hotPaths.entries(offset, 512, 0, 4096, 0x61, 0);
         throw new Error("midway");
       }),
     );

@@ -1,5 +1,5 @@
 /** Inspects, plans and loads in a thread of its own, one kernel a thread, and keeps the guest for its export. */
-import { applyPlan, GuestMemory, GuestMemoryImporter, kernels, LinuxGuest, planLinux } from "directboot";
+import { applyPlan, GuestMemory, GuestMemoryImporter, hotPaths, LinuxGuest, planLinux } from "directboot";
 import { describeRegister, inspectKernel, memoryMapOf, regionChecksums } from "directboot/inspect";
 import { type ExportedRegion, exportManifest, regionViews } from "../../src/linux/guest-export.js";
 import { pageTablesOf } from "./inspection.js";
@@ -72,7 +72,7 @@ function viewOf(guest: LinuxGuest, isBareTree: boolean, times: Omit<GuestView["t
     registers: guest.registerList.map((register) => describeRegister(register)),
     pageTables: pageTablesOf(guest),
     times: { ...times, check },
-    kernels: kernels.implementation,
+    hotPaths: hotPaths.implementation,
   };
 }
 

@@ -77,8 +77,8 @@ export interface GuestView {
   readonly registers: readonly RegisterDescription[];
   readonly pageTables: PageTableView | undefined;
   readonly times: Times;
-  /** Which kernels of directboot ran. */
-  readonly kernels: "wasm" | "javascript";
+  /** Which hot paths of directboot ran. */
+  readonly hotPaths: "wasm" | "javascript";
 }
 
 /** From the page to the inspecting worker: one load, then exports of it. */

@@ -78,7 +78,7 @@ export function guestFacts(guest: GuestView): HTMLElement {
       el(
         "span",
         { class: "quiet-text" },
-        ` (plan ${formatMilliseconds(times.plan)}, load ${formatMilliseconds(times.load)}, checksums ${formatMilliseconds(times.check)}, by ${guest.kernels === "wasm" ? "WebAssembly" : "JavaScript"})`,
+        ` (plan ${formatMilliseconds(times.plan)}, load ${formatMilliseconds(times.load)}, checksums ${formatMilliseconds(times.check)}, by ${guest.hotPaths === "wasm" ? "WebAssembly" : "JavaScript"})`,
       ),
     ),
   );

@@ -5,7 +5,7 @@ import type { LinuxPlan } from "../../../src/linux/linux-plan.js";
 import type { LinuxGuest } from "../../../src/linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../../../src/linux/options.js";
 import { MemoryLayout } from "../../../src/memory/memory-layout.js";
-import { kernels } from "../../../src/wasm/hot-paths.js";
+import { hotPaths } from "../../../src/wasm/hot-paths.js";
 import { makeElf } from "../../support/elf-maker.js";
 import { makeImage } from "../../support/packed-kernels.js";
 import { noise } from "../../support/sources.js";
@@ -356,9 +356,9 @@ async function runLoad(
   if (planned.code !== "ok")
     expect(loaded.code === planned.code, `planning says ${planned.code}, loading ${loaded.code}`);
 
-  // The other kernels, and the other way for bytes to come.
-  const { implementation } = kernels;
-  kernels.use(implementation === "wasm" ? "javascript" : "wasm");
+  // The other hot paths, and the other way for bytes to come.
+  const { implementation } = hotPaths;
+  hotPaths.use(implementation === "wasm" ? "javascript" : "wasm");
   let awaited: Observed;
   try {
     awaited = await observeAsync(
@@ -369,7 +369,7 @@ async function runLoad(
       allowed,
     );
   } finally {
-    kernels.use(implementation);
+    hotPaths.use(implementation);
   }
   if (awaited.code !== "ok") checkFailed(second, fresh, awaited, false);
   compareLoads(input, loaded, awaited, driver, kernel);

@@ -19,13 +19,13 @@ function expectedChecks(implementation: "wasm" | "javascript"): Promise<Checks> 
 }
 
 async function makeChecks(implementation: "wasm" | "javascript"): Promise<Checks> {
-  api.kernels.use(implementation);
+  api.hotPaths.use(implementation);
   decoders.decoders.use(implementation === "wasm" ? "auto" : implementation);
   try {
     const { checks } = await smoke(api, decoders, inputs, { path: X86_64_GUEST });
     return JSON.parse(JSON.stringify(checks));
   } finally {
-    api.kernels.use("auto");
+    api.hotPaths.use("auto");
     decoders.decoders.use("auto");
   }
 }
@@ -34,7 +34,7 @@ async function makeChecks(implementation: "wasm" | "javascript"): Promise<Checks
 export interface Expectation {
   readonly implementation: "wasm" | "javascript";
   /** What runs over shared memory, if it is something else. */
-  readonly sharedKernels?: "wasm" | "javascript";
+  readonly sharedHotPaths?: "wasm" | "javascript";
   /** Worker threads of crc32Parallel. */
   readonly workers: number;
   readonly hasPaths: boolean;
@@ -42,9 +42,9 @@ export interface Expectation {
 
 /** Holds a report, as its JSON came out of a runtime, against what this build gives. */
 export async function checkReport(text: string, expectation: Expectation): Promise<void> {
-  const { implementation, sharedKernels = implementation, workers, hasPaths } = expectation;
+  const { implementation, sharedHotPaths = implementation, workers, hasPaths } = expectation;
   const { checks, ...rest }: SmokeReport = JSON.parse(text);
-  const what = { kernels: implementation, decoders: implementation, sharedKernels, workers };
+  const what = { hotPaths: implementation, decoders: implementation, sharedHotPaths, workers };
   assert.deepEqual(rest, what);
   const expected = Object.entries(await expectedChecks(implementation)).filter(
     ([name]) => hasPaths || !name.includes("path"),

@@ -22,10 +22,10 @@ export interface SmokeOptions {
 
 export interface SmokeReport {
   /** What may differ: what runs. */
-  readonly kernels: string;
+  readonly hotPaths: string;
   readonly decoders: string;
   /** What CRCs over a shared memory of the package's own run on. */
-  readonly sharedKernels: string;
+  readonly sharedHotPaths: string;
   /** Worker threads that crc32Parallel started. */
   readonly workers: number;
   /** What may not. */
@@ -183,26 +183,26 @@ export async function smoke(
     ),
     aborted: await refused(() => loadLinux({ kernel: x86, memory, signal: AbortSignal.abort() })),
     "a wrong type": await refused(() => Reflect.apply(loadLinuxSync, undefined, [{ kernel: 1, memory }])),
-    "an unknown choice": await refused(() => Reflect.apply(api.kernels.use, undefined, ["x"])),
+    "an unknown choice": await refused(() => Reflect.apply(api.hotPaths.use, undefined, ["x"])),
   };
   if (path !== undefined) {
     checks["no such path"] = await refused(() => loadLinuxSync({ kernel: `${path}.not`, memory }));
   }
 
   return {
-    kernels: api.kernels.implementation,
+    hotPaths: api.hotPaths.implementation,
     decoders: decodersApi.decoders.implementation,
-    sharedKernels: sharedKernelsOf(shared),
+    sharedHotPaths: sharedHotPathsOf(shared),
     workers: workers(),
     checks,
   };
 }
 
-/** What the kernels over a memory say that they are. */
-function sharedKernelsOf(shared: Api.GuestMemory): string {
+/** What the hot paths over a memory say that they are. */
+function sharedHotPathsOf(shared: Api.GuestMemory): string {
   let implementation = "unknown";
-  shared.generate(0, 4096, (kernels) => {
-    implementation = kernels.implementation;
+  shared.generate(0, 4096, (hotPaths) => {
+    implementation = hotPaths.implementation;
   });
   return implementation;
 }

@@ -3,8 +3,8 @@ import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 export function errorTable(codes) {
-  const rows = Object.entries(codes).map(([name, { seed, meaning, cure, reserved }]) => {
-    const upstream = seed === "" ? "" : `\`${seed}\``;
+  const rows = Object.entries(codes).map(([name, { openvmm, meaning, cure, reserved }]) => {
+    const upstream = openvmm === undefined ? "" : `\`${openvmm}\``;
     return `| \`${name}\` | ${upstream}${reserved === true ? " (reserved)" : ""} | ${meaning} | ${cure} |`;
   });
   return `# Errors

@@ -174,8 +174,8 @@ test("every error variant of the seeds has one code, those that are never raised
   };
   const wanted = Object.entries(variants).flatMap(([type, names]) => names.map((name) => `${type}::${name}`));
   const found = Object.values(api.ERROR_CODES)
-    .map(({ seed }) => seed as string)
-    .filter((seed) => seed !== "");
+    .map(({ openvmm }) => openvmm)
+    .filter((openvmm) => openvmm !== undefined);
   assert.deepEqual(found.sort(), wanted.sort());
 });
 

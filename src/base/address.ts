@@ -115,7 +115,7 @@ export function pagesOf(byteLength: number): number {
   return Math.ceil(byteLength / PAGE_BYTES);
 }
 
-/** Throws UNALIGNED_ADDRESS unless `address` is page-aligned (the seeds' `check_address_alignment`). */
+/** Throws UNALIGNED_ADDRESS unless `address` is page-aligned (OpenVMM's `check_address_alignment`). */
 export function checkAddressAlignment(address: bigint, what: string): void {
   if (address % HV_PAGE_SIZE !== 0n) {
     throw new DirectBootError(

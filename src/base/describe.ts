@@ -1,6 +1,6 @@
-/** Words for values of any type. Imports nothing: an importer of `crc32` alone needs no more of base/. */
+/** Values of unknown type: what they are, in words, and what they can do. Imports nothing, so that `crc32` alone stays small. */
 
-/** What `value` is, for the message of a TypeError. */
+/** Names the type of `value`, for the message of a TypeError. */
 export function describeType(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return `${value}`;
@@ -11,8 +11,8 @@ export function describeType(value: unknown): string {
 }
 
 /**
- * The same, for what is no instance of a class of ours: one of the same name comes from another copy of directboot, most
- * likely, whose private fields ours can't see.
+ * The same, for a value that is no instance of our classes. One with a class of the same name most likely comes from
+ * another copy of directboot, whose private fields ours can't see.
  */
 export function describeForeign(value: unknown, ours: readonly { readonly name: string }[]): string {
   const described = describeType(value);
@@ -20,11 +20,17 @@ export function describeForeign(value: unknown, ours: readonly { readonly name: 
   return isCopy ? `a ${described} that is not of this copy of directboot: take all from one copy` : described;
 }
 
-/** What anything that was thrown says; anybody may throw anything, also what has no text. */
+/** The message of a thrown value, which need not be an Error, nor convert to a string. */
 export function messageOf(thrown: unknown): string {
   try {
     return thrown instanceof Error ? thrown.message : String(thrown);
   } catch {
     return "something without a text was thrown";
   }
+}
+
+/** True if `value` has a function under each of `names`: an object, a module, a proxy, a class with static methods. */
+export function hasMethods(value: unknown, names: readonly string[]): value is object {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
+  return names.every((name) => typeof Reflect.get(value, name) === "function");
 }

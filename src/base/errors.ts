@@ -1,6 +1,6 @@
 /**
- * The one class of errors, and what can be done about each of its codes. What the codes mean and where they come from is
- * in error-codes.ts: who loads a kernel needs the cures only, and every bundle carries them.
+ * The one class of errors, and the cure of each of its codes, which every bundle that throws carries. The meanings of the
+ * codes, for documentation, are in error-codes.ts.
  */
 
 /** What the caller can do about it, for every code; ends every message. */
@@ -112,7 +112,7 @@ export const ERROR_CURES = {
   DEVICE_TREE_MEMORY: "give the size that the device tree has, or a tree for this machine",
   OPTION_NOT_FOR_ARCHITECTURE: "leave the option out",
 
-  // x86: what the kernel is told, beyond the seeds
+  // x86: what the kernel is told, beyond OpenVMM
   E820_INVALID_ENTRY:
     "give start <= end and a type of the ACPI specification, other than RAM (1) in a reservation",
   E820_OVERLAP: "give each byte one type",
@@ -188,8 +188,8 @@ export const ERROR_CURES = {
 export type DirectBootErrorCode = keyof typeof ERROR_CURES;
 
 /**
- * `Error`, whose type lets a subclass have `name` as an accessor: code that sets it on the prototype would keep this
- * file and its table in bundles that throw none of it.
+ * `Error`, with a type that lets a subclass have `name` as an accessor. Setting it on the prototype instead would be a side
+ * effect, which would keep this file in bundles that throw no DirectBootError.
  */
 const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error, "name"> = Error;
 

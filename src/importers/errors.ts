@@ -1,6 +1,5 @@
-import { messageOf } from "../base/describe.js";
+import { hasMethods, messageOf } from "../base/describe.js";
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
-import { hasMethods } from "../base/methods.js";
 
 /** What a source throws while it is being read. */
 const SOURCE_FAILURES: ReadonlySet<DirectBootErrorCode> = new Set(["SOURCE_READ", "SOURCE_SHORT"]);

@@ -2,9 +2,8 @@
 
 import type { planArm64Guest } from "../arm64/planner.js";
 import { toAddress } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { describeType, hasMethods } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { hasMethods } from "../base/methods.js";
 import type { GuestMemoryImporterOptions, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";

@@ -3,9 +3,8 @@
  * a source that breaks midway can fail later, and then what was imported is taken back.
  */
 import { PAGE_BYTES } from "../base/address.js";
-import { describeForeign, describeType, messageOf } from "../base/describe.js";
+import { describeForeign, describeType, hasMethods, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { hasMethods } from "../base/methods.js";
 import { importChunks } from "../importers/chunk-buf.js";
 import { callImporter, refusePromise, wrapImporterError, wrapSourceError } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";

@@ -2,7 +2,7 @@
  * What the platforms' own carriers of bytes look like. They are told by their shape: a stream of another realm, a
  * polyfill's Blob and a FileHandle of any runtime are all taken, and the types need neither DOM nor @types/node.
  */
-import { hasMethods } from "../base/methods.js";
+import { hasMethods } from "../base/describe.js";
 
 /** What `open` of node:fs/promises gives. The caller closes it. */
 export interface FileHandle {

@@ -9,10 +9,10 @@ function isCode(name: string): name is DirectBootErrorCode {
   return Object.hasOwn(ERROR_CODES, name);
 }
 
-/** `Type::Variant` to code, from the `seed` of each code. */
-const CODE_OF_SEED: ReadonlyMap<string, DirectBootErrorCode> = new Map(
-  Object.entries(ERROR_CODES).flatMap(([name, { seed }]): [string, DirectBootErrorCode][] =>
-    seed !== "" && isCode(name) ? [[seed, name]] : [],
+/** `Type::Variant` to code. */
+const CODE_OF_VARIANT: ReadonlyMap<string, DirectBootErrorCode> = new Map(
+  Object.entries(ERROR_CODES).flatMap(([name, { openvmm }]): [string, DirectBootErrorCode][] =>
+    openvmm !== undefined && isCode(name) ? [[openvmm, name]] : [],
   ),
 );
 
@@ -38,9 +38,9 @@ const WRAPPED_TYPE: Readonly<Record<string, string>> = {
 function codeIn(type: string, error: JsonObject): DirectBootErrorCode | undefined {
   const { variant, source } = error;
   if (typeof variant !== "string") return undefined;
-  const seed = `${type}::${variant}`;
-  const inner = WRAPPED_TYPE[seed];
-  if (inner === undefined) return CODE_OF_SEED.get(seed);
+  const openvmm = `${type}::${variant}`;
+  const inner = WRAPPED_TYPE[openvmm];
+  if (inner === undefined) return CODE_OF_VARIANT.get(openvmm);
   return isObject(source) ? codeIn(inner, source) : undefined;
 }
 
@@ -49,7 +49,7 @@ export function expectedCode(op: string, error: JsonObject): DirectBootErrorCode
   const { variant, kind } = error;
   // Layouts are made by several ops; golden spells their one error type as a variant with a kind.
   if (variant === "MemoryLayout") {
-    return typeof kind === "string" ? CODE_OF_SEED.get(`MemoryLayout::${kind}`) : undefined;
+    return typeof kind === "string" ? CODE_OF_VARIANT.get(`MemoryLayout::${kind}`) : undefined;
   }
   if (op === "crc32") {
     // The only op whose error is a bare io::Error; codes as ChunkBuf.crc32 documents them.

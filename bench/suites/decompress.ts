@@ -16,7 +16,7 @@ import {
 } from "../../src/decoders/index.js";
 import { readBzImage } from "../../src/images/bzimage.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { debianKernel } from "../../test/boot/support/debian.js";
 import { extractVmlinux } from "../../test/boot/support/extract-vmlinux.js";
 import { type Case, type Contender, measureCases, type Suite } from "../harness.js";

@@ -31,9 +31,10 @@ import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../p
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { openSource } from "../sources/open.js";
-import { readHead, runSync } from "../sources/reading.js";
+import { readHead } from "../sources/reading.js";
 import { type ByteInput, hasKnownLength, knownLength, type Source } from "../sources/source.js";
 import { zeroExtend } from "../sources/zero-extend.js";
+import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import { DIRECT_BOOT_CPSR, DIRECT_BOOT_SCTLR_EL1, DIRECT_BOOT_TCR_EL1 } from "./registers.js";
 

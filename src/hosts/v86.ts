@@ -17,7 +17,7 @@ import { LinuxGuest, type RegistersByName } from "../linux/loaded-linux.js";
 import type { LinuxOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { type ApplyOptions, applyPlan } from "../plan/apply.js";
-import { abortedError } from "../sources/source.js";
+import { abortedError } from "../task/run.js";
 
 /** The version of v86 whose internals are known. */
 export const V86_VERSION = "0.5.462";

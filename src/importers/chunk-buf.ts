@@ -4,8 +4,10 @@
 import { type AddressLike, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { openSource } from "../sources/open.js";
-import { type Effect, fill, runEffectsSync } from "../sources/reading.js";
+import { fill } from "../sources/reading.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
+import { runSync } from "../task/run.js";
+import type { Task } from "../task/task.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { hotPathsOverBuffer, hotPathsOverMemory } from "../wasm/hot-paths.js";
 import { SCRATCH_BYTES } from "../wasm/instance.js";
@@ -45,7 +47,7 @@ export function* importChunks<R extends VpRegister>(
   shape: FileRegionShape,
   tag: string,
   acceptance: BootPageAcceptance,
-): Generator<Effect, void, void> {
+): Task<void> {
   const give = (pageBase: bigint, pageCount: number, data: Uint8Array): void =>
     callImporter(
       () => importer.importPages(pageBase, pageCount, tag, acceptance, data),
@@ -64,7 +66,7 @@ export function* importChunks<R extends VpRegister>(
     const dataLength = Math.min(shape.length - fileDone, chunkPages * PAGE_BYTES - dataStart);
     buffer.fill(0, 0, dataStart);
     try {
-      yield fill(source, buffer.subarray(dataStart, dataStart + dataLength), shape.offset + fileDone);
+      yield* fill(source, buffer.subarray(dataStart, dataStart + dataLength), shape.offset + fileDone);
     } catch (cause) {
       throw wrapSourceError("REGION_READ", tag, cause);
     }
@@ -158,7 +160,7 @@ export class ChunkBuf {
         "REGION_IMPORT_PAGES",
         tag,
       );
-      runEffectsSync(importChunks(this.bytes, importer, source, shape, tag, acceptance));
+      runSync(importChunks(this.bytes, importer, source, shape, tag, acceptance));
     } finally {
       close();
     }

@@ -4,8 +4,10 @@ import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
-import { type Effect, fill, runEffectsAsync, runEffectsSync, workEffect } from "../sources/reading.js";
+import { fill } from "../sources/reading.js";
 import { checkTarget, guardSource, isMade, type Source, type SyncSource } from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
+import type { Task } from "../task/task.js";
 import type { IdentityMap } from "../wasm/identity-map.js";
 import type { BootPageAcceptance, ImageLoad, ImportTransaction, VpRegister } from "./importer.js";
 
@@ -205,13 +207,13 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     offset: number,
     length: number,
     leadingBytes: number,
-  ): Generator<Effect, void, void> {
+  ): Task<void> {
     this.memory.zero(range.start, leadingBytes, this.#claim);
     const isWhole = leadingBytes === 0 && offset === 0 && length === source.byteLength;
     const place = isMade(source) && isWhole ? this.memory.place(range.start, length) : undefined;
     const bytes = place === undefined ? guardSource(source).peek?.(offset, length) : undefined;
     if (place !== undefined && isMade(source)) {
-      yield workEffect(source.makeInto(place));
+      yield* source.makeInto(place);
       this.#addCrc32();
     } else if (bytes !== undefined) {
       this.#writeData(range, bytes, leadingBytes);
@@ -223,7 +225,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
       for (const { bytes: part, byteLength } of parts) {
         // One may go away before its turn, and would pass for empty.
         checkTarget(source.name, part, byteLength);
-        yield fill(source, part, offset + done);
+        yield* fill(source, part, offset + done);
         done += byteLength;
       }
       this.#addCrc32();
@@ -251,7 +253,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
     const own = this.#claimIfNone();
     try {
-      runEffectsSync(this.#importSource(range, source, offset, length, leadingBytes));
+      runSync(this.#importSource(range, source, offset, length, leadingBytes));
     } finally {
       own?.release();
     }
@@ -271,7 +273,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
     const own = this.#claimIfNone();
     try {
-      await runEffectsAsync(this.#importSource(range, source, offset, length, leadingBytes), signal);
+      await runAsync(this.#importSource(range, source, offset, length, leadingBytes), signal);
     } finally {
       own?.release();
     }

@@ -5,7 +5,7 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { type ApplyOptions, applyPlanSync } from "../plan/apply.js";
 import { gunzipSourceSync } from "../sources/gzip.js";
-import { runSync } from "../sources/reading.js";
+import { runSync } from "../task/run.js";
 import type { Unpacking } from "../unpack/kernel-file.js";
 import { planX86Guest } from "../x86/planner.js";
 import type { LinuxPlan } from "./linux-plan.js";
@@ -43,7 +43,7 @@ function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
     const { decoders } = options;
     const gunzip: Unpacking["gunzip"] =
       decoders === undefined ? (source) => gunzipSourceSync(source, { maximumBytes }) : undefined;
-    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), HERE, undefined, close));
+    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), HERE, close));
   } catch (cause) {
     close();
     throw cause;

@@ -6,9 +6,11 @@ import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory } from "../memory/memory-input.js";
 import { type ApplyOptions, applyPlan } from "../plan/apply.js";
 import { gunzipSource } from "../sources/gzip.js";
-import { loaded, readHead, runAsync } from "../sources/reading.js";
+import { readHead } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
 import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
+import { runAsync } from "../task/run.js";
+import { perform } from "../task/task.js";
 import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
@@ -25,16 +27,15 @@ import {
   plannedRegions,
   prepare,
   unpackingOf,
-  type Whole,
 } from "./prepare.js";
 
+const refuse = (): never => {
+  throw new TypeError("the synchronous driver has its planners at hand");
+};
+
 const ON_DEMAND: Planners = {
-  *x86() {
-    return (yield* loaded(() => import("../x86/planner.js"))).planX86Guest;
-  },
-  *arm64() {
-    return (yield* loaded(() => import("../arm64/planner.js"))).planArm64Guest;
-  },
+  x86: () => perform(refuse, async () => (await import("../x86/planner.js")).planX86Guest),
+  arm64: () => perform(refuse, async () => (await import("../arm64/planner.js")).planArm64Guest),
 };
 
 /** The decoders, if the kernel or the initrds may need them: a file of their own. */
@@ -65,7 +66,7 @@ async function prepareAsync(
   try {
     const { spoolLimit } = options;
     // What the kernel is told of by its length must be there before.
-    const whole: Whole = (source) => spoolIfUnknown(source, spoolLimit, signal);
+    const whole = (source: Source): Promise<Source> => spoolIfUnknown(source, spoolLimit, signal);
     const known: Source[] = [];
     for (const initrd of initrds) known.push(await whole(initrd));
     const inputs: Inputs = {
@@ -83,7 +84,7 @@ async function prepareAsync(
     };
     const decoders = await decodersFor(options, kernel, signal);
     const unpacking = unpackingOf(options, gunzip, decoders);
-    return await runAsync(prepare(options, inputs, unpacking, ON_DEMAND, whole, close), signal);
+    return await runAsync(prepare(options, inputs, unpacking, ON_DEMAND, close), signal);
   } catch (cause) {
     close();
     throw cause;

@@ -12,7 +12,7 @@ import type { ApplyOptions } from "../plan/apply.js";
 import type { GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { concatSources } from "../sources/concat.js";
 import { type OpenSource, openSource } from "../sources/open.js";
-import { loaded } from "../sources/reading.js";
+import { withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import { type Decoders, UnpackProgress } from "../unpack/decoding.js";
@@ -30,9 +30,6 @@ export interface Prepared {
   readonly plan: LinuxPlan;
   readonly memory: GuestMemory | undefined;
 }
-
-/** Reads a stream of unknown length to its end. */
-export type Whole = (source: Source) => Promise<Source>;
 
 /** What plans for an architecture: code that is there, or that is loaded when it is known which one is needed. */
 export interface Planners {
@@ -66,15 +63,15 @@ export function* prepare(
   { initrds, ...sources }: Inputs,
   unpacking: Unpacking,
   planners: Planners,
-  whole: Whole | undefined,
   close: () => void,
 ): Task<Prepared> {
   const file = yield* openKernelFile(sources.kernel, unpacking);
   const { format, decompression } = file;
   checkArchitecture(options, format === "arm64-image", sources.kernel.name);
   // A stream whose header does not tell its length is read to its end.
-  const isOpenEnded = whole !== undefined && (yield* isLengthNeeded(file));
-  const kernel = isOpenEnded ? yield* loaded(() => whole(file.source)) : file.source;
+  const kernel = (yield* isLengthNeeded(file))
+    ? yield* withKnownLength(file.source, options.spoolLimit)
+    : file.source;
   const plain = options.decompressInitrd === true ? yield* plainInitrds(initrds, unpacking) : initrds;
   const opened = { ...sources, kernel, initrd: oneInitrd(plain) };
   let planned: PlannedGuest;

@@ -11,9 +11,8 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { ImageLoad, ImportTransaction, VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
-import { type Effect, fill, runEffectsAsync, runEffectsSync } from "../sources/reading.js";
+import { fill } from "../sources/reading.js";
 import {
-  abortedError,
   type ByteRange,
   guardSource,
   isMade,
@@ -25,6 +24,8 @@ import {
   type StreamedSource,
   toSyncSource,
 } from "../sources/source.js";
+import { abortedError, runAsync, runSync } from "../task/run.js";
+import type { Step, Task } from "../task/task.js";
 import { generate } from "../wasm/hot-paths.js";
 import { checkPlan, OverlapCheck } from "./check.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
@@ -61,7 +62,7 @@ class CallbackFailure {
 /** A source that reports what is read from it. */
 function counted(source: Source, onRead: (byteLength: number) => void): Source {
   const { name, byteLength } = source;
-  const pieces = function* (target: Uint8Array, offset: number): Generator<Effect, void, void> {
+  const pieces = function* (target: Uint8Array, offset: number): Task<void> {
     const { byteLength: total } = target;
     for (let done = 0; done < total; done += PROGRESS_BYTES) {
       // Between two pieces a callback or an await may have let the memory grow, which detaches its views.
@@ -72,32 +73,24 @@ function counted(source: Source, onRead: (byteLength: number) => void): Source {
         );
       }
       const piece = target.subarray(done, Math.min(done + PROGRESS_BYTES, total));
-      yield fill(source, piece, offset + done);
+      yield* fill(source, piece, offset + done);
       onRead(piece.byteLength);
     }
   };
   const read = (target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void> =>
-    runEffectsAsync(pieces(target, offset), signal);
+    runAsync(pieces(target, offset), signal);
   const reporting: Source = {
     name,
     byteLength,
     read,
     ...(isSyncSource(source)
-      ? { readSync: (target: Uint8Array, offset: number) => runEffectsSync(pieces(target, offset)) }
+      ? { readSync: (target: Uint8Array, offset: number) => runSync(pieces(target, offset)) }
       : {}),
   };
   if (isMade(source)) {
     const made: MadeSource = {
       ...reporting,
-      makeInto: function* (place) {
-        let left = byteLength;
-        for (const bytes of source.makeInto(place)) {
-          left -= bytes;
-          onRead(bytes);
-          yield bytes;
-        }
-        onRead(left);
-      },
+      makeInto: (place) => source.makeInto(place, onRead),
     };
     needsNoGuard(made);
     return made;
@@ -175,7 +168,7 @@ function* importPagesStep<R extends VpRegister>(
   step: PagesStep,
   sources: readonly Source[],
   importer: ImageLoad<R>,
-): Generator<Effect, void, void> {
+): Task<void> {
   const { pageBase, pageCount, tag, acceptance, data } = step;
   const refused = refusalCode(data);
   switch (data.kind) {
@@ -214,7 +207,7 @@ function* importPagesStep<R extends VpRegister>(
           const given: unknown = importer.importSource(...place, toSyncSource(source), ...range);
           refusePromise(given, refused, tag);
         };
-        const effect: Effect = {
+        const effect: Step = {
           runSync: importSync,
           runAsync: async (signal) => {
             if (importer.importSourceAsync === undefined) importSync();
@@ -238,7 +231,7 @@ function* importPagesStep<R extends VpRegister>(
       let bytes = source.peek?.(offset, length);
       if (bytes === undefined) {
         bytes = bufferOf(length, tag);
-        yield fill(source, bytes, offset);
+        yield* fill(source, bytes, offset);
       }
       const whole = bytes;
       callImporter(() => importer.importPages(pageBase, pageCount, tag, acceptance, whole), refused, tag);
@@ -341,7 +334,7 @@ function begun<R extends VpRegister>(importer: ImageLoad<R>): ImportTransaction 
 }
 
 /** What stands behind all that is loaded may say that it is damaged: the trailer of a compressed file. */
-function checkEnd(source: StreamedSource): Effect {
+function checkEnd(source: StreamedSource): Step {
   // A stream is never read synchronously.
   return { runSync: () => {}, runAsync: (signal) => source.checkEnd(signal) };
 }
@@ -351,7 +344,7 @@ function* carryOut<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: ApplyOptions,
   isSync: boolean,
-): Generator<Effect, void, void> {
+): Task<void> {
   if (!(importer instanceof GuestMemoryImporter)) {
     yield* carryOutClaimed(plan, importer, options, isSync, () => begun(importer));
     return;
@@ -371,7 +364,7 @@ function* carryOutClaimed<R extends VpRegister>(
   options: ApplyOptions,
   isSync: boolean,
   begin: () => ImportTransaction | undefined,
-): Generator<Effect, void, void> {
+): Task<void> {
   check(plan, importer, isSync);
   const { onProgress } = options;
   if (onProgress !== undefined && typeof onProgress !== "function") {
@@ -469,7 +462,7 @@ export function applyPlanSync<R extends VpRegister>(
   target: ImageLoad<R> | GuestMemory,
   options: ApplyOptions = {},
 ): void {
-  runEffectsSync(carryOut(plan, importerInto(target), options, true));
+  runSync(carryOut(plan, importerInto(target), options, true));
 }
 
 /**
@@ -489,5 +482,5 @@ export async function applyPlan<R extends VpRegister>(
 ): Promise<void> {
   const { signal } = options;
   if (signal?.aborted) throw abortedError("the load", signal);
-  await runEffectsAsync(carryOut(plan, importerInto(target), options, false), signal);
+  await runAsync(carryOut(plan, importerInto(target), options, false), signal);
 }

@@ -12,8 +12,8 @@ import { type ElfImage, EM_AARCH64, EM_X86_64, PT_LOAD, readElf } from "../image
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
 import { openSource } from "../sources/open.js";
-import { runSync } from "../sources/reading.js";
 import type { ByteInput, Source } from "../sources/source.js";
+import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import { applyPlanSync } from "./apply.js";
 import { PlanBuilder } from "./plan.js";

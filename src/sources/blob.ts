@@ -1,8 +1,9 @@
 /** A Blob or File as a source. */
 import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { abortedError } from "../task/run.js";
 import type { BlobLike } from "./platform-shapes.js";
-import { abortedError, checkSourceRange, checkTarget, needsNoGuard, type Source } from "./source.js";
+import { checkSourceRange, checkTarget, needsNoGuard, type Source } from "./source.js";
 
 // A Blob gives its bytes in buffers of its own: large ranges are read in pieces, so that never much is held twice.
 const PIECE_BYTES = 4 * 1024 * 1024;

@@ -3,8 +3,9 @@
  */
 import type * as NodeFs from "node:fs";
 import { DirectBootError } from "../base/errors.js";
+import { abortedError } from "../task/run.js";
 import { type FileHandle, isFileHandle } from "./platform-shapes.js";
-import { abortedError, checkSourceRange, checkTarget, needsNoGuard, type SyncSource } from "./source.js";
+import { checkSourceRange, checkTarget, needsNoGuard, type SyncSource } from "./source.js";
 
 // A read of 2 GiB or more throws in Node 20 (libuv takes an int): larger ones are split.
 const MOST_BYTES_A_READ = 1 << 30;

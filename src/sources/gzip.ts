@@ -1,9 +1,9 @@
 /** gzip (RFC 1952): a compressed file is a source made over another source. */
 import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { abortedError } from "../task/run.js";
 import { crc32 } from "../wasm/hot-paths.js";
 import {
-  abortedError,
   guardSource,
   isStreamed,
   isSyncSource,

@@ -3,6 +3,8 @@
  */
 import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { abortedError } from "../task/run.js";
+import type { Task } from "../task/task.js";
 import type { BlobLike, ByteStream, FileHandle, ResponseLike } from "./platform-shapes.js";
 
 /**
@@ -45,10 +47,11 @@ export interface MemoryPlace {
 /** A source whose bytes are made by work, such as decompressing, and can be made where they are to lie. */
 export interface MadeSource extends Source {
   /**
-   * Makes all of its bytes at `place`, which has just the room for them. Between steps others may have a turn; each
-   * yields how many bytes more there are.
+   * Makes all of its bytes at `place`, which has just the room for them.
+   *
+   * @param onMade is told how many bytes more there are, byteLength in all
    */
-  makeInto(place: MemoryPlace): Generator<number, void>;
+  makeInto(place: MemoryPlace, onMade?: (byteLength: number) => void): Task<void>;
 }
 
 /** True for a {@link MadeSource}. */
@@ -203,11 +206,6 @@ const guards = new WeakMap<Source, Source>();
 /** Marks a source of ours, which throws nothing but our errors. */
 export function needsNoGuard(source: Source): void {
   guards.set(source, source);
-}
-
-/** The error for a load that its signal aborted. */
-export function abortedError(name: string, signal: AbortSignal): DirectBootError {
-  return new DirectBootError("ABORTED", `${name} was aborted`, { cause: signal.reason });
 }
 
 /**

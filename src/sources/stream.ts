@@ -1,9 +1,9 @@
 /** Bytes that arrive once, in order: a ReadableStream, or whatever gives chunks. */
 import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { abortedError } from "../task/run.js";
 import { type ByteStream, isUint8Array } from "./platform-shapes.js";
 import {
-  abortedError,
   type ByteRange,
   checkSourceRange,
   hasKnownLength,

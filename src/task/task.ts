@@ -1,26 +1,31 @@
 /** The one protocol for computations that read, work or wait. */
-import type { Source } from "../sources/source.js";
 
-/** Bytes that are needed next. */
-export interface ReadRequest {
-  readonly source: Source;
-  readonly offset: number;
-  readonly length: number;
-  /** As many of `length` bytes from the start as there are. */
-  readonly isHead?: true;
-  /** All of the source, however long it is; one of unknown length is read to its end. */
-  readonly isWhole?: true;
+/** What a computation has to be done next, in a synchronous and an asynchronous form with the same outcome. */
+export interface Step {
+  runSync(): void;
+  runAsync(signal?: AbortSignal): Promise<void>;
 }
 
-/** Work that takes long, in steps: the asynchronous driver gives others a turn between two, and heeds the signal. */
-export interface WorkRequest {
-  readonly work: Generator<unknown, Uint8Array>;
+/** A computation that yields its steps to a driver. A step that fails is thrown into it. */
+export type Task<T> = Generator<Step, T, void>;
+
+/** One step with a result. */
+export function* perform<T>(sync: () => T, async: (signal?: AbortSignal) => Promise<T>): Task<T> {
+  const results: T[] = [];
+  yield {
+    runSync: () => void results.push(sync()),
+    runAsync: async (signal) => void results.push(await async(signal)),
+  };
+  for (const result of results) return result;
+  throw new TypeError("the driver went on before the step was done");
 }
 
-/** What takes a promise, such as code that is loaded on demand: the asynchronous driver waits for it. */
-export interface LoadRequest {
-  readonly load: () => Promise<void>;
-}
+const PAUSE: Step = {
+  runSync: () => {},
+  runAsync: () => new Promise((resolve) => setTimeout(resolve, 0)),
+};
 
-/** A computation that reads: yields requests, is handed the bytes, returns `T`. */
-export type Task<T> = Generator<ReadRequest | WorkRequest | LoadRequest, T, Uint8Array>;
+/** A turn of the event loop between two pieces of long work, in which timers, input and signals come in. */
+export function* pause(): Task<void> {
+  yield PAUSE;
+}

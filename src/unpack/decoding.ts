@@ -3,9 +3,9 @@ import { DirectBootError } from "../base/errors.js";
 import type * as DecodersModule from "../decoders/index.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat } from "../images/detect.js";
 import { DECODER_WORK_PAGES } from "../memory/guest-memory.js";
-import { readBytes, readWhole, readWork } from "../sources/reading.js";
+import { readBytes, readWhole } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
-import type { Task } from "../task/task.js";
+import { pause, type Task } from "../task/task.js";
 
 /** What `import * as decoders from "directboot/decoders"` gives. */
 export type Decoders = Pick<
@@ -192,23 +192,17 @@ function* runSteps(
   total: number | undefined,
   progress: UnpackProgress | undefined,
 ): Task<DecodersModule.DecodedMember> {
-  let consumed = 0;
-  const decode = function* (): Generator<unknown, Uint8Array> {
-    try {
-      while (true) {
-        const step = steps.next();
-        if (step.done === true) {
-          consumed = step.value.consumed;
-          progress?.done(step.value.output.byteLength);
-          return step.value.output;
-        }
-        progress?.step(step.value.produced, total);
-        yield;
+  try {
+    while (true) {
+      const step = steps.next();
+      if (step.done === true) {
+        progress?.done(step.value.output.byteLength);
+        return step.value;
       }
-    } finally {
-      steps.return({ output: new Uint8Array(0), consumed: 0 });
+      progress?.step(step.value.produced, total);
+      yield* pause();
     }
-  };
-  const output = yield* readWork(decode());
-  return { output, consumed };
+  } finally {
+    steps.return({ output: new Uint8Array(0), consumed: 0 });
+  }
 }

@@ -1,6 +1,5 @@
 /** A compressed file as the bytes that it unpacks to, which are made where they are to lie. */
 import { DirectBootError } from "../base/errors.js";
-import { workEffect } from "../sources/reading.js";
 import {
   checkSourceRange,
   checkTarget,
@@ -8,6 +7,8 @@ import {
   type MemoryPlace,
   needsNoGuard,
 } from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
+import { pause, type Task } from "../task/task.js";
 import type { CompressionFormat, Decoders } from "./decoding.js";
 
 /** What is unpacked, and to how many bytes at most. */
@@ -35,7 +36,7 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
   const range = { name, byteLength };
   const options = { maximumBytes: byteLength, expectedBytes, allowTrailing };
   let whole: Uint8Array | undefined;
-  const unpackWhole = function* (): Generator<unknown, void> {
+  const unpackWhole = function* (): Task<void> {
     const steps = decoders.decodeSteps(format, packed, options);
     try {
       while (true) {
@@ -46,7 +47,7 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
           whole = step.value.output;
           return;
         }
-        yield;
+        yield* pause();
       }
     } finally {
       steps.return({ output: new Uint8Array(0), consumed: 0 });
@@ -74,18 +75,18 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
     ...range,
     readSync: (target, offset) => {
       if (copy(target, offset)) return;
-      workEffect(unpackWhole()).runSync();
+      runSync(unpackWhole());
       copy(target, offset);
     },
     read: async (target, offset, signal) => {
       const { byteLength: length } = target;
       if (copy(target, offset)) return;
-      await workEffect(unpackWhole()).runAsync(signal);
+      await runAsync(unpackWhole(), signal);
       // Others had turns meanwhile, in which the target may have gone away.
       checkTarget(name, target, length);
       copy(target, offset);
     },
-    makeInto: function* (place: MemoryPlace) {
+    makeInto: function* (place: MemoryPlace, onMade?: (byteLength: number) => void) {
       const buffer = place.memory.buffer;
       const steps = decoders.decodeStepsInto(format, packed, place, options);
       let made = 0;
@@ -105,10 +106,12 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
             checkLength(produced);
             // Memory that was made for the guest may have been used before.
             output.fill(0, produced);
+            onMade?.(byteLength - made);
             return;
           }
-          yield step.value.produced - made;
+          onMade?.(step.value.produced - made);
           made = step.value.produced;
+          yield* pause();
         }
       } finally {
         // What it left in its scratch is cleared.

@@ -2,10 +2,10 @@
 
 import { BlobSource } from "../../src/sources/blob.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runAsync, runSync } from "../../src/sources/reading.js";
 import { responseSource } from "../../src/sources/response.js";
 import { checkSourceRange, type Source } from "../../src/sources/source.js";
 import { type ChunkSupply, StreamSource } from "../../src/sources/stream.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import type { Task } from "../../src/task/task.js";
 import { type FuzzInput, numbersOf } from "./input.js";
 import { chunkLengths } from "./mutate.js";

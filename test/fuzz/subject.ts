@@ -33,7 +33,7 @@ import { checkCommandLineLength, commandLineBytes } from "../../src/plan/command
 import { PlanBuilder } from "../../src/plan/plan.js";
 import { planSegments } from "../../src/plan/segments.js";
 import { gunzipSource, gunzipSourceSync } from "../../src/sources/gzip.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { plainInitrds } from "../../src/unpack/initrd.js";
 import { buildBootParams } from "../../src/x86/boot-params.js";
 import { buildE820Map, encodeE820Entries } from "../../src/x86/e820.js";

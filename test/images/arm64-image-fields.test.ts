@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { readArm64Image } from "../../src/images/arm64-image.js";
 import { ARM64_IMAGE_FIELDS, readArm64ImageFields } from "../../src/images/arm64-image-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { AARCH64_GUEST } from "../support/paths.js";
 
 /** Words for a field that has that value. */

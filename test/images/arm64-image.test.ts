@@ -10,7 +10,7 @@ import {
 import { DETECT_BYTES } from "../../src/images/detect.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { AARCH64_GUEST } from "../support/paths.js";
 import {
   makePeImage,

@@ -11,7 +11,7 @@ import {
 } from "../../src/images/bzimage-fields.js";
 import type { HeaderField } from "../../src/images/header-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runAsync, runSync } from "../../src/sources/reading.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import { type BzImageShape, JUMP_2_15, makeBzImage } from "../support/bzimage-maker.js";
 import { macros, setupHeaderMembers } from "../support/c-structs.js";
 import { outcome } from "../support/refusal.js";

@@ -9,7 +9,7 @@ import {
   readElfProgramHeaderFields,
 } from "../../src/images/elf-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { memberNames, preprocessed, structMembers } from "../support/c-structs.js";
 import { makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";

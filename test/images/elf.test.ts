@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { type ElfImage, EM_AARCH64, EM_X86_64, PT_LOAD, PT_NOTE, readElf } from "../../src/images/elf.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
-import { runAsync, runSync } from "../../src/sources/reading.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import { type ElfShape, IDENT, makeElf } from "../support/elf-maker.js";
 import { X86_64_GUEST } from "../support/paths.js";
 import { outcome, refusal } from "../support/refusal.js";

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { type ElfImage, EM_386, EM_X86_64, PT_NOTE, readElf, readElf32 } from "../../src/images/elf.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
-import { runAsync, runSync } from "../../src/sources/reading.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import { type ElfShape, makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { outcome, refusal } from "../support/refusal.js";

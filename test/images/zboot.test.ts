@@ -7,7 +7,7 @@ import type { DirectBootErrorCode } from "../../src/base/errors.js";
 import { readZboot, type ZbootImage } from "../../src/images/zboot.js";
 import { readZbootFields } from "../../src/images/zboot-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runAsync, runSync } from "../../src/sources/reading.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import { outcome, refusal } from "../support/refusal.js";
 import { asyncOnly, BreakingSource } from "../support/sources.js";
 import { tempFolder } from "../support/temp-folder.js";

@@ -9,7 +9,7 @@ import { applyPlanSync } from "../../src/plan/apply.js";
 import { PlanBuilder } from "../../src/plan/plan.js";
 import { planSegments } from "../../src/plan/segments.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 

@@ -3,17 +3,10 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { DirectBootError } from "../../src/base/errors.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import {
-  type Effect,
-  fill,
-  readBytes,
-  runAsync,
-  runEffectsAsync,
-  runEffectsSync,
-  runSync,
-} from "../../src/sources/reading.js";
+import { readBytes } from "../../src/sources/reading.js";
 import type { Source, SyncSource } from "../../src/sources/source.js";
 import { StreamSource } from "../../src/sources/stream.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import type { Task } from "../../src/task/task.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, BreakingSource, noise } from "../support/sources.js";
@@ -109,63 +102,5 @@ describe("the asynchronous driver, over a stream whose length nobody knows", () 
       const read = await runAsync(readBytes(open(bytes), offset, length));
       assert.equal(Buffer.compare(read, bytes.subarray(offset, offset + length)), 0);
     }
-  });
-});
-
-describe("the drivers of effects", () => {
-  it("run effects in order, one at a time, and return the result", async () => {
-    const work = (log: number[]): Generator<Effect, string, void> =>
-      (function* () {
-        for (const i of [1, 2, 3]) {
-          yield {
-            runSync: () => void log.push(i),
-            runAsync: async () => {
-              await new Promise((resolve) => setTimeout(resolve, 4 - i));
-              log.push(i);
-            },
-          };
-        }
-        return `done ${log.length}`;
-      })();
-    const [first, second]: [number[], number[]] = [[], []];
-    assert.equal(runEffectsSync(work(first)), "done 3");
-    assert.equal(await runEffectsAsync(work(second)), "done 3");
-    assert.deepEqual(
-      [first, second],
-      [
-        [1, 2, 3],
-        [1, 2, 3],
-      ],
-    );
-  });
-
-  it("throw what an effect throws into the computation, which may go on", async () => {
-    const work = function* (source: Source): Generator<Effect, string, void> {
-      try {
-        yield fill(source, new Uint8Array(1), 0);
-      } catch (error) {
-        yield { runSync: () => {}, runAsync: async () => {} };
-        return `caught ${error instanceof DirectBootError ? error.cause : error}`;
-      }
-      return "not reached";
-    };
-    assert.equal(runEffectsSync(work(new BreakingSource(noise(1), 0, "it"))), "caught it");
-    assert.equal(await runEffectsAsync(work(new BreakingSource(noise(1), 0, "it"))), "caught it");
-  });
-
-  it("hand the signal on to the source", async () => {
-    const { signal } = new AbortController();
-    const seen: unknown[] = [];
-    const source: Source = {
-      name: "a",
-      byteLength: 1,
-      read: async (_target, _offset, given) => void seen.push(given),
-    };
-    const work = (function* (): Generator<Effect, void, void> {
-      yield fill(source, new Uint8Array(1), 0);
-    })();
-    await runEffectsAsync(work, signal);
-    await runAsync(readBytes(source, 0, 1), signal);
-    assert.deepEqual(seen, [signal, signal]);
   });
 });

@@ -7,7 +7,7 @@ import { type BzImage, readBzImage } from "../../src/images/bzimage.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { Placement } from "../../src/plan/placement.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runSync } from "../../src/sources/reading.js";
+import { runSync } from "../../src/task/run.js";
 import { type PlacedBzImage, placeBzImage } from "../../src/x86/bzimage-boot.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { refusal } from "../support/refusal.js";

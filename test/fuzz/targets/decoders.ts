@@ -3,8 +3,9 @@
 import { DECODERS_WASM_BASE64 } from "../../../src/decoders/decoders-wasm.generated.js";
 import type { CompressionFormat } from "../../../src/decoders/index.js";
 import { BytesSource } from "../../../src/sources/bytes.js";
-import { readWhole, runAsync, runSync } from "../../../src/sources/reading.js";
+import { readWhole } from "../../../src/sources/reading.js";
 import { StreamSource } from "../../../src/sources/stream.js";
+import { runAsync, runSync } from "../../../src/task/run.js";
 import { decodeBase64 } from "../../../src/wasm/instance.js";
 import { crc32Twin } from "../../../src/wasm/twins.js";
 import { codeLike, compress, METHODS, nameOf, pipe, text } from "../../decoders/tools.js";

@@ -2,8 +2,9 @@
 import type { CompressionFormat } from "../../../src/decoders/index.js";
 import type { DetectedKernel } from "../../../src/linux/detect-kernel.js";
 import type { ExtractedKernel } from "../../../src/linux/extract-kernel.js";
-import { readWhole, runAsync, runSync } from "../../../src/sources/reading.js";
+import { readWhole } from "../../../src/sources/reading.js";
 import type { Source } from "../../../src/sources/source.js";
+import { runAsync, runSync } from "../../../src/task/run.js";
 import type { Unpacking } from "../../../src/unpack/kernel-file.js";
 import { compress, type Method, ONE_OF_EACH, pipe } from "../../decoders/tools.js";
 import { makeElf } from "../../support/elf-maker.js";

@@ -139,13 +139,6 @@ const CRC32: readonly Gate[] = [
   ...["16 B", "64 B", "256 B"].map((size) =>
     atLeast("crc32", "§1 16–256 B, crc32(Uint8Array)", 1, 0.9, [BYTES, size, "crc-32"]),
   ),
-  ...["4 MiB", "64 MiB"].map((size) =>
-    atLeast("crc32", "§2 two threads over shared memory vs one", 1.5, 1.3, [
-      "directboot, two threads",
-      size,
-      "directboot, one thread, shared memory",
-    ]),
-  ),
 ];
 
 // Below 1 MiB both passes stay in a core's own caches, and copyCrc32 makes two of them itself.

@@ -19,7 +19,6 @@ const run = (script, ...args) => {
 
 const asc = "node_modules/assemblyscript/bin/asc.js";
 run(asc, "assembly/hot-paths.ts", "--target", "release");
-run(asc, "assembly/hot-paths.ts", "--target", "shared");
 run(asc, "assembly/decoders.ts", "--target", "decoders");
 
 // The modules are inlined: a bundler needs no plugin, a page needs no fetch, and the first call is synchronous.

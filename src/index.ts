@@ -132,7 +132,6 @@ export { type ChunkSupply, type StreamOptions, StreamSource, spoolIfUnknown } fr
 export { type LeastBytes, zeroExtend } from "./sources/zero-extend.js";
 export type { Decoders } from "./unpack/decoding.js";
 export type { Decompression } from "./unpack/kernel-file.js";
-export { crc32Combine } from "./wasm/crc32-combine.js";
 export type { BufferHotPaths, HotPathImplementation } from "./wasm/hot-path-functions.js";
 export { crc32, hotPaths } from "./wasm/hot-paths.js";
 export type { IdentityMap } from "./wasm/identity-map.js";

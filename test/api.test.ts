@@ -100,7 +100,6 @@ const FUNCTIONS = [
   "RecordingImporter",
   "DirectBootError",
   "crc32",
-  "crc32Combine",
   "loadLinux",
   "loadLinuxSync",
   "planLinux",

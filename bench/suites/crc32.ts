@@ -9,8 +9,6 @@ import { KIB, MIB, noise } from "../image.js";
 
 const IN_MEMORY = "directboot, in guest memory";
 const BYTES = "directboot, Uint8Array";
-const TWO_THREADS = "directboot, two threads";
-const ONE_THREAD = "directboot, one thread, shared memory";
 
 const SIZES: readonly [string, number][] = [
   ["16 B", 16],
@@ -74,37 +72,11 @@ export function crc32Data(byteLength: number): { memory: GuestMemory; host: Uint
   return { memory, host: memory.view(0, byteLength) };
 }
 
-/** Two threads against one over the same shared memory. */
-async function parallelCases(host: Uint8Array): Promise<Case[]> {
-  const memory = GuestMemory.create(MOST_BYTES, { shared: true });
-  memory.write(0, host);
-  const cases: Case[] = [];
-  for (const [size, byteLength] of [
-    ["4 MiB", 4 * MIB],
-    ["64 MiB", 64 * MIB],
-  ] as const) {
-    const expected = zlibCrc32(host.subarray(0, byteLength));
-    const got = await memory.crc32Parallel(0, byteLength);
-    if (got !== expected)
-      throw new Error(`crc32Parallel gives ${got} for ${byteLength} bytes, zlib ${expected}`);
-    cases.push({
-      size,
-      byteLength,
-      contenders: {
-        [TWO_THREADS]: { runAsync: () => memory.crc32Parallel(0, byteLength) },
-        // Timed like the other, call by call.
-        [ONE_THREAD]: { runAsync: async () => memory.crc32(0, byteLength) },
-      },
-    });
-  }
-  return cases;
-}
-
 export function crc32Suite(): Suite {
   return {
     name: "crc32",
     about: "CRC-32 of random-looking bytes",
-    ours: [IN_MEMORY, BYTES, TWO_THREADS, ONE_THREAD],
+    ours: [IN_MEMORY, BYTES],
     notes: [],
     async measure({ quick }) {
       const { memory, host } = crc32Data(MOST_BYTES);
@@ -115,9 +87,7 @@ export function crc32Suite(): Suite {
           yield { size, byteLength, contenders: crc32Contenders(memory, host, byteLength, hasher) };
         }
       };
-      const rows = await measureCases(cases(), timing);
-      rows.push(...(await measureCases(await parallelCases(host), timing)));
-      return rows;
+      return measureCases(cases(), timing);
     },
   };
 }

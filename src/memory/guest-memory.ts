@@ -27,12 +27,10 @@ import {
   generate,
   hotPathsOverBuffer,
   hotPathsOverMemory,
-  parallelOverMemory,
   prepareHotPaths,
 } from "../wasm/hot-paths.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 import { isSharedBuffer, SCRATCH_BYTES } from "../wasm/instance.js";
-import { LANE_BYTES, LANES, LEAST_FOR_PARALLEL, type ParallelCrc32 } from "../wasm/parallel.js";
 import { type ClaimedBuffer, checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
@@ -208,8 +206,6 @@ export class GuestMemory {
   readonly ramSize: bigint;
   readonly #segments: readonly Segment[];
   /** Where worker threads have their scratch, in shared memory of our own. */
-  readonly #lanes: { readonly memory: WebAssembly.Memory; readonly offset: number } | undefined;
-  #parallel: ParallelCrc32 | undefined;
   // The first segment in numbers, for #quick.
   readonly #first: Storage | undefined;
   readonly #firstStart: number = Number.POSITIVE_INFINITY;
@@ -221,13 +217,7 @@ export class GuestMemory {
   /** What callers were handed views of: they may write there whenever they like. */
   readonly #handedOut = new RangeSet();
 
-  private constructor(
-    layout: MemoryLayout,
-    segments: readonly Segment[],
-    fresh: boolean,
-    lanes?: { readonly memory: WebAssembly.Memory; readonly offset: number },
-  ) {
-    this.#lanes = lanes;
+  private constructor(layout: MemoryLayout, segments: readonly Segment[], fresh: boolean) {
     this.layout = layout;
     this.ramSize = layout.ramSize;
     this.#segments = segments;
@@ -270,16 +260,14 @@ export class GuestMemory {
     const most = BigInt(MOST_WASM_PAGES * WASM_PAGE_BYTES);
     const parts = joined(ram);
     const segments: Segment[] = [];
-    let lanes: { readonly memory: WebAssembly.Memory; readonly offset: number } | undefined;
 
     if (size <= most) {
       // Behind the RAM the hot paths have their scratch, and decoders theirs, which nobody touches before they do; at
       // exactly 4 GiB there is no room for it.
       const ramBytes = Number(size);
-      const laneBytes = shared ? LANES * LANE_BYTES : 0;
-      const hasScratch = ramBytes + SCRATCH_BYTES + laneBytes <= Number(most);
+      const hasScratch = ramBytes + SCRATCH_BYTES <= Number(most);
       const ramPages = Math.ceil(ramBytes / WASM_PAGE_BYTES);
-      const scratchPages = hasScratch ? (SCRATCH_BYTES + laneBytes) / WASM_PAGE_BYTES : 0;
+      const scratchPages = hasScratch ? SCRATCH_BYTES / WASM_PAGE_BYTES : 0;
       const scratch = hasScratch ? ramPages * WASM_PAGE_BYTES : undefined;
       const hasWork = !shared && ramPages + scratchPages + DECODER_WORK_PAGES <= MOST_WASM_PAGES;
       const work = hasWork ? (ramPages + scratchPages) * WASM_PAGE_BYTES : undefined;
@@ -295,7 +283,6 @@ export class GuestMemory {
             : new WebAssembly.Memory({ initial: pages }),
         );
         storage = Storage.ofMemory(memory, scratch, work);
-        if (shared && scratch !== undefined) lanes = { memory, offset: scratch + SCRATCH_BYTES };
       } else {
         storage = Storage.ofBuffer(
           allocate(ramBytes, () => (shared ? new SharedArrayBuffer(ramBytes) : new ArrayBuffer(ramBytes))),
@@ -328,7 +315,7 @@ export class GuestMemory {
         }
       }
     }
-    return new GuestMemory(ram, segments, true, lanes);
+    return new GuestMemory(ram, segments, true);
   }
 
   /**
@@ -701,27 +688,6 @@ export class GuestMemory {
       crc = part.storage.hotPaths.crc32(part.offset, part.length, crc);
     });
     return crc;
-  }
-
-  /**
-   * The same as {@link crc32}, on two worker threads where that is faster: in shared memory that was made by `create`,
-   * for ranges of 4 MiB and more. Elsewhere on this thread.
-   */
-  async crc32Parallel(address: AddressLike, byteLength: number, seed = 0): Promise<number> {
-    checkSeed(seed);
-    const { start, length } = this.#checked(address, byteLength);
-    const [part, ...others] = this.#locate(start, length);
-    if (length < LEAST_FOR_PARALLEL || this.#lanes === undefined || part === undefined || others.length > 0) {
-      return this.crc32(start, length, seed);
-    }
-    this.#parallel ??= parallelOverMemory(this.#lanes.memory, this.#lanes.offset, part.storage.hotPaths);
-    if (this.#parallel === undefined) return this.crc32(start, length, seed);
-    try {
-      return await this.#parallel.crc32(part.offset, length, seed);
-    } catch {
-      // No worker could be started (a policy may forbid it): this thread can do it.
-      return this.crc32(start, length, seed);
-    }
   }
 
   /**

@@ -4,7 +4,6 @@
 import { describeType } from "../base/describe.js";
 import type { BufferHotPaths, HotPathImplementation } from "./hot-path-functions.js";
 import { WasmHotPaths } from "./instance.js";
-import { ParallelCrc32 } from "./parallel.js";
 import { crc32Twin, twinHotPaths } from "./twins.js";
 
 /** Below this many bytes a copy into WASM costs more than it saves; crc-32 is used. */
@@ -76,29 +75,6 @@ export function hotPathsOverMemory(memory: WebAssembly.Memory, scratch: number |
     }
   }
   return twinHotPaths(() => memory.buffer);
-}
-
-/**
- * Two worker threads for CRCs over a shared memory, or undefined where there is no WASM for it.
- *
- * @param offset of the lanes in `memory`, as {@link ParallelCrc32} takes it
- * @param here the hot paths over `memory` on this thread
- */
-export function parallelOverMemory(
-  memory: WebAssembly.Memory,
-  offset: number,
-  here: BufferHotPaths,
-): ParallelCrc32 | undefined {
-  // A page that is not cross-origin isolated may have a shared memory, and no thread to share it with.
-  if (globalThis.crossOriginIsolated === false) return undefined;
-  if (choose() !== "wasm" || wasm === undefined) return undefined;
-  try {
-    return new ParallelCrc32(wasm.sharedModule, memory, offset, (start, length) =>
-      here.crc32(start, length, 0),
-    );
-  } catch {
-    return undefined;
-  }
 }
 
 /** The hot paths over a buffer that WASM can't be attached to: twins in place, CRCs through WASM's own memory. */

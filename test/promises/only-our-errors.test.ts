@@ -460,7 +460,6 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
     }),
     recipe("gunzipSourceSync", new directboot.BytesSource(noise(10)), { maximumBytes: 10, name: "x" }),
     recipe("crc32", noise(10), 5),
-    recipe("crc32Combine", 1, 2, 3),
     recipe("concatSources", [new directboot.BytesSource(noise(10))], 4, "x"),
     recipe("zeroExtend", new directboot.BytesSource(noise(10)), 40),
     recipe("spoolIfUnknown", new directboot.BytesSource(noise(10)), 40),

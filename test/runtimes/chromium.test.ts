@@ -34,14 +34,9 @@ const HEADERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   plain: {},
   isolated: ISOLATED,
   "no-wasm": { ...ISOLATED, "content-security-policy": "default-src 'self'; script-src 'self'" },
-  "no-blobs": {
-    ...ISOLATED,
-    "content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
-  },
   policy: {
     ...ISOLATED,
-    "content-security-policy":
-      "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:",
+    "content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'",
   },
 };
 
@@ -142,33 +137,25 @@ describe("Chromium runs the packed package", () => {
     }
   }
 
-  it("as its files are, with threads where the page is cross-origin isolated", () =>
-    check("isolated/files.html", { implementation: "wasm", workers: 2 }));
+  it("as its files are, in a page that is cross-origin isolated", () =>
+    check("isolated/files.html", { implementation: "wasm" }));
 
-  it("as its files are, on one thread where it is not", () =>
-    check("plain/files.html", { implementation: "wasm", workers: 0 }));
+  it("as its files are, in a page that is not", () => check("plain/files.html", { implementation: "wasm" }));
 
-  it("in a worker, which starts threads of its own", () =>
-    check("isolated/worker.html", { implementation: "wasm", workers: 2 }));
-
-  it("in a worker of a page that is not isolated", () =>
-    check("plain/worker.html", { implementation: "wasm", workers: 0 }));
+  it("in a worker", () => check("isolated/worker.html", { implementation: "wasm" }));
 
   it("under a Content-Security-Policy without wasm-unsafe-eval, with the twins", () =>
-    check("no-wasm/files.html", { implementation: "javascript", workers: 0 }));
+    check("no-wasm/files.html", { implementation: "javascript" }));
 
-  it("under a Content-Security-Policy with wasm-unsafe-eval and workers from blobs", () =>
-    check("policy/files.html", { implementation: "wasm", workers: 2 }));
-
-  it("under a Content-Security-Policy that forbids those workers, once they were tried: this thread does it", () =>
-    check("no-blobs/files.html", { implementation: "wasm", workers: 2 }));
+  it("under a Content-Security-Policy with wasm-unsafe-eval", () =>
+    check("policy/files.html", { implementation: "wasm" }));
 
   for (const bundler of BUNDLERS) {
     it(`bundled by ${bundler}`, async () => {
       const output = join(project, bundler);
       await bundleFor(bundler, project, "main.js", output);
       writeFileSync(join(output, "index.html"), page("./main.js"));
-      await check(`isolated/${bundler}/index.html`, { implementation: "wasm", workers: 2 });
+      await check(`isolated/${bundler}/index.html`, { implementation: "wasm" });
     });
   }
 });

@@ -91,7 +91,6 @@ describe("workerd runs the packed package", () => {
     await checkReport(stdout, {
       implementation: "wasm",
       sharedHotPaths: "javascript",
-      workers: 0,
       hasPaths: false,
     });
   });
@@ -102,7 +101,6 @@ describe("workerd runs the packed package", () => {
     await checkReport(stdout, {
       implementation: "wasm",
       sharedHotPaths: "javascript",
-      workers: 0,
       hasPaths: false,
     });
   });
@@ -118,7 +116,6 @@ describe("workerd runs the packed package", () => {
     await checkReport(stdout, {
       implementation: "wasm",
       sharedHotPaths: "javascript",
-      workers: 0,
       hasPaths: false,
     });
   });
@@ -136,7 +133,6 @@ ${MAIN}`;
     await checkReport(stdout, {
       implementation: "wasm",
       sharedHotPaths: "javascript",
-      workers: 0,
       hasPaths: false,
     });
   });
@@ -144,6 +140,6 @@ ${MAIN}`;
   it("with the twins, where there is no module", async () => {
     const { stdout, modules } = await runInWorkerd("twins", MAIN, ["browser"], []);
     assert.deepEqual(modules, []);
-    await checkReport(stdout, { implementation: "javascript", workers: 0, hasPaths: false });
+    await checkReport(stdout, { implementation: "javascript", hasPaths: false });
   });
 });

@@ -35,16 +35,14 @@ export interface Expectation {
   readonly implementation: "wasm" | "javascript";
   /** What runs over shared memory, if it is something else. */
   readonly sharedHotPaths?: "wasm" | "javascript";
-  /** Worker threads of crc32Parallel. */
-  readonly workers: number;
   readonly hasPaths: boolean;
 }
 
 /** Holds a report, as its JSON came out of a runtime, against what this build gives. */
 export async function checkReport(text: string, expectation: Expectation): Promise<void> {
-  const { implementation, sharedHotPaths = implementation, workers, hasPaths } = expectation;
+  const { implementation, sharedHotPaths = implementation, hasPaths } = expectation;
   const { checks, ...rest }: SmokeReport = JSON.parse(text);
-  const what = { hotPaths: implementation, decoders: implementation, sharedHotPaths, workers };
+  const what = { hotPaths: implementation, decoders: implementation, sharedHotPaths };
   assert.deepEqual(rest, what);
   const expected = Object.entries(await expectedChecks(implementation)).filter(
     ([name]) => hasPaths || !name.includes("path"),

@@ -26,8 +26,6 @@ export interface SmokeReport {
   readonly decoders: string;
   /** What CRCs over a shared memory of the package's own run on. */
   readonly sharedHotPaths: string;
-  /** Worker threads that crc32Parallel started. */
-  readonly workers: number;
   /** What may not. */
   readonly checks: Readonly<Record<string, unknown>>;
 }
@@ -75,26 +73,6 @@ function guestOf(guest: Api.LinuxGuest): unknown {
   });
 }
 
-/** Counts the workers that are started from now on. */
-function countWorkers(): () => number {
-  let count = 0;
-  const counting = (holder: object): void => {
-    const original: unknown = Reflect.get(holder, "Worker");
-    if (typeof original !== "function") return;
-    const proxy = new Proxy(original, {
-      construct(target, args, newTarget): object {
-        count++;
-        return Reflect.construct(target, args, newTarget);
-      },
-    });
-    Reflect.set(holder, "Worker", proxy);
-  };
-  counting(globalThis);
-  const threads: unknown = globalThis.process?.getBuiltinModule?.("node:worker_threads");
-  if (typeof threads === "object" && threads !== null) counting(threads);
-  return () => count;
-}
-
 /** Runs everything. Throws what should not be thrown; a call that never ends is the caller's to notice. */
 export async function smoke(
   api: typeof Api,
@@ -107,7 +85,6 @@ export async function smoke(
   const memory = 64 * MIB;
   const options = { memory, commandLine: "console=ttyS0" };
   const checks: Record<string, unknown> = {};
-  const workers = countWorkers();
 
   const bytes = pattern(MIB + 77);
   checks["crc32"] = [
@@ -115,8 +92,6 @@ export async function smoke(
     crc32(bytes),
     crc32(bytes.subarray(77), crc32(bytes.subarray(0, 77))),
   ];
-  const [a, b] = [bytes.subarray(0, 1000), bytes.subarray(1000)];
-  checks["crc32Combine"] = api.crc32Combine(crc32(a), crc32(b), b.byteLength);
 
   const tables = api.buildPageTables64({ pageTableGpa: 0x4000, size: "8GiB" });
   checks["page tables"] = [tables.byteLength, crc32(tables)];
@@ -161,13 +136,8 @@ export async function smoke(
     }
   }
 
-  // Where threads are missing, this one does it.
   const shared = GuestMemory.create(16 * MIB, { shared: true });
   shared.write(5, pattern(12 * MIB));
-  checks["crc32Parallel"] = [
-    await shared.crc32Parallel(5, 12 * MIB),
-    await shared.crc32Parallel(6, 10 * MIB, 7),
-  ];
   checks["crc32 of shared memory"] = shared.crc32(5, 12 * MIB);
 
   const truncated = x86.slice(0, 3000);
@@ -193,7 +163,6 @@ export async function smoke(
     hotPaths: api.hotPaths.implementation,
     decoders: decodersApi.decoders.implementation,
     sharedHotPaths: sharedHotPathsOf(shared),
-    workers: workers(),
     checks,
   };
 }

@@ -68,7 +68,7 @@ export function* planArm64Guest(
 
 /** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */
 function chosenPlace(address: AddressLike, byteLength: bigint): Extent {
-  const start = toAddress(address, "initrdAddress");
+  const start = toAddress(address, "addresses.initrd");
   checkAddressAlignment(start, "initrd address");
   return { start, end: addAddresses(start, byteLength, "end of the initrd") };
 }
@@ -103,9 +103,9 @@ function* planArm64(
   // As it is for a base of 0.
   const image = yield* readArm64Kernel(kernel, 0n, rules);
   const initrdBytes = initrdSource === undefined ? undefined : BigInt(knownLength(initrdSource));
-  const { initrdAddress = "AfterKernel" } = options;
+  const initrdAddress = options.addresses?.initrd;
   const chosenInitrd =
-    initrdBytes === undefined || initrdAddress === "AfterKernel"
+    initrdBytes === undefined || initrdAddress === undefined
       ? undefined
       : chosenPlace(initrdAddress, initrdBytes);
 

@@ -204,7 +204,7 @@ const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error,
  * import { DirectBootError, loadLinuxSync } from "directboot";
  *
  * try {
- *   loadLinuxSync({ kernel: "vmlinuz", initrd: "initrd.img", initrdAddress: 0x200_0001, memory: 1 << 28 });
+ *   loadLinuxSync({ kernel: "vmlinuz", initrd: "initrd.img", addresses: { initrd: 0x200_0001 }, memory: 1 << 28 });
  * } catch (error) {
  *   if (!(error instanceof DirectBootError)) throw error;
  *   console.log(error.code); // UNALIGNED_ADDRESS

@@ -36,7 +36,10 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
     throw new UsageError(`one KERNEL is expected, got ${args.positionals.join(" ")}`);
   }
   const [kernel] = args.positionals;
-  const initrdAddress = args.text("initrd-address");
+  const address = (flag: string): bigint | undefined => {
+    const text = args.text(flag);
+    return text === undefined ? undefined : parseAddress(text, flag);
+  };
   const initrds = args.texts("initrd");
   const entry = args.text("entry");
   if (entry !== undefined && entry !== "64" && entry !== "32" && entry !== "pvh") {
@@ -46,21 +49,18 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
   if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
     throw new UsageError(`--decompress ${decompress}: give host or guest`);
   }
-  if (initrdAddress !== undefined && initrds.length === 0) {
+  if (args.text("initrd-address") !== undefined && initrds.length === 0) {
     throw new UsageError("--initrd-address goes with --initrd");
   }
-  const kernelAddress = args.text("kernel-address");
   const reserved = args.texts("reserve");
   const seed = args.text("rng-seed");
   return {
     kernel: kernel ?? embeddedKernel(),
     initrd: initrds.length === 0 ? undefined : initrds,
-    initrdAddress: initrdAddress === undefined ? undefined : parseAddress(initrdAddress, "initrd-address"),
     commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : undefined),
     deviceTree: args.text("dtb"),
     entry,
-    addresses:
-      kernelAddress === undefined ? undefined : { kernel: parseAddress(kernelAddress, "kernel-address") },
+    addresses: { kernel: address("kernel-address"), initrd: address("initrd-address") },
     reservations:
       reserved.length === 0 ? undefined : reserved.map((text) => parseReservation(text, "reserve")),
     rngSeed: seed === undefined ? undefined : readSeed(seed),

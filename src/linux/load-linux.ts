@@ -74,7 +74,7 @@ async function prepareAsync(
       initrds: known,
       deviceTree: deviceTree === undefined ? undefined : await whole(deviceTree),
       acpi:
-        acpi === undefined ? undefined : { rdsp: await whole(acpi.rdsp), tables: await whole(acpi.tables) },
+        acpi === undefined ? undefined : { rsdp: await whole(acpi.rsdp), tables: await whole(acpi.tables) },
     };
     const maximumBytes = mostDecompressed(options);
     const gunzip = (source: Source): Source => {

@@ -5,7 +5,7 @@ import type { ImageLoad } from "../importers/importer.js";
 import type { GuestOptions } from "../plan/planned-guest.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import type { Decoders } from "../unpack/decoding.js";
-import type { X86Options } from "../x86/options.js";
+import type { X86Addresses, X86Options } from "../x86/options.js";
 
 /** Options of {@link planLinux} and {@link loadLinux}; `Input` is what bytes may come from. */
 export interface LinuxOptionsOf<Input> extends GuestOptions, X86Options<Input>, Arm64Options {
@@ -14,6 +14,8 @@ export interface LinuxOptionsOf<Input> extends GuestOptions, X86Options<Input>, 
    * and Image also gzipped.
    */
   readonly kernel: Input;
+  /** Where things go; by default each finds its own place. arm64: `initrd` only. */
+  readonly addresses?: X86Addresses | undefined;
   /** One archive or several, which are put one behind the other, each at a multiple of 4 bytes. */
   readonly initrd?: Input | readonly Input[] | undefined;
   /**

@@ -42,14 +42,20 @@ const X86_OPTIONS = [
   "mtrrs",
   "physicalAddressWidth",
   "entry",
-  "addresses",
   "reservations",
   "rngSeed",
 ] as const satisfies readonly (keyof LinuxOptions)[];
 
 /** Throws OPTION_NOT_FOR_ARCHITECTURE for options that the kernel's architecture does not have. */
 function checkArchitecture(options: LinuxOptions, isArm64: boolean, kernel: string): void {
-  const foreign = (isArm64 ? X86_OPTIONS : (["arm64"] as const)).find((name) => options[name] !== undefined);
+  let foreign: string | undefined = (isArm64 ? X86_OPTIONS : (["arm64"] as const)).find(
+    (name) => options[name] !== undefined,
+  );
+  if (isArm64 && foreign === undefined) {
+    const { initrd: _, ...rest } = options.addresses ?? {};
+    const [address] = Object.entries(rest).find(([, value]) => value !== undefined) ?? [];
+    foreign = address === undefined ? undefined : `addresses.${address}`;
+  }
   if (foreign === undefined) return;
   throw new DirectBootError(
     "OPTION_NOT_FOR_ARCHITECTURE",
@@ -160,7 +166,7 @@ export function open(options: LinuxOptions): Opened {
       acpi:
         acpi === undefined
           ? undefined
-          : { rdsp: opened(acpi.rdsp, "acpi.rdsp"), tables: opened(acpi.tables, "acpi.tables") },
+          : { rsdp: opened(acpi.rsdp, "acpi.rsdp"), tables: opened(acpi.tables, "acpi.tables") },
       close,
     };
   } catch (cause) {

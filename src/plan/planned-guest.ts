@@ -1,9 +1,9 @@
 /** What goes into a planner, and what comes out of it, whatever the architecture. */
+import type { AddressLike } from "../base/address.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryInput } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { Source } from "../sources/source.js";
-import type { InitrdAddressType } from "./initrd.js";
 import type { LoadInfo } from "./load-info.js";
 import type { LoadPlan } from "./plan.js";
 
@@ -12,6 +12,12 @@ export type EntryMode = "long64" | "protected32" | "aarch64";
 
 /** What a guest's processor must be. An "i386" kernel runs on an x86-64 processor, too. */
 export type GuestArchitecture = "x86_64" | "i386" | "aarch64";
+
+/** Page-aligned guest physical addresses that a caller can choose for a guest of any architecture. */
+export interface GuestAddresses {
+  /** The initrd; by default the next 2 MiB boundary behind the kernel with room for it. */
+  readonly initrd?: AddressLike | undefined;
+}
 
 /** Options that every planner knows. */
 export interface GuestOptions {
@@ -23,8 +29,8 @@ export interface GuestOptions {
    * does, without a tree at 0x40000000. With an `importer`: a number or a layout.
    */
   readonly memory: MemoryInput;
-  /** "AfterKernel" by default: the next 2 MiB boundary with room for it; or a page-aligned address. */
-  readonly initrdAddress?: InitrdAddressType | undefined;
+  /** Where things go; by default each finds its own place. */
+  readonly addresses?: GuestAddresses | undefined;
 }
 
 /** Options that are opened as sources. */
@@ -33,7 +39,7 @@ export interface GuestSources<T = Source> {
   /** All archives in one. */
   readonly initrd: T | undefined;
   readonly deviceTree: T | undefined;
-  readonly acpi: { readonly rdsp: T; readonly tables: T } | undefined;
+  readonly acpi: { readonly rsdp: T; readonly tables: T } | undefined;
 }
 
 /** A plan, for whom it is, and the guest memory that the caller gave, if any. */

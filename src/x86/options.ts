@@ -1,12 +1,13 @@
 /** What callers of loadLinux can say about an x86 guest. */
 import type { AddressLike } from "../base/address.js";
+import type { GuestAddresses } from "../plan/planned-guest.js";
 import type { E820Entry } from "./e820.js";
 
 /** How an x86 kernel is entered: by the 64-bit or the 32-bit boot protocol, or by PVH. */
 export type X86Entry = "64" | "32" | "pvh";
 
 /** Where the caller wants things; page-aligned guest physical addresses. */
-export interface X86Addresses {
+export interface X86Addresses extends GuestAddresses {
   /** A bzImage's load address. An ELF kernel lies where it is linked. */
   readonly kernel?: AddressLike | undefined;
   /** The global descriptor table, one page. */
@@ -28,10 +29,10 @@ export interface X86Addresses {
 /** Options that only an x86 guest has; `Input` is what bytes may come from. */
 export interface X86Options<Input> {
   /** x86: RSDP and tables; zero pages by default: Linux then finds no ACPI and uses the PIC. */
-  readonly acpi?: { readonly rdsp: Input; readonly tables: Input } | undefined;
+  readonly acpi?: { readonly rsdp: Input; readonly tables: Input } | undefined;
   /** x86: the entry; the kernel's 64-bit entry by default, the 32-bit one of a 32-bit kernel. */
   readonly entry?: X86Entry | undefined;
-  /** x86: where things go; what is left out is placed by the low-memory map. */
+  /** Where things go; what is left out is placed by the low-memory map. */
   readonly addresses?: X86Addresses | undefined;
   /** x86: ranges that the guest must not use as RAM; nothing is placed in them. */
   readonly reservations?: readonly E820Entry[] | undefined;

@@ -216,7 +216,7 @@ function takeInitrd(
   limit: bigint | undefined,
   wanted: AddressLike,
 ): { gpa: bigint; size: bigint } {
-  const gpa = toAddress(wanted, "initrdAddress");
+  const gpa = toAddress(wanted, "addresses.initrd");
   checkAddressAlignment(gpa, "initrd address");
   const end = addAddresses(gpa, size, "end of the initrd");
   if (limit !== undefined && end > limit) {
@@ -283,7 +283,7 @@ function* planX86(
 
   // First what has one place only: reservations, ACPI, what the caller has chosen; then the kernel, then the rest.
   const reservations = options.reservations ?? [];
-  const rsdp = sources.acpi === undefined ? new Uint8Array(0) : yield* readTables(sources.acpi.rdsp);
+  const rsdp = sources.acpi === undefined ? new Uint8Array(0) : yield* readTables(sources.acpi.rsdp);
   const tables =
     sources.acpi === undefined ? new Uint8Array(PAGE_BYTES) : yield* readTables(sources.acpi.tables);
   if (rsdp.byteLength > PAGE_BYTES) {
@@ -365,14 +365,13 @@ function* planX86(
   let initrd: LoadInfo["initrd"];
   let initrdWish: Wish | undefined;
   if (sources.initrd !== undefined) {
-    const { initrdAddress = "AfterKernel" } = options;
     const size = BigInt(knownLength(sources.initrd));
     const limit = initrdLimit(kernel);
-    if (initrdAddress === "AfterKernel") {
+    if (addresses.initrd === undefined) {
       const window = { from: KERNEL_MINIMUM_START_ADDRESS, below: limit ?? ADDRESS_LIMIT };
       initrdWish = { tag: INITRD_TAG, byteLength: size, windows: [window] };
     } else {
-      initrd = takeInitrd(placement, size, limit, initrdAddress);
+      initrd = takeInitrd(placement, size, limit, addresses.initrd);
     }
   }
 

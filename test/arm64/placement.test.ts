@@ -81,7 +81,7 @@ describe("any arm64 guest in any RAM", () => {
             arm64: { lowPlacement: true },
             deviceTree: tree === undefined ? undefined : reservingTree(tree, ranges),
             initrd: initrd === undefined ? undefined : unread(Number(initrd)),
-            initrdAddress: initrd === undefined ? undefined : initrdAddress,
+            addresses: { initrd: initrd === undefined ? undefined : initrdAddress },
           };
           let plan: LinuxPlan;
           try {
@@ -89,7 +89,7 @@ describe("any arm64 guest in any RAM", () => {
           } catch (error) {
             assert.ok(error instanceof DirectBootError, String(error));
             count(error.code);
-            const isChosen = options.initrdAddress !== undefined;
+            const isChosen = options.addresses?.initrd !== undefined;
             switch (error.code) {
               case "PLACEMENT_NO_ROOM": {
                 assert.match(error.message, /0x[0-9a-f]+ bytes.*; RAM is 0x[0-9a-f]+-0x[0-9a-f]+/);
@@ -120,7 +120,7 @@ describe("any arm64 guest in any RAM", () => {
           }
           count("a plan");
           // A reservation where the initrd starts is the initrd's own.
-          const others = ranges.filter(({ start }) => start !== options.initrdAddress);
+          const others = ranges.filter(({ start }) => start !== options.addresses?.initrd);
           checkApart(plan, layout, tree === undefined ? [] : others);
           const { info } = plan;
           const isOld = imageSize === 0n;

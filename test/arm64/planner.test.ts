@@ -136,16 +136,16 @@ describe("the placement of an arm64 guest", () => {
   });
 
   it("puts an initrd where the caller says, and tells the tree", () => {
-    const made = plan({ initrd: INITRD, initrdAddress: 0x4070_1000 });
+    const made = plan({ initrd: INITRD, addresses: { initrd: 0x4070_1000 } });
     assert.equal(made.info.initrd?.gpa, 0x4070_1000n);
     assert.equal(chosen(made, "x", "linux,initrd-start"), "0 40701000");
   });
 
   it("makes room for an initrd that the caller has put where the kernel or the tree would be", () => {
-    const onKernel = plan({ initrd: INITRD, initrdAddress: 0x4021_2000 });
+    const onKernel = plan({ initrd: INITRD, addresses: { initrd: 0x4021_2000 } });
     assert.equal(onKernel.info.kernel.gpa, 0x4040_0000n);
     assert.equal(onKernel.info.initrd?.gpa, 0x4021_2000n);
-    const onTree = plan({ initrd: INITRD, initrdAddress: 0x4021_3000 });
+    const onTree = plan({ initrd: INITRD, addresses: { initrd: 0x4021_3000 } });
     assert.equal(onTree.info.kernel.gpa, 0x4020_0000n);
     assert.equal(onTree.info.initrd?.gpa, 0x4021_3000n);
     assert.equal(onTree.info.dtb?.start, 0x4000_0000n);
@@ -319,7 +319,12 @@ describe("the memory of an arm64 guest", () => {
 
   it("can hold an initrd in its second range", () => {
     const deviceTree = compile(memoryNode([0x4000_0000, 12 * MIB], [0x9000_0000, 4 * MIB]));
-    const guest = loadLinuxSync({ ...guestOptions, deviceTree, initrd: INITRD, initrdAddress: 0x9000_1000 });
+    const guest = loadLinuxSync({
+      ...guestOptions,
+      deviceTree,
+      initrd: INITRD,
+      addresses: { initrd: 0x9000_1000 },
+    });
     assert.deepEqual(guest.memory.read(0x9000_1000n, INITRD.byteLength), INITRD);
   });
 
@@ -403,14 +408,14 @@ describe("what the device tree of an arm64 guest reserves", () => {
     runTool("device-tree-compiler", "dtc", ["-q", "-I", "dts", "-O", "dtb", "-o", target, source]);
     const deviceTree = new Uint8Array(readFileSync(target));
     assert.equal(plan({ deviceTree }).info.kernel.gpa, 0x4040_0000n);
-    const onIt = { deviceTree, initrd: INITRD, initrdAddress: 0x401f_f000 };
+    const onIt = { deviceTree, initrd: INITRD, addresses: { initrd: 0x401f_f000 } };
     const said = ["linux-initrd at 0x401ff000-0x40203000", "reserved memory at 0x40200000-0x40201000"];
     assert.throws(() => plan(onIt), refusal("IMPORT_OVERLAP", ...said));
   });
 
   it("is not in the way of the initrd that it was made for", () => {
     const deviceTree = compile(`${memory} ${reserve(0x4070_0000, 4 * PAGE)}`);
-    const made = plan({ deviceTree, initrd: INITRD, initrdAddress: 0x4070_0000 });
+    const made = plan({ deviceTree, initrd: INITRD, addresses: { initrd: 0x4070_0000 } });
     assert.equal(made.info.initrd?.gpa, 0x4070_0000n);
   });
 
@@ -461,7 +466,7 @@ describe("a buffer as the memory of an arm64 guest", () => {
         memory: buffer,
         deviceTree,
         initrd: INITRD,
-        initrdAddress: 0x9010_0000,
+        addresses: { initrd: 0x9010_0000 },
       });
       assert.equal(guest.info.kernel.gpa, BigInt(start + 2 * MIB));
       assert.deepEqual(kernelAt(buffer, 2 * MIB), KERNEL);
@@ -559,7 +564,7 @@ describe("a device tree of the caller's", () => {
 
 describe("options of another architecture", () => {
   it("are refused: acpi for an arm64 kernel", () => {
-    const acpi = { rdsp: new Uint8Array(36), tables: new Uint8Array(PAGE) };
+    const acpi = { rsdp: new Uint8Array(36), tables: new Uint8Array(PAGE) };
     assert.throws(() => plan({ acpi }), refusal("OPTION_NOT_FOR_ARCHITECTURE", "acpi"));
   });
 

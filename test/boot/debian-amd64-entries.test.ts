@@ -113,7 +113,7 @@ describe("Debian's amd64 kernel", () => {
         ...BY_GUEST,
         kernel: bzImage,
         initrd,
-        initrdAddress,
+        addresses: { initrd: initrdAddress },
         commandLine,
         memory,
       });

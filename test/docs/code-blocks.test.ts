@@ -262,7 +262,7 @@ describe("docs/options.md", () => {
   });
 
   it("has the low-memory map of the source", () => {
-    const source = readFileSync(inRoot("src/linux/x86-map.ts"), "utf8");
+    const source = readFileSync(inRoot("src/x86/low-memory-map.ts"), "utf8");
     const drawn = [...source.matchAll(/^ \* {5}(.*)$/gm)].map(([, line]) => line).join("\n");
     assert.ok(drawn.startsWith("0x00000000"));
     const shown = pageBlocks("docs/options.md").find(({ language }) => language === "text");

@@ -44,14 +44,14 @@ interface Inputs<T> {
   readonly kernel: T;
   readonly initrd: readonly T[];
   readonly deviceTree: T;
-  readonly acpi: { readonly rdsp: T; readonly tables: T };
+  readonly acpi: { readonly rsdp: T; readonly tables: T };
 }
 
 const BYTES: Inputs<Uint8Array> = {
   kernel: BZIMAGE,
   initrd: [noise(5003, 2), noise(70_001, 3)],
   deviceTree: makeDeviceTree(999, 4),
-  acpi: { rdsp: noise(36, 5), tables: noise(5000, 6) },
+  acpi: { rsdp: noise(36, 5), tables: noise(5000, 6) },
 };
 
 function mapped<T>(
@@ -62,7 +62,7 @@ function mapped<T>(
     kernel: to(kernel),
     initrd: initrd.map((bytes) => to(bytes)),
     deviceTree: to(deviceTree),
-    acpi: { rdsp: to(acpi.rdsp), tables: to(acpi.tables) },
+    acpi: { rsdp: to(acpi.rsdp), tables: to(acpi.tables) },
   };
 }
 
@@ -292,11 +292,11 @@ const DOOMED: readonly (readonly [string, Partial<LinuxSyncOptions> & { kernel?:
   ["a command line with a NUL", { commandLine: "a\0" }],
   ["a command line that is too long", { commandLine: "x".repeat(3000) }],
   ["an initrd without room", { initrd: new Uint8Array(RAM) }],
-  ["an initrd on the kernel", { kernel: ELF_KERNEL, initrd: noise(5), initrdAddress: 0x100_0000 }],
-  ["an initrd outside of RAM", { initrd: noise(5), initrdAddress: 2 ** 33 }],
+  ["an initrd on the kernel", { kernel: ELF_KERNEL, initrd: noise(5), addresses: { initrd: 0x100_0000 } }],
+  ["an initrd outside of RAM", { initrd: noise(5), addresses: { initrd: 2 ** 33 } }],
   ["an unaligned address", { addresses: { gdt: 5 } }],
   ["two things in one place", { addresses: { gdt: 0x5000, zeroPage: 0x5000 } }],
-  ["ACPI tables of no bytes", { acpi: { rdsp: noise(5), tables: new Uint8Array(0) } }],
+  ["ACPI tables of no bytes", { acpi: { rsdp: noise(5), tables: new Uint8Array(0) } }],
   ["an option of arm64", { arm64: {} }],
   ["an entry that the kernel lacks", { entry: "pvh" }],
   [

@@ -83,11 +83,12 @@ describe("the placement of an x86 guest", () => {
           entry: fc.constantFrom<"32" | undefined>("32", undefined),
           rngSeed: fc.option(fc.constant(noise(9000)), { nil: undefined }),
         }),
-        ({ layout, initrd, ...rest }) => {
+        ({ layout, initrd, initrdAddress, ...wish }) => {
+          const rest = { ...wish, addresses: { ...wish.addresses, initrd: initrdAddress } };
           const isAutomatic =
-            Object.keys(rest.addresses).length === 0 &&
+            Object.keys(wish.addresses).length === 0 &&
             rest.reservations.length === 0 &&
-            rest.initrdAddress === undefined;
+            initrdAddress === undefined;
           let plan: LinuxPlan;
           try {
             const archive = initrd === undefined ? undefined : new Uint8Array(initrd);

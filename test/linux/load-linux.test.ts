@@ -142,13 +142,13 @@ describe("loadLinuxSync", () => {
 
   it("puts the initrd at the next 2 MiB boundary, or where it is told, and tells the kernel", () => {
     const initrd = noise(5000);
-    for (const initrdAddress of [undefined, "AfterKernel", 0x200_1000, 0x200_1000n] as const) {
-      const guest = loadLinuxSync(options({ initrd, initrdAddress }));
+    for (const initrdAddress of [undefined, 0x200_1000, 0x200_1000n]) {
+      const guest = loadLinuxSync(options({ initrd, addresses: { initrd: initrdAddress } }));
       const gpa = guest.info.initrd?.gpa;
       assert.equal(guest.info.initrd?.size, 5000n);
       const end = guest.info.kernel.gpa + guest.info.kernel.size;
       const behind = ((end + 0x1f_ffffn) / 0x20_0000n) * 0x20_0000n;
-      const isTold = initrdAddress !== undefined && initrdAddress !== "AfterKernel";
+      const isTold = initrdAddress !== undefined;
       assert.equal(gpa, isTold ? 0x200_1000n : behind);
       assert.deepEqual(guest.memory.read(gpa ?? 0n, 5000), initrd);
       const zeroPage = new DataView(guest.memory.read(0x2000, 4096).buffer);
@@ -158,9 +158,9 @@ describe("loadLinuxSync", () => {
   });
 
   it("puts ACPI tables where the zero page says, and zeros where there are none", () => {
-    const acpi = { rdsp: noise(36), tables: noise(9000, 2) };
+    const acpi = { rsdp: noise(36), tables: noise(9000, 2) };
     const guest = loadLinuxSync(options({ acpi }));
-    assert.deepEqual(guest.memory.read(0xe_0000, 36), acpi.rdsp);
+    assert.deepEqual(guest.memory.read(0xe_0000, 36), acpi.rsdp);
     assert.deepEqual(guest.memory.read(0xe_1000, 9000), acpi.tables);
     assert.deepEqual(e820(guest)[1], [0xe_0000n, 0xe_4000n, 3]);
     assert.deepEqual(e820(loadLinuxSync(options()))[1], [0xe_0000n, 0xe_2000n, 3]);
@@ -276,7 +276,8 @@ describe("loadLinuxSync", () => {
       [0x100_0000, "linux-kernel"],
     ];
     for (const [initrdAddress, other] of places) {
-      const plan = (): unknown => planLinuxSync(options({ initrd: noise(1), initrdAddress }));
+      const plan = (): unknown =>
+        planLinuxSync(options({ initrd: noise(1), addresses: { initrd: initrdAddress } }));
       assert.throws(
         plan,
         refusal("IMPORT_OVERLAP", "linux-initrd", other, `0x${initrdAddress.toString(16)}`),
@@ -286,7 +287,7 @@ describe("loadLinuxSync", () => {
 
   it("puts what would collide with an initrd elsewhere, and what the caller has placed nowhere else", () => {
     for (const initrdAddress of [0x1000, 0x2000, 0x3000, 0x4000, 0x9000]) {
-      const guest = loadLinuxSync(options({ initrd: noise(1), initrdAddress }));
+      const guest = loadLinuxSync(options({ initrd: noise(1), addresses: { initrd: initrdAddress } }));
       assert.equal(guest.info.initrd?.gpa, BigInt(initrdAddress));
       assert.equal(guest.regions.length, loadLinuxSync(options()).regions.length + 1);
     }
@@ -294,7 +295,7 @@ describe("loadLinuxSync", () => {
     for (const name of names) {
       const addresses = { [name]: 0x8_0000 };
       assert.ok(planLinuxSync(options({ addresses })).pages.some(({ range }) => range.start === 0x8_0000n));
-      const twice = options({ addresses, initrd: noise(1), initrdAddress: 0x8_0000 });
+      const twice = options({ addresses: { ...addresses, initrd: 0x8_0000 }, initrd: noise(1) });
       assert.throws(() => planLinuxSync(twice), refusal("IMPORT_OVERLAP", "linux-initrd", "0x80000"));
     }
   });
@@ -333,9 +334,9 @@ describe("loadLinuxSync", () => {
     for (const changes of [
       { commandLine: "\0" },
       { initrd: new Uint8Array(0) },
-      { initrdAddress: 5, initrd: noise(1) },
+      { addresses: { initrd: 5 }, initrd: noise(1) },
       { mtrrs: "none" as "variable" },
-      { acpi: { rdsp: new Uint8Array(4097), tables: new Uint8Array(1) } },
+      { acpi: { rsdp: new Uint8Array(4097), tables: new Uint8Array(1) } },
       {},
     ]) {
       assert.throws(() => loadLinuxSync(options({ memory, ...changes })));
@@ -344,10 +345,10 @@ describe("loadLinuxSync", () => {
   });
 
   it("does not change the caller's buffers", () => {
-    const inputs = { kernel: kernel.slice(), initrd: noise(5000), rdsp: noise(20), tables: noise(100) };
+    const inputs = { kernel: kernel.slice(), initrd: noise(5000), rsdp: noise(20), tables: noise(100) };
     const before = structuredClone(inputs);
-    const { rdsp, tables } = inputs;
-    loadLinuxSync({ ...inputs, acpi: { rdsp, tables }, memory: RAM });
+    const { rsdp, tables } = inputs;
+    loadLinuxSync({ ...inputs, acpi: { rsdp, tables }, memory: RAM });
     assert.deepEqual(inputs, before);
   });
 
@@ -358,8 +359,14 @@ describe("loadLinuxSync", () => {
     const files = { kernel: X86_64_GUEST, initrd: pathToFileURL(X86_64_GUEST) };
     assert.equal(Buffer.compare(memoryOf(loadLinuxSync(options(files))), expected), 0);
     assert.equal(Buffer.compare(memoryOf(await loadLinux(options(files))), expected), 0);
-    assert.throws(() => loadLinuxSync(options({ ...files, initrdAddress: 5 })), refusal("UNALIGNED_ADDRESS"));
-    await assert.rejects(loadLinux(options({ ...files, initrdAddress: 5 })), refusal("UNALIGNED_ADDRESS"));
+    assert.throws(
+      () => loadLinuxSync(options({ ...files, addresses: { initrd: 5 } })),
+      refusal("UNALIGNED_ADDRESS"),
+    );
+    await assert.rejects(
+      loadLinux(options({ ...files, addresses: { initrd: 5 } })),
+      refusal("UNALIGNED_ADDRESS"),
+    );
     assert.throws(
       () => loadLinuxSync(options({ ...files, initrd: join(folder, "no") })),
       refusal("SOURCE_NOT_FOUND"),
@@ -474,7 +481,7 @@ describe("a plan", () => {
   });
 
   it("refuses ACPI tables without a byte, as a load would", () => {
-    const acpi = { rdsp: new Uint8Array(36), tables: new Uint8Array(0) };
+    const acpi = { rsdp: new Uint8Array(36), tables: new Uint8Array(0) };
     assert.throws(() => planLinuxSync(options({ acpi })), refusal("SOURCE_EMPTY", "acpi.tables"));
   });
 

@@ -97,17 +97,17 @@ describe("a kernel that can't be started", () => {
 
 describe("ACPI tables", () => {
   it("may be ArrayBuffers", () => {
-    const acpi = { rdsp: new ArrayBuffer(36), tables: noise(5000).buffer };
+    const acpi = { rsdp: new ArrayBuffer(36), tables: noise(5000).buffer };
     const guest = loadLinuxSync({ kernel: KERNEL, memory: 64 * MIB, acpi });
     assert.deepEqual(guest.memory.read(0xe_1000, 5000), noise(5000));
   });
 
   it("that are nothing of the kind are a TypeError before memory changes", () => {
-    for (const rdsp of [new Uint16Array(4), new DataView(new ArrayBuffer(8)), 5, {}, undefined]) {
+    for (const rsdp of [new Uint16Array(4), new DataView(new ArrayBuffer(8)), 5, {}, undefined]) {
       const buffer = new ArrayBuffer(64 * MIB);
       new Uint8Array(buffer).fill(0xa5);
-      const acpi = { rdsp: rdsp as unknown as Uint8Array, tables: new Uint8Array(36) };
-      if (rdsp === undefined) continue;
+      const acpi = { rsdp: rsdp as unknown as Uint8Array, tables: new Uint8Array(36) };
+      if (rsdp === undefined) continue;
       assert.throws(() => loadLinuxSync({ kernel: KERNEL, memory: buffer, acpi }), TypeError);
       assert.ok(new Uint8Array(buffer).every((byte) => byte === 0xa5));
     }

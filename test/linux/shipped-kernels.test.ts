@@ -97,7 +97,7 @@ describe("a kernel as it is shipped", () => {
 describe("what a shipped kernel is started with", () => {
   it("is an initrd above 4 GiB only if the kernel says that it takes one there", () => {
     const initrd = noise(5000);
-    const high = { initrd, initrdAddress: 5n << 30n, memory: 6n << 30n };
+    const high = { initrd, addresses: { initrd: 5n << 30n }, memory: 6n << 30n };
     assert.equal(planLinuxSync({ kernel: bzImage, ...high }).info.initrd?.gpa, 5n << 30n);
     const below = makeBzImage({ code, fields: [[0x236, 2, 1]] }); // XLF_KERNEL_64 alone
     assert.throws(() => planLinuxSync({ kernel: below, ...high }), refusal("INITRD_TOO_HIGH"));

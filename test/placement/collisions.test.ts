@@ -67,7 +67,7 @@ interface Kind {
 }
 
 const COMMAND_LINE = "x".repeat(1500);
-const ACPI = { rdsp: noise(36), tables: noise(2 * PAGE + 1) };
+const ACPI = { rsdp: noise(36), tables: noise(2 * PAGE + 1) };
 const TREE = makeDeviceTree(PAGE);
 const INITRD = noise(2 * PAGE + 100);
 
@@ -85,7 +85,7 @@ function kindsOf(entry: LinuxSyncOptions["entry"]): Kind[] {
       name: "initrd",
       tag: "linux-initrd",
       pages: 3,
-      at: (place) => ({ initrd: INITRD, initrdAddress: place }),
+      at: (place) => ({ initrd: INITRD, addresses: { initrd: place } }),
     },
     {
       name: "reservation",
@@ -198,7 +198,13 @@ describe("what a caller has chosen collides with what has one place only:", () =
   it("init_size behind a kernel that is loaded low, and an initrd", () => {
     const initrdAddress = PLACE + 0x3000;
     assert.throws(
-      () => planBoth(BZIMAGE, "64", { addresses: { kernel: MIB } }, { initrd: INITRD, initrdAddress }),
+      () =>
+        planBoth(
+          BZIMAGE,
+          "64",
+          { addresses: { kernel: MIB } },
+          { initrd: INITRD, addresses: { initrd: initrdAddress } },
+        ),
       both("linux-kernel (init_size)", range(PLACE, 4), "linux-initrd", range(initrdAddress, 3)),
     );
   });
@@ -206,7 +212,7 @@ describe("what a caller has chosen collides with what has one place only:", () =
   it("the last page of the kernel's bss, and the last page of the initrd's reach", () => {
     const initrdAddress = PLACE - 2 * PAGE;
     assert.throws(
-      () => planBoth(ELF64, "64", {}, { initrd: INITRD, initrdAddress }),
+      () => planBoth(ELF64, "64", {}, { initrd: INITRD, addresses: { initrd: initrdAddress } }),
       both("linux-kernel", range(PLACE, 4), "linux-initrd", range(initrdAddress, 3)),
     );
   });
@@ -280,7 +286,7 @@ describe("two regions of loadX86 that collide are both named with their ranges, 
       acpiBaseAddress: 0xe_0000,
       acpiLength: 0x4000,
     },
-    acpi: { rdspAddress: 0xe_0000, rdsp: ACPI.rdsp, tablesAddress: 0xe_1000, tables: ACPI.tables },
+    acpi: { rdspAddress: 0xe_0000, rdsp: ACPI.rsdp, tablesAddress: 0xe_1000, tables: ACPI.tables },
     registers: { gdtAddress: 0x1000, pageTableAddress: 0x4000 },
   };
   const places: readonly Place[] = [
@@ -436,7 +442,14 @@ describe("two regions of an arm64 guest that collide are both named with their r
   it("by loadLinux: an initrd that leaves the kernel no room", () => {
     const memory = new MemoryLayout([{ start: START, end: START + 2 * MIB }]);
     assert.throws(
-      () => planLinuxSync({ kernel, memory, deviceTree: TREE, initrd: INITRD, initrdAddress: START + PAGE }),
+      () =>
+        planLinuxSync({
+          kernel,
+          memory,
+          deviceTree: TREE,
+          initrd: INITRD,
+          addresses: { initrd: START + PAGE },
+        }),
       refusal("PLACEMENT_NO_ROOM", "linux-kernel: 0x5000 bytes", `${range(START + PAGE, 3)} (linux-initrd)`),
     );
   });
@@ -449,7 +462,14 @@ describe("two regions of an arm64 guest that collide are both named with their r
     ]);
     const initrdAddress = START + 40 * GIB;
     assert.throws(
-      () => planLinuxSync({ kernel, memory, deviceTree: TREE, initrd: INITRD, initrdAddress }),
+      () =>
+        planLinuxSync({
+          kernel,
+          memory,
+          deviceTree: TREE,
+          initrd: INITRD,
+          addresses: { initrd: initrdAddress },
+        }),
       refusal(
         "ARM64_INITRD_OUT_OF_REACH",
         `linux-initrd at 0x${initrdAddress.toString(16)}-`,

@@ -244,7 +244,7 @@ describe("a hostile bzImage:", () => {
         ],
       }),
       initrd: noise(5000),
-      initrdAddress: 0x200_0000,
+      addresses: { initrd: 0x200_0000 },
     }),
   );
   row("a payload beyond the protected-mode code", "BZIMAGE_BAD_PAYLOAD", () =>
@@ -314,10 +314,10 @@ describe("a hostile initrd:", () => {
     "linux-initrd",
   );
   row("an initrd over an ELF kernel", "IMPORT_OVERLAP", () =>
-    load({ kernel: elf(), initrd: noise(5000), initrdAddress: AT + 0x1000n }),
+    load({ kernel: elf(), initrd: noise(5000), addresses: { initrd: AT + 0x1000n } }),
   );
   row("an initrd at an address that is not page-aligned", "UNALIGNED_ADDRESS", () =>
-    load({ initrd: noise(5000), initrdAddress: 0x200_0001 }),
+    load({ initrd: noise(5000), addresses: { initrd: 0x200_0001 } }),
   );
   it("an initrd that fits between other things only, or at no 2 MiB boundary", () => {
     const memory = new MemoryLayout([
@@ -468,7 +468,7 @@ describe("a hostile arm64 Image:", () => {
       { start: START, end: START + RAM },
       { start: far, end: far + 0x10_0000n },
     ]);
-    planImage({ memory: two, deviceTree: tree, initrd: noise(5000), initrdAddress: far });
+    planImage({ memory: two, deviceTree: tree, initrd: noise(5000), addresses: { initrd: far } });
   });
   row("an initrd or a command line without a device tree", "DEVICE_TREE_MISSING", () =>
     planImage({ commandLine: "quiet" }),

@@ -251,7 +251,7 @@ describe("an arm64 guest in a handful of pages", () => {
         const isFar = !expected && initrdAddress !== undefined && hasRoom(free, things);
         const kernel = makeArm64Image({ imageSize: BigInt(image) * PAGE, textOffset, byteLength: 4096 });
         const plan = (): LinuxPlan => {
-          const options = { kernel, memory: layout, deviceTree, initrdAddress };
+          const options = { kernel, memory: layout, deviceTree, addresses: { initrd: initrdAddress } };
           return planLinuxSync({ ...options, initrd: initrd === undefined ? undefined : unread(initrd) });
         };
         if (isFar) {

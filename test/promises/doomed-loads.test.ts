@@ -52,15 +52,21 @@ const badOptions: fc.Arbitrary<Partial<LinuxSyncOptions>> = fc.record(
   {
     commandLine: fc.constantFrom("quiet", "a\0b", "x".repeat(5000)),
     initrd: fc.constantFrom(noise(100), new Uint8Array(0), noise(3 * MIB), [noise(5), noise(0)]),
-    initrdAddress: fc.oneof(fc.constant("AfterKernel" as const), number64),
     acpi: fc.constantFrom(
-      { rdsp: noise(36), tables: noise(100) },
-      { rdsp: new Uint8Array(0), tables: noise(10) },
-      { rdsp: noise(36), tables: new Uint8Array(0) },
-      { rdsp: noise(5000), tables: noise(10) },
+      { rsdp: noise(36), tables: noise(100) },
+      { rsdp: new Uint8Array(0), tables: noise(10) },
+      { rsdp: noise(36), tables: new Uint8Array(0) },
+      { rsdp: noise(5000), tables: noise(10) },
     ),
     addresses: fc.record(
-      { gdt: number64, zeroPage: number64, commandLine: number64, pageTables: number64, kernel: number64 },
+      {
+        gdt: number64,
+        zeroPage: number64,
+        commandLine: number64,
+        pageTables: number64,
+        kernel: number64,
+        initrd: number64,
+      },
       { requiredKeys: [] },
     ),
     reservations: fc.constantFrom(
@@ -223,8 +229,8 @@ describe("a plan made by hand", () => {
 describe("what was let through before", () => {
   it("acpi without a byte of RSDP or tables is SOURCE_EMPTY", () => {
     for (const acpi of [
-      { rdsp: new Uint8Array(0), tables: noise(10) },
-      { rdsp: noise(36), tables: new Uint8Array(0) },
+      { rsdp: new Uint8Array(0), tables: noise(10) },
+      { rsdp: noise(36), tables: new Uint8Array(0) },
     ]) {
       assert.throws(
         () => loadLinuxSync({ kernel: vmlinux, memory: RAM, acpi }),

@@ -417,7 +417,7 @@ describe("the setup header of a bzImage that the host decompresses", () => {
         memory: RAM,
         decoders,
         initrd: new Uint8Array(4096).fill(1),
-        initrdAddress: 0x1c0_0000,
+        addresses: { initrd: 0x1c0_0000 },
       });
     assert.equal(at(3).info.initrd?.gpa, 0x1c0_0000n);
     assert.throws(() => at(1), refusal("INITRD_TOO_HIGH", "0x1c00000"));

@@ -132,14 +132,14 @@ describe("a bzImage guest", () => {
     });
     assert.equal(initrdOf(load({ kernel: low, initrd })), 18n * MIB);
     const said = refusal("INITRD_TOO_HIGH", "0x1400000");
-    assert.throws(() => load({ kernel: low, initrd, initrdAddress: 20n * MIB }), said);
-    assert.throws(() => load({ kernel: low, initrd, initrdAddress: 20n * MIB - 4096n }), said);
+    assert.throws(() => load({ kernel: low, initrd, addresses: { initrd: 20n * MIB } }), said);
+    assert.throws(() => load({ kernel: low, initrd, addresses: { initrd: 20n * MIB - 4096n } }), said);
     assert.equal(
-      initrdOf(load({ kernel: low, initrd, initrdAddress: 20n * MIB - 8192n })),
+      initrdOf(load({ kernel: low, initrd, addresses: { initrd: 20n * MIB - 8192n } })),
       20n * MIB - 8192n,
     );
     // A relocatable kernel makes room for one that the caller has placed, another can't.
-    const inTheWay = { initrd, initrdAddress: 16n * MIB + 0x1_f000n };
+    const inTheWay = { initrd, addresses: { initrd: 16n * MIB + 0x1_f000n } };
     assert.equal(load(inTheWay).info.kernel.gpa, 18n * MIB);
     const fixed = makeBzImage({ fields: [[0x234, 1, 0]] });
     const overlap = refusal("IMPORT_OVERLAP", "linux-initrd", "linux-kernel");
@@ -149,8 +149,8 @@ describe("a bzImage guest", () => {
       { start: 0n, end: 64n * MIB },
       { start: 5n * GIB, end: 5n * GIB + 2n * MIB },
     ]);
-    assert.equal(initrdOf(load({ initrd, memory, initrdAddress: 5n * GIB })), 5n * GIB);
-    const of32 = { initrd, memory, initrdAddress: 5n * GIB, entry: "32" } as const;
+    assert.equal(initrdOf(load({ initrd, memory, addresses: { initrd: 5n * GIB } })), 5n * GIB);
+    const of32 = { initrd, memory, addresses: { initrd: 5n * GIB }, entry: "32" } as const;
     assert.throws(() => load(of32), refusal("INITRD_TOO_HIGH", "0x80000000"));
   });
 
@@ -196,14 +196,14 @@ describe("an x86 guest", () => {
       for (const commandLine of [undefined, ""]) {
         const memory = new Uint8Array(RAM).fill(0x41).buffer;
         assert.equal(paramsOf(load({ kernel, memory, commandLine })).commandLineAddress, 0n);
-        const initrd = { initrd: noise(1), initrdAddress: 0x3000 };
+        const initrd = { initrd: noise(1), addresses: { initrd: 0x3000 } };
         assert.equal(paramsOf(load({ kernel, memory, commandLine, ...initrd })).commandLine, "");
       }
     }
   });
 
   it("is told of an RSDP only if there is one", () => {
-    const acpi = { rdsp: noise(36), tables: noise(100) };
+    const acpi = { rsdp: noise(36), tables: noise(100) };
     assert.equal(paramsOf(load()).rsdp, 0n);
     assert.equal(paramsOf(load({ acpi })).rsdp, 0xe_0000n);
     const addresses = { rsdp: 0x5_0000 };
@@ -267,7 +267,7 @@ describe("an x86 guest", () => {
   });
 
   it("has no zero pages for ACPI where the BIOS area is reserved or is no RAM; tables of the caller's are refused there", () => {
-    const acpi = { rdsp: noise(36), tables: noise(100) };
+    const acpi = { rsdp: noise(36), tables: noise(100) };
     const reservations = [{ start: 0xa_0000n, end: MIB, type: 2 }];
     const guest = load({ reservations });
     assert.deepEqual(paramsOf(guest).e820, [
@@ -324,7 +324,7 @@ describe("an ELF32 guest", () => {
     );
     assert.equal(paramsOf(guest).commandLine, "x");
     assert.equal(paramsOf(guest).initrd.address, 18n * MIB);
-    const high = { kernel, memory: 2 ** 30, initrd: noise(10), initrdAddress: 0x3800_0000 };
+    const high = { kernel, memory: 2 ** 30, initrd: noise(10), addresses: { initrd: 0x3800_0000 } };
     assert.throws(() => load(high), refusal("INITRD_TOO_HIGH", "0x38000000"));
     assert.throws(() => load({ kernel, entry: "64" }), refusal("X86_ENTRY_NOT_AVAILABLE"));
   });
@@ -342,7 +342,7 @@ describe("a PVH guest", () => {
   const elf32 = makeElf32({ entry: 0x100_0000n, segments, fill, byteLength: 400 });
 
   it("is entered where its note says, with a start info that has all of it", () => {
-    const acpi = { rdsp: noise(36), tables: noise(100) };
+    const acpi = { rsdp: noise(36), tables: noise(100) };
     for (const kernel of [elf64, elf32]) {
       const guest = load({ kernel, entry: "pvh", initrd: noise(5000), commandLine: "console=hvc0", acpi });
       assert.equal(guest.entryMode, "protected32");

@@ -108,7 +108,7 @@ function x86Options(random: Random): Record<string, Value> {
   }
   if (random.oneIn(8)) {
     options["acpi"] = {
-      rdsp: random.bytes(random.pick([36, 4096, 4097, 0])),
+      rsdp: random.bytes(random.pick([36, 4096, 4097, 0])),
       tables: random.bytes(random.pick([100, 9000, 0])),
     };
   }
@@ -118,7 +118,7 @@ function x86Options(random: Random): Record<string, Value> {
 function commonOptions(random: Random): Record<string, Value> {
   const options: Record<string, Value> = {};
   if (random.oneIn(5))
-    options["initrdAddress"] = random.pick<Value>(["AfterKernel", anAddress(random), 0x4050_0000n, "Before"]);
+    options["addresses"] = { initrd: random.pick<Value>([anAddress(random), 0x4050_0000n, "Before"]) };
   if (random.oneIn(6))
     options["maxDecompressedSize"] = random.pick<Value>([100, 20_000, 1 << 20, 1n << 64n, -1]);
   if (random.oneIn(4)) options["decompressInto"] = random.pick(["memory", "buffer", "guest"]);

@@ -3,59 +3,38 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
 import * as decoders from "../decoders/index.js";
+import { guestFiles } from "../hosts/qemu/guest-files.js";
 import {
-  checkResult,
   dumpDeviceTree,
   EMULATORS,
+  type Machine,
   machineArguments,
-  runQemu,
-  writeImages,
-} from "../hosts/qemu/qemu.js";
+  x86Layout,
+} from "../hosts/qemu/machines.js";
+import { checkResult, runQemu } from "../hosts/qemu/process.js";
 import { detectKernel } from "../linux/detect-kernel.js";
+import type { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LinuxSyncOptions } from "../linux/options.js";
-import { MemoryLayout } from "../memory/memory-layout.js";
-import { MemoryRange } from "../memory/memory-range.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
-import type { ByteInput } from "../sources/source.js";
-import { formatMilliseconds } from "./format.js";
+import { formatMilliseconds, printJson } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
-import { LOAD_OPTIONS, parseArguments, parseSeconds, UsageError } from "./options.js";
-import { outputError, StagingFolder } from "./output.js";
+import { type Arguments, LOAD_OPTIONS, parseArguments, parseSeconds, UsageError } from "./options.js";
+import { createFile, outputError, StagingFolder } from "./output.js";
 
 const MIB = 1n << 20n;
+/** QEMU's isapc has no RAM above 4 GiB (hw/i386/pc_piix.c). */
+const ISAPC_LIMIT = 0xe000_0000n;
+/** Nobody else reads a guest's memory. */
+const PRIVATE_MODE = 0o600;
 
-/**
- * RAM as QEMU's x86 machines lay it out (hw/i386/pc_piix.c, pc_q35.c, microvm.c): in one range below `from`, else split
- * at `at`. An e820 map that says otherwise names RAM that isn't there.
- */
-const RAM_SPLITS: Readonly<Record<string, { readonly from: bigint; readonly at: bigint }>> = {
-  microvm: { from: 0xc000_0000n, at: 0xc000_0000n },
-  pc: { from: 0xe000_0000n, at: 0xc000_0000n },
-  q35: { from: 0xb000_0000n, at: 0x8000_0000n },
-  isapc: { from: 0xe000_0000n, at: 0xc000_0000n },
-};
-
-function x86Layout(machine: string, size: bigint): MemoryLayout {
-  toAddress(size, "memory");
-  const split = RAM_SPLITS[machine];
-  if (split === undefined || size < split.from) return new MemoryLayout(size);
-  if (machine === "isapc") throw new UsageError("--machine isapc has less than 3584M of RAM");
-  return new MemoryLayout(size, [new MemoryRange(split.at, 1n << 32n)]);
-}
-
-/** `size` up to a multiple of `unit`. */
-function alignUp(size: bigint, unit: bigint): bigint {
-  return ((size + unit - 1n) / unit) * unit;
-}
-
-/** Most bytes of serial output that `--json` shows: a guest may send without end. */
+/** Limit of the serial output that `--json` shows, bytes: a guest may send without end. */
 const MOST_SERIAL_BYTES = 16 << 20;
 
 /** The start of what a guest sends to its serial port. */
 class SerialLog {
   readonly #chunks: Uint8Array[] = [];
   #kept = 0;
-  /** All that was sent. */
+  /** Bytes that were sent. */
   byteLength = 0;
 
   add(bytes: Uint8Array): undefined {
@@ -77,11 +56,65 @@ function show(bytes: Uint8Array): Promise<void> | undefined {
   return new Promise((resolve) => process.stdout.once("drain", resolve));
 }
 
-/**
- * What the kernel is for; the file is looked into as the load will do it. A kernel that can't be is refused here, by name.
- */
-async function architectureOf(kernel: ByteInput): Promise<GuestArchitecture> {
-  return (await detectKernel(kernel, { decoders })).architecture ?? "x86_64";
+/** The machine to start, for the architecture that the kernel is for. */
+function machineOf(args: Arguments, architecture: GuestArchitecture): Machine {
+  const emulator = EMULATORS[architecture];
+  const machine = args.text("machine") ?? emulator.machines[0];
+  const program = args.text("qemu") ?? emulator.program;
+  const cpu = args.text("cpu") ?? emulator.cpu;
+  if (program === "") throw new UsageError("--qemu is empty");
+  if (cpu === "") throw new UsageError("--cpu is empty");
+  if (!emulator.machines.includes(machine)) {
+    throw new UsageError(`--machine ${machine}: give one of ${emulator.machines.join(", ")}`);
+  }
+  const size = memorySize(args);
+  toAddress(size, "memory");
+  if (machine === "isapc" && size >= ISAPC_LIMIT) {
+    throw new UsageError("--machine isapc has less than 3584M of RAM");
+  }
+  const { packageName } = emulator;
+  return { program, packageName, machine, cpu, ramSize: ((size + MIB - 1n) / MIB) * MIB };
+}
+
+/** The options with the machine's RAM, and on arm64 with QEMU's device tree unless the caller has one. */
+async function optionsFor(
+  machine: Machine,
+  architecture: GuestArchitecture,
+  asked: LinuxSyncOptions,
+  size: bigint,
+  folder: string,
+): Promise<LinuxSyncOptions> {
+  if (architecture !== "aarch64") {
+    return { ...asked, memory: x86Layout(machine.machine, size) };
+  }
+  if (asked.deviceTree !== undefined) return asked;
+  const deviceTree = join(folder, "machine.dtb");
+  await dumpDeviceTree(machine, deviceTree);
+  // QEMU's RAM is a number of MiB, and its tree says so.
+  return { ...asked, deviceTree, memory: machine.ramSize };
+}
+
+/** Writes the guest's files; returns QEMU's arguments for them. */
+async function writeGuest(guest: LinuxGuest, folder: string): Promise<string[]> {
+  const args: string[] = [];
+  try {
+    for (const { name, pieces, argumentsFor } of guestFiles(guest)) {
+      const path = join(folder, name);
+      await createFile(path, PRIVATE_MODE, pieces);
+      args.push(...argumentsFor(path));
+    }
+  } catch (cause) {
+    throw outputError(folder, cause);
+  }
+  return args;
+}
+
+function makeFolder(): StagingFolder {
+  try {
+    return new StagingFolder(tmpdir(), "directboot-");
+  } catch (cause) {
+    throw outputError("a temporary folder", cause);
+  }
 }
 
 export async function bootCommand(argv: readonly string[]): Promise<number> {
@@ -96,68 +129,33 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
   const seconds = timeout === undefined ? undefined : parseSeconds(timeout, "timeout");
   const isJson = args.flag("json");
   const asked = linuxOptions(args);
-
-  const architecture = await architectureOf(asked.kernel);
-  const emulator = EMULATORS[architecture];
-  const choice = {
-    emulator,
-    program: args.text("qemu") ?? emulator.program,
-    machine: args.text("machine") ?? emulator.machines[0],
-    cpu: args.text("cpu") ?? emulator.cpu,
-    ramSize: alignUp(memorySize(args), MIB),
-  };
-  for (const name of ["program", "cpu"] as const) {
-    if (choice[name] === "") throw new UsageError(`--${name === "cpu" ? "cpu" : "qemu"} is empty`);
-  }
-  if (!emulator.machines.includes(choice.machine)) {
-    throw new UsageError(`--machine ${choice.machine}: give one of ${emulator.machines.join(", ")}`);
-  }
-
-  let staging: StagingFolder;
+  const architecture = (await detectKernel(asked.kernel, { decoders })).architecture ?? "x86_64";
+  const machine = machineOf(args, architecture);
+  const staging = makeFolder();
   try {
-    staging = new StagingFolder(tmpdir(), "directboot-");
-  } catch (cause) {
-    throw outputError("a temporary folder", cause);
-  }
-  const folder = staging.path;
-  try {
-    let options: LinuxSyncOptions =
-      architecture !== "aarch64" ? { ...asked, memory: x86Layout(choice.machine, memorySize(args)) } : asked;
-    if (architecture === "aarch64" && asked.deviceTree === undefined) {
-      const deviceTree = join(folder, "machine.dtb");
-      await dumpDeviceTree(choice, deviceTree);
-      // QEMU's RAM is a number of MiB, and its tree says so.
-      options = { ...asked, deviceTree, memory: choice.ramSize };
-    }
-    const loaded = await loadGuest(options);
+    const loaded = await loadGuest(
+      await optionsFor(machine, architecture, asked, memorySize(args), staging.path),
+    );
     if (!isJson) process.stderr.write(`${formatLoaded(loaded)}\n`);
-    let images: string[];
-    try {
-      images = await writeImages(loaded.guest, folder);
-    } catch (cause) {
-      throw outputError(folder, cause);
-    }
-    if (!isJson) process.stderr.write(`starting ${choice.program} (${choice.machine})\n`);
+    const files = await writeGuest(loaded.guest, staging.path);
+    if (!isJson) process.stderr.write(`starting ${machine.program} (${machine.machine})\n`);
     const serial = new SerialLog();
-    const result = await runQemu(choice, [...machineArguments(choice), ...images], seconds, {
-      onSerial: isJson ? (bytes) => serial.add(bytes) : show,
-    });
+    const onSerial = isJson ? (bytes: Uint8Array) => serial.add(bytes) : show;
+    const result = await runQemu(machine, [...machineArguments(machine), ...files], { seconds, onSerial });
     if (isJson) {
-      const { planMilliseconds, loadMilliseconds, guest } = loaded;
-      const json = {
-        info: guest.info,
-        planMilliseconds,
-        loadMilliseconds,
-        machine: choice.machine,
+      printJson({
+        info: loaded.guest.info,
+        planMilliseconds: loaded.planMilliseconds,
+        loadMilliseconds: loaded.loadMilliseconds,
+        machine: machine.machine,
         ...result,
         serial: serial.text(),
         serialBytes: serial.byteLength,
-      };
-      process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+      });
     } else {
       process.stderr.write(`the guest ran for ${formatMilliseconds(result.milliseconds)}\n`);
     }
-    checkResult(choice, result, seconds);
+    checkResult(machine, result, seconds);
     return 0;
   } finally {
     staging.remove();

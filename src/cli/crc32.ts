@@ -2,6 +2,7 @@
 import { ChunkBuf } from "../importers/chunk-buf.js";
 import { FileSource } from "../sources/file.js";
 import { crc32, hotPaths } from "../wasm/hot-paths.js";
+import { printJson } from "./format.js";
 import { parseArguments, UsageError } from "./options.js";
 import { aTurn } from "./output.js";
 import { progressBar } from "./progress.js";
@@ -34,9 +35,7 @@ export async function crc32Command(argv: readonly string[]): Promise<number> {
     }
   }
   if (args.flag("json")) {
-    process.stdout.write(
-      `${JSON.stringify({ hotPaths: hotPaths.implementation, files: results }, null, 2)}\n`,
-    );
+    printJson({ hotPaths: hotPaths.implementation, files: results });
   } else {
     for (const { file, crc32: crc } of results) process.stdout.write(`${crc}  ${file}\n`);
   }

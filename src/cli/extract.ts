@@ -39,7 +39,14 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   const { kernel, format, compression, compressedSize, size } = extracted;
   await writeFile(out, kernel);
   if (args.flag("json")) {
-    const json = { out, format, compression: compression ?? null, compressedSize, size, milliseconds };
+    const json = {
+      out,
+      format,
+      compression: compression ?? null,
+      compressedBytes: compressedSize,
+      byteLength: size,
+      milliseconds,
+    };
     report.write(`${JSON.stringify(json, null, 2)}\n`);
     return 0;
   }

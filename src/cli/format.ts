@@ -4,6 +4,11 @@ import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { formatSize } from "../inspect/sizes.js";
 
+/** Prints a result as JSON. */
+export function printJson(result: unknown): void {
+  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+}
+
 /** Milliseconds with as many digits as mean anything. */
 export function formatMilliseconds(milliseconds: number): string {
   return milliseconds < 10 ? `${milliseconds.toFixed(2)} ms` : `${milliseconds.toFixed(1)} ms`;

@@ -69,7 +69,7 @@ function fieldJson({ offset, kind: _, ...field }: InspectedField): unknown {
 function json({ name, byteLength, format, header, fields, compression, inside }: KernelInspection): unknown {
   return {
     file: name,
-    ...(byteLength === undefined ? {} : { byteLength: hex(byteLength) }),
+    ...(byteLength === undefined ? {} : { byteLength }),
     format,
     header,
     fields: fields.map(fieldJson),
@@ -81,8 +81,8 @@ function json({ name, byteLength, format, header, fields, compression, inside }:
 function compressionJson({ format, compressedBytes, bytes }: InspectedCompression): unknown {
   return {
     format,
-    ...(compressedBytes === undefined ? {} : { compressedBytes: hex(compressedBytes) }),
-    ...(bytes === undefined ? {} : { bytes: hex(bytes) }),
+    ...(compressedBytes === undefined ? {} : { compressedBytes }),
+    ...(bytes === undefined ? {} : { bytes }),
   };
 }
 

@@ -16,10 +16,14 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
 /** Bytes between two turns of the event loop, in which signals come in. */
 const WRITE_BYTES = 8 << 20;
+
+/** Mode of an output, before the umask. */
+export const FILE_MODE = 0o666;
 
 /** Until a pipe is asked again whether it takes more. */
 const MILLISECONDS_TO_DRAIN = 5;
@@ -27,8 +31,7 @@ const MILLISECONDS_TO_DRAIN = 5;
 /** An error of the system's as ours: what was being written, and why it failed. */
 export function outputError(what: string, cause: unknown): DirectBootError {
   if (cause instanceof DirectBootError) return cause;
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new DirectBootError("OUTPUT_FAILED", `${what}: ${why}`, { cause });
+  return new DirectBootError("OUTPUT_FAILED", `${what}: ${messageOf(cause)}`, { cause });
 }
 
 /** A turn of the event loop: a signal that came in meanwhile ends the process here. */
@@ -40,8 +43,8 @@ function hasCode(cause: unknown, code: string): boolean {
   return cause instanceof Error && "code" in cause && cause.code === code;
 }
 
-/** Writes all of `bytes`, in pieces, with a turn of the event loop behind each. */
-export async function writeAll(
+/** Writes all of `bytes`, in pieces, with a turn of the event loop after each. */
+async function writeAll(
   descriptor: number,
   bytes: Uint8Array,
   onWritten: (byteLength: number) => void = () => {},
@@ -62,20 +65,22 @@ export async function writeAll(
 }
 
 /**
- * Makes a file that wasn't there; `write` fills it. What the disk has no room for is told by the last `fsync`, at the
- * latest: some file systems find it out only then.
+ * Makes a new file with these bytes.
  *
- * @param mode of the file, but for what the umask takes away
+ * @param mode of the file, less the umask
+ * @throws what node:fs throws; EEXIST for a file or link that is there already
  */
 export async function createFile(
   path: string,
   mode: number,
-  write: (descriptor: number) => Promise<void>,
+  pieces: Iterable<Uint8Array>,
+  onWritten?: (byteLength: number) => void,
 ): Promise<void> {
-  // O_EXCL: what is there is not written to, and a link is not followed.
+  // O_EXCL: nothing that is there is written to, and no link followed.
   const descriptor = openSync(path, "wx", mode);
   try {
-    await write(descriptor);
+    for (const bytes of pieces) await writeAll(descriptor, bytes, onWritten);
+    // Some file systems find out only now that the disk is full.
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -290,7 +295,7 @@ export async function writeFile(out: string, bytes: Uint8Array): Promise<void> {
     const staging = new StagingFolder(dirname(resolve(out)));
     try {
       const file = join(staging.path, "new");
-      await createFile(file, 0o666, (descriptor) => writeAll(descriptor, bytes));
+      await createFile(file, FILE_MODE, [bytes]);
       await aTurn();
       renameSync(file, out);
     } finally {

@@ -1,7 +1,7 @@
 /** `directboot plan`: what a load would do. */
 import { formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
-import { formatAddress, formatRegions, formatRegisters, formatTable } from "./format.js";
+import { formatAddress, formatRegions, formatRegisters, formatTable, printJson } from "./format.js";
 import { linuxOptions } from "./load.js";
 import { LOAD_OPTIONS, parseArguments } from "./options.js";
 
@@ -10,7 +10,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   const plan = await planLinux(linuxOptions(args));
   plan.close();
   if (args.flag("json")) {
-    process.stdout.write(`${JSON.stringify(plan, null, 2)}\n`);
+    printJson(plan);
     return 0;
   }
   const { kernel, initrd, dtb } = plan.info;

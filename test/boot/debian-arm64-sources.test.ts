@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { before, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
-import { dumpDeviceTree, EMULATORS } from "../../src/hosts/qemu/qemu.js";
+import { dumpDeviceTree, EMULATORS } from "../../src/hosts/qemu/machines.js";
 import { loadLinux, planLinuxSync, StreamSource } from "../../src/index.js";
 import { directboot, runProgram } from "../support/command.js";
 import { refusal } from "../support/refusal.js";
@@ -69,16 +69,8 @@ describe("Debian's arm64 kernel", () => {
   it("reaches its init as a gzipped Image from a stream", async () => {
     const emulator = EMULATORS.aarch64;
     const deviceTree = join(folder, "virt.dtb");
-    await dumpDeviceTree(
-      {
-        emulator,
-        program: emulator.program,
-        machine: emulator.machines[0],
-        cpu: emulator.cpu,
-        ramSize: BigInt(MEMORY),
-      },
-      deviceTree,
-    );
+    const machine = { ...emulator, machine: emulator.machines[0], ramSize: BigInt(MEMORY) };
+    await dumpDeviceTree(machine, deviceTree);
     const guest = await loadLinux({
       kernel: new StreamSource(Readable.toWeb(createReadStream(packed))),
       initrd,

@@ -42,9 +42,9 @@ describe("directboot extract", () => {
     writeFileSync(out, "old");
     const { status, stdout } = await directboot(["extract", zboot, "--output", out, "--json"]);
     assert.equal(status, 0);
-    const { milliseconds, compressedSize, ...told } = JSON.parse(stdout);
-    assert.deepEqual(told, { out, format: "arm64-image", compression: "xz", size: image.length });
-    assert.ok(milliseconds > 0 && compressedSize > 0 && compressedSize < image.length);
+    const { milliseconds, compressedBytes, ...told } = JSON.parse(stdout);
+    assert.deepEqual(told, { out, format: "arm64-image", compression: "xz", byteLength: image.length });
+    assert.ok(milliseconds > 0 && compressedBytes > 0 && compressedBytes < image.length);
     assert.ok(isSame(readFileSync(out), image));
   });
 

@@ -3,10 +3,11 @@
  * test has loaded itself, which go the command's own way from there on.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EMULATORS, machineArguments, writeImages } from "../../../src/hosts/qemu/qemu.js";
+import { guestFiles } from "../../../src/hosts/qemu/guest-files.js";
+import { EMULATORS, machineArguments } from "../../../src/hosts/qemu/machines.js";
 import type { LinuxGuest } from "../../../src/index.js";
 import { directboot, runProgram } from "../../support/command.js";
 import { inRoot } from "../../support/paths.js";
@@ -62,16 +63,20 @@ export async function bootLoaded(guest: LinuxGuest, { cpu }: { cpu?: string } = 
   const emulator = EMULATORS[guest.architecture];
   const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
   try {
-    const choice = {
-      emulator,
-      program: emulator.program,
+    const machine = {
+      ...emulator,
       machine: emulator.machines[0],
       cpu: cpu ?? emulator.cpu,
       ramSize: guest.layout.ramSize,
     };
+    const files = guestFiles(guest).flatMap(({ name, pieces, argumentsFor }) => {
+      const path = join(folder, name);
+      writeFileSync(path, Buffer.concat(pieces));
+      return argumentsFor(path);
+    });
     const { serial, stderr, exitCode, timedOut } = await runQemu({
-      program: choice.program,
-      args: [...machineArguments(choice), ...(await writeImages(guest, folder))],
+      program: machine.program,
+      args: [...machineArguments(machine), ...files],
       timeoutMs: TIMEOUT_SECONDS * 1000,
     });
     assert.ok(!timedOut, serial);

@@ -27,9 +27,7 @@ const ROOMS = [
 ];
 
 /** Imports that are to go, as "file -> file". */
-const PENDING: readonly string[] = [
-  "unpack/decoding.ts -> memory/guest-memory.ts",
-];
+const PENDING: readonly string[] = ["unpack/decoding.ts -> memory/guest-memory.ts"];
 
 /** The modules of src/, each with those that it imports: statically, dynamically, or for their types. */
 const imports = new Map<string, string[]>(

@@ -42,6 +42,7 @@ const { bundle } = await import("./bundle.mjs");
 await bundle({
   common: {
     index: "src/index.ts",
+    loader: "src/loader.ts",
     decoders: "src/decoders/index.ts",
     inspect: "src/inspect/index.ts",
     v86: "src/hosts/v86.ts",
@@ -66,7 +67,7 @@ import { provideModules } from "../modules.js";
 provideModules({ hotPaths, decoders });
 `,
   );
-  for (const entry of ["index", "decoders", "inspect", "v86"]) {
+  for (const entry of ["index", "loader", "decoders", "inspect", "v86"]) {
     writeFileSync(
       `dist/${condition}/${entry}.js`,
       `import "./modules.js";\nexport * from "../${entry}.js";\n`,
@@ -98,7 +99,15 @@ declare namespace WebAssembly {
 }
 `,
 );
-for (const path of ["index", "decoders/index", "inspect/index", "hosts/v86", "wasm", "wasm-decoders"]) {
+for (const path of [
+  "index",
+  "loader",
+  "decoders/index",
+  "inspect/index",
+  "hosts/v86",
+  "wasm",
+  "wasm-decoders",
+]) {
   const file = `dist/types/${path}.d.ts`;
   const up = path.includes("/") ? ".." : ".";
   writeFileSync(file, `/// <reference path="${up}/platform.d.ts" />\n${readFileSync(file, "utf8")}`);

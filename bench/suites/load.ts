@@ -1,12 +1,6 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import {
-  GuestMemory,
-  GuestMemoryImporter,
-  type LoadX86Options,
-  loadLinux,
-  loadLinuxSync,
-  loadX86,
-} from "../../src/index.js";
+import { GuestMemory, GuestMemoryImporter, loadLinux, loadLinuxSync } from "../../src/index.js";
+import { type LoadX86Options, loadX86 } from "../../src/loader.js";
 import { compileFloor } from "../floor.js";
 import { type Case, type Contender, measureCases, type Suite } from "../harness.js";
 import { Image, KERNEL_ADDRESS, KIB, MIB, SEGMENT_OFFSET } from "../image.js";

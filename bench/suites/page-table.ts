@@ -1,4 +1,5 @@
-import { GuestMemory, type LargestPage, PageTableBuilder } from "../../src/index.js";
+import { GuestMemory } from "../../src/index.js";
+import { type LargestPage, PageTableBuilder } from "../../src/loader.js";
 import { hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
 import { identityMapTwin } from "../../src/wasm/twins.js";
 import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js";

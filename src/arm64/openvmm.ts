@@ -206,14 +206,8 @@ export function planDirectBootRegistersArm64(
  *
  * @example
  * ```ts
- * import {
- *   GuestMemory,
- *   GuestMemoryImporter,
- *   loadKernelAndInitrdArm64,
- *   MemoryLayout,
- *   setDirectBootRegistersArm64,
- *   type Aarch64Register,
- * } from "directboot";
+ * import { type Aarch64Register, GuestMemory, GuestMemoryImporter, MemoryLayout } from "directboot";
+ * import { loadKernelAndInitrdArm64, setDirectBootRegistersArm64 } from "directboot/loader";
  *
  * const layout = new MemoryLayout([{ start: 0x4000_0000, end: 0x4800_0000 }]);
  * const importer = new GuestMemoryImporter<Aarch64Register>(GuestMemory.create(layout));

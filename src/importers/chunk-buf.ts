@@ -83,7 +83,8 @@ export function* importChunks<R extends VpRegister>(
  *
  * @example
  * ```ts
- * import { ChunkBuf, RecordingImporter } from "directboot";
+ * import { RecordingImporter } from "directboot";
+ * import { ChunkBuf } from "directboot/loader";
  *
  * const buffer = new ChunkBuf();
  * const importer = new RecordingImporter();

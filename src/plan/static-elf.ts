@@ -234,7 +234,8 @@ export interface StaticElfOptions {
  *
  * @example
  * ```ts
- * import { loadStaticElf, RecordingImporter } from "directboot";
+ * import { RecordingImporter } from "directboot";
+ * import { loadStaticElf } from "directboot/loader";
  *
  * const { entrypoint } = loadStaticElf(new RecordingImporter(), {
  *   architecture: "x86_64",

@@ -140,16 +140,6 @@ function wholeOf(source: SyncSource): Uint8Array {
  *
  * @throws DirectBootError DECOMPRESS_CORRUPT, naming the byte; DECOMPRESS_TOO_LARGE; DECOMPRESS_UNSUPPORTED without
  *   node:zlib; SOURCE_NOT_SYNCHRONOUS; what reading throws
- *
- * @example
- * ```ts
- * import { FileSource, gunzipSourceSync, loadLinuxSync } from "directboot";
- *
- * const file = new FileSource("vmlinux.gz");
- * const kernel = gunzipSourceSync(file, { maximumBytes: 64 * 1024 * 1024 });
- * file.close();
- * console.log(loadLinuxSync({ kernel, memory: 64 * 1024 * 1024 }).decompression); // undefined
- * ```
  */
 export function gunzipSourceSync(
   source: Source,

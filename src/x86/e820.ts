@@ -134,20 +134,6 @@ function freeRam(layout: MemoryLayout, reserved: readonly E820Entry[]): E820Entr
  *   one type may overlap
  * @throws DirectBootError E820_OVERLAP if two reservations of different types share a byte, E820_INVALID_ENTRY if one
  *   is reversed, is RAM or has no valid type, ADDRESS_OUT_OF_RANGE
- *
- * @example
- * ```ts
- * import { buildE820Map, E820_RESERVED, MemoryLayout } from "directboot";
- *
- * const layout = new MemoryLayout(64 * 1024 * 1024);
- * const hole = { start: 0x9_f000n, end: 0x10_0000n, type: E820_RESERVED };
- * for (const { start, end, type } of buildE820Map(layout, [hole])) {
- *   console.log(start.toString(16), end.toString(16), type);
- * }
- * // 0 9f000 1
- * // 9f000 100000 2
- * // 100000 4000000 1
- * ```
  */
 export function buildE820Map(layout: MemoryLayout, reservations: readonly E820Entry[]): E820Entry[] {
   const reserved = sortReservations(reservations);

@@ -80,7 +80,8 @@ export function planDefaultGdt(builder: PlanBuilder<X86Register>, gdtPageBase: b
  *
  * @example
  * ```ts
- * import { importDefaultGdt, RecordingImporter } from "directboot";
+ * import { RecordingImporter } from "directboot";
+ * import { importDefaultGdt } from "directboot/loader";
  *
  * const importer = new RecordingImporter();
  * importDefaultGdt(importer, 1);

@@ -45,7 +45,8 @@ export function mtrrMask(gpaSpaceSize: number, maximumAddress: AddressLike): big
  *
  * @example
  * ```ts
- * import { computeVariableMtrrs, MemoryLayout, MemoryRange } from "directboot";
+ * import { MemoryLayout, MemoryRange } from "directboot";
+ * import { computeVariableMtrrs } from "directboot/loader";
  *
  * const layout = new MemoryLayout(256 * 1024 * 1024);
  * const gap = new MemoryRange(3n << 30n, 4n << 30n);

@@ -229,7 +229,8 @@ function withInputs<T>(
  *
  * @example
  * ```ts
- * import { loadKernelAndInitrdX64, RecordingImporter } from "directboot";
+ * import { RecordingImporter } from "directboot";
+ * import { loadKernelAndInitrdX64 } from "directboot/loader";
  *
  * const importer = new RecordingImporter();
  * const { kernel } = loadKernelAndInitrdX64(importer, { kernel: "vmlinux", kernelMinimumStartAddress: 0x10_0000 });
@@ -283,7 +284,8 @@ export function loadConfig(
  *
  * @example
  * ```ts
- * import { GuestMemory, GuestMemoryImporter, loadX86 } from "directboot";
+ * import { GuestMemory, GuestMemoryImporter } from "directboot";
+ * import { loadX86 } from "directboot/loader";
  *
  * const memory = GuestMemory.create(64 * 1024 * 1024);
  * const importer = new GuestMemoryImporter(memory);

@@ -128,7 +128,7 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
  *
  * @example
  * ```ts
- * import { buildPageTables64 } from "directboot";
+ * import { buildPageTables64 } from "directboot/loader";
  *
  * const tables = buildPageTables64({ pageTableGpa: 0x4000, size: "4GiB" });
  * console.log(tables.byteLength); // 24576
@@ -297,7 +297,7 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: Ta
  *
  * @example
  * ```ts
- * import { PageTableBuilder } from "directboot";
+ * import { PageTableBuilder } from "directboot/loader";
  *
  * const tables = new PageTableBuilder({
  *   pageTableGpa: 0x4000,

@@ -73,7 +73,8 @@ function u32(
  *
  * @example
  * ```ts
- * import { buildZeroPage, MemoryLayout } from "directboot";
+ * import { MemoryLayout } from "directboot";
+ * import { buildZeroPage } from "directboot/loader";
  *
  * const page = buildZeroPage({
  *   memoryLayout: new MemoryLayout(64 * 1024 * 1024),

@@ -12,12 +12,12 @@ import {
   BlobSource,
   FileSource,
   type GuestMemory,
-  gunzipSource,
   loadLinux,
   loadLinuxSync,
   type Source,
-  StreamSource,
 } from "../../src/index.js";
+import { gunzipSource } from "../../src/sources/gzip.js";
+import { StreamSource } from "../../src/sources/stream.js";
 import { runProgram } from "../support/command.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { debianKernel } from "./support/debian.js";

@@ -2,32 +2,34 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  type BootPageAcceptance,
+  type ByteInput,
+  crc32,
+  FileSource,
+  type ImageLoad,
+  type LoadInfo,
+  MemoryLayout,
+  MemoryRange,
+} from "../../src/index.js";
+import {
   type AcpiConfig,
   alignUpTo1GbPageSize,
   alignUpToLargePageSize,
   alignUpToPageSize,
-  type BootPageAcceptance,
-  type ByteInput,
   buildPageTables64,
   buildZeroPage,
   ChunkBuf,
   type ConfigOptions,
   computeVariableMtrrs,
-  crc32,
-  FileSource,
-  type ImageLoad,
   type InitrdConfig,
   importDefaultGdt,
-  type LoadInfo,
   loadConfig,
   loadKernelAndInitrdArm64,
   loadKernelAndInitrdX64,
   loadStaticElf,
   loadX86,
-  MemoryLayout,
-  MemoryRange,
   setDirectBootRegistersArm64,
-} from "../../src/index.js";
+} from "../../src/loader.js";
 import { hex, PAGE_BYTES, parseInteger, parseRange, readBlob, sha256 } from "./blobs.js";
 import { asArray, asString, type JsonObject, type JsonValue, Unusable } from "./json.js";
 import { registerToJson } from "./tracing-importer.js";

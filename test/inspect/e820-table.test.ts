@@ -1,21 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import {
-  buildBootParams,
-  buildE820Map,
-  E820_ACPI,
-  E820_RESERVED,
-  MemoryLayout,
-  planLinuxSync,
-} from "../../src/index.js";
+import { MemoryLayout, planLinuxSync } from "../../src/index.js";
 import {
   decodeE820,
   decodeE820Extension,
   decodeStartInfoMap,
   e820TypeName,
 } from "../../src/inspect/e820-table.js";
-import { encodeE820Entries } from "../../src/x86/e820.js";
+import { E820_ACPI, E820_RESERVED } from "../../src/loader.js";
+import { buildBootParams } from "../../src/x86/boot-params.js";
+import { buildE820Map, encodeE820Entries } from "../../src/x86/e820.js";
 import { buildHvmStartInfo } from "../../src/x86/pvh.js";
 import { buildSetupData, SETUP_E820_EXT, SETUP_RNG_SEED } from "../../src/x86/setup-data.js";
 import { makeVmlinux } from "../support/packed-kernels.js";

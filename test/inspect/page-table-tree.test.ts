@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { GuestMemory, loadLinuxSync, PageTableBuilder } from "../../src/index.js";
+import { GuestMemory, loadLinuxSync } from "../../src/index.js";
 import { type PageTable, pageTableTree } from "../../src/inspect/page-table-tree.js";
+import { PageTableBuilder } from "../../src/loader.js";
 import { entriesOf, walkPages } from "../support/page-walk.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { noise } from "../support/sources.js";

@@ -4,13 +4,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import {
-  ChunkBuf,
   GuestMemory,
   GuestMemoryImporter,
   loadLinux,
   loadLinuxSync,
   planLinuxSync,
 } from "../../src/index.js";
+import { ChunkBuf } from "../../src/loader.js";
 import { X86_64_GUEST } from "../support/paths.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";

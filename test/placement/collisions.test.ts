@@ -3,21 +3,23 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
   type Aarch64Register,
-  type ConfigOptions,
   type E820Entry,
   GuestMemory,
   GuestMemoryImporter,
   type LinuxSyncOptions,
-  loadConfig,
-  loadKernelAndInitrdArm64,
-  loadKernelAndInitrdX64,
-  loadX86,
   MemoryLayout,
   MemoryRange,
   planLinuxSync,
   type X86Addresses,
   type X86Register,
 } from "../../src/index.js";
+import {
+  type ConfigOptions,
+  loadConfig,
+  loadKernelAndInitrdArm64,
+  loadKernelAndInitrdX64,
+  loadX86,
+} from "../../src/loader.js";
 import { makeArm64Image, pvhNote } from "../linux/guest-reader.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { makeDeviceTree } from "../support/device-tree-maker.js";

@@ -5,20 +5,22 @@ import { gzipSync } from "node:zlib";
 import * as decoders from "../../src/decoders/index.js";
 import {
   type Aarch64Register,
-  type ConfigOptions,
   type DirectBootErrorCode,
   GuestMemory,
   GuestMemoryImporter,
   type LinuxSyncOptions,
-  loadConfig,
-  loadKernelAndInitrdArm64,
-  loadKernelAndInitrdX64,
   loadLinuxSync,
   MemoryLayout,
   MemoryRange,
   planLinuxSync,
   type X86Register,
 } from "../../src/index.js";
+import {
+  type ConfigOptions,
+  loadConfig,
+  loadKernelAndInitrdArm64,
+  loadKernelAndInitrdX64,
+} from "../../src/loader.js";
 import { makeArm64Image, pvhNote } from "../linux/guest-reader.js";
 import { type BzImageShape, makeBzImage } from "../support/bzimage-maker.js";
 import { makeDeviceTree, reservingTree } from "../support/device-tree-maker.js";

@@ -5,22 +5,21 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as decoders from "../../src/decoders/index.js";
+import { checkDeviceTree, memoryOfTree } from "../../src/firmware/device-tree.js";
 import {
-  buildE820Map,
-  checkDeviceTree,
   DirectBootError,
   GuestMemory,
   loadLinuxSync,
-  loadStaticElf,
   MemoryLayout,
-  memoryOfTree,
   planLinux,
   planLinuxSync,
   RecordingImporter,
   type SyncSource,
   setChosen,
 } from "../../src/index.js";
+import { loadStaticElf } from "../../src/loader.js";
 import { StreamSource } from "../../src/sources/stream.js";
+import { buildE820Map } from "../../src/x86/e820.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeElf, type SegmentShape } from "../support/elf-maker.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";

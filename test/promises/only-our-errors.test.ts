@@ -5,6 +5,7 @@ import * as decoders from "../../src/decoders/index.js";
 import * as v86 from "../../src/hosts/v86.js";
 import * as directboot from "../../src/index.js";
 import { DirectBootError } from "../../src/index.js";
+import * as loader from "../../src/loader.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { makeImage, makeVmlinux, packBzImage } from "../support/packed-kernels.js";
@@ -209,7 +210,7 @@ async function tryMembers(what: string, make: () => object, rounds: number, seed
   }
 }
 
-const MODULES = { directboot, decoders, v86 };
+const MODULES = { directboot, loader, decoders, v86 };
 
 describe("hostile arguments to every export", () => {
   for (const [moduleName, module] of Object.entries(MODULES)) {
@@ -262,17 +263,15 @@ describe("hostile arguments to every export", () => {
       sparse: () => directboot.GuestMemory.create(5n << 30n),
       importer: () => new directboot.GuestMemoryImporter(directboot.GuestMemory.create(layout)),
       recording: () => new directboot.RecordingImporter(),
-      chunkBuf: () => new directboot.ChunkBuf(),
+      chunkBuf: () => new loader.ChunkBuf(),
       bytes: () => new directboot.BytesSource(noise(100)),
       blob: () => new directboot.BlobSource(new Blob([noise(100)])),
       file: () => new directboot.FileSource("package.json"),
-      stream: () => new directboot.StreamSource(makeStream(noise(100)).stream),
       concat: () => directboot.concatSources([new directboot.BytesSource(noise(10))]),
-      zeroExtended: () => directboot.zeroExtend(new directboot.BytesSource(noise(10)), 50),
       plan: () => plan,
       guest: () => guest,
       pageTables: () =>
-        new directboot.PageTableBuilder({ pageTableGpa: 4096, ranges: [{ start: 0n, end: 1n << 30n }] }),
+        new loader.PageTableBuilder({ pageTableGpa: 4096, ranges: [{ start: 0n, end: 1n << 30n }] }),
       hotPaths: () => ({ ...directboot.hotPaths }),
       decoders: () => ({ implementation: decoders.decoders.implementation }),
     };
@@ -289,7 +288,7 @@ const bzImage = packBzImage(method, vmlinux);
 const image = makeImage(50_000, 60_000);
 const tree = makeDeviceTree();
 const recipes: Readonly<Record<string, readonly [Callable | undefined, () => readonly unknown[]]>> = (() => {
-  const all: Readonly<Record<string, unknown>> = { ...directboot, ...decoders };
+  const all: Readonly<Record<string, unknown>> = { ...directboot, ...loader, ...decoders };
   const recipe = (
     name: string,
     ...args: readonly unknown[]
@@ -367,13 +366,6 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
       initrdBase: 0,
       initrdSize: 0,
     }),
-    recipe("buildBootParams", {
-      e820: [{ start: 0n, end: 4096n, type: 1 }],
-      commandLine: { address: 0x3000n, byteLength: 5 },
-      initrd: { address: 0x3000n, byteLength: 5n },
-      setupDataAddress: 8n,
-    }),
-    recipe("buildE820Map", new directboot.MemoryLayout(32 * MIB), [{ start: 0n, end: 4096n, type: 2 }]),
     recipe(
       "computeVariableMtrrs",
       new directboot.MemoryLayout(32 * MIB),
@@ -452,16 +444,8 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
       { memory: new WebAssembly.Memory({ initial: 20 }), offset: 0, byteLength: 5000, scratchOffset: 65536 },
       { maximumBytes: 5000 },
     ),
-    recipe("gunzipSource", new directboot.BytesSource(noise(10)), {
-      maximumBytes: 10,
-      name: "x",
-      spoolLimit: 5,
-    }),
-    recipe("gunzipSourceSync", new directboot.BytesSource(noise(10)), { maximumBytes: 10, name: "x" }),
     recipe("crc32", noise(10), 5),
     recipe("concatSources", [new directboot.BytesSource(noise(10))], 4, "x"),
-    recipe("zeroExtend", new directboot.BytesSource(noise(10)), 40),
-    recipe("spoolIfUnknown", new directboot.BytesSource(noise(10)), 40),
   ];
   return Object.fromEntries(entries);
 })();

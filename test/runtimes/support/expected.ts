@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import * as decoders from "../../../src/decoders/index.js";
 import * as api from "../../../src/index.js";
+import * as loader from "../../../src/loader.js";
 import { X86_64_GUEST } from "../../support/paths.js";
 import { smokeInputs } from "./inputs.js";
 import { type SmokeReport, smoke } from "./smoke.js";
@@ -22,7 +23,7 @@ async function makeChecks(implementation: "wasm" | "javascript"): Promise<Checks
   api.hotPaths.use(implementation);
   decoders.decoders.use(implementation === "wasm" ? "auto" : implementation);
   try {
-    const { checks } = await smoke(api, decoders, inputs, { path: X86_64_GUEST });
+    const { checks } = await smoke(api, loader, decoders, inputs, { path: X86_64_GUEST });
     return JSON.parse(JSON.stringify(checks));
   } finally {
     api.hotPaths.use("auto");

@@ -24,12 +24,13 @@ export function installPacked(folder: string): string {
 }
 
 /** What imports the package and runs the smoke suite: `specifier` says how an entry is called. */
-export function runModule(specifier: (entry: "." | "./decoders") => string): string {
+export function runModule(specifier: (entry: "." | "./loader" | "./decoders") => string): string {
   return `import * as directboot from ${JSON.stringify(specifier("."))};
+import * as loader from ${JSON.stringify(specifier("./loader"))};
 import * as decoders from ${JSON.stringify(specifier("./decoders"))};
 import { inputs } from "./inputs.js";
 import { smoke } from "./smoke.js";
-export const run = (options) => smoke(directboot, decoders, inputs(), options);
+export const run = (options) => smoke(directboot, loader, decoders, inputs(), options);
 `;
 }
 

@@ -4,6 +4,7 @@
  */
 import type * as DecodersApi from "../../../src/decoders/index.js";
 import type * as Api from "../../../src/index.js";
+import type * as LoaderApi from "../../../src/loader.js";
 
 export interface SmokeInputs {
   /** guests/x86_64.elf */
@@ -76,6 +77,7 @@ function guestOf(guest: Api.LinuxGuest): unknown {
 /** Runs everything. Throws what should not be thrown; a call that never ends is the caller's to notice. */
 export async function smoke(
   api: typeof Api,
+  loaderApi: typeof LoaderApi,
   decodersApi: typeof DecodersApi,
   inputs: SmokeInputs,
   { path }: SmokeOptions = {},
@@ -93,7 +95,7 @@ export async function smoke(
     crc32(bytes.subarray(77), crc32(bytes.subarray(0, 77))),
   ];
 
-  const tables = api.buildPageTables64({ pageTableGpa: 0x4000, size: "8GiB" });
+  const tables = loaderApi.buildPageTables64({ pageTableGpa: 0x4000, size: "8GiB" });
   checks["page tables"] = [tables.byteLength, crc32(tables)];
 
   const initrd = bytes.subarray(0, 12_345);

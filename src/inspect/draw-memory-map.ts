@@ -15,9 +15,9 @@
  */
 import { toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
-import { Drawing, itemText } from "./map-drawing.js";
+import { drawLegend, drawWindow, itemText } from "./map-drawing.js";
 import { type CheckedMap, checkMap } from "./map-input.js";
-import { layBeside, layStacked, MARGIN, NAME_SIZE } from "./map-layout.js";
+import { layOut, MARGIN, NAME_SIZE } from "./map-layout.js";
 import { type MemoryMapTheme, styleSheet } from "./map-theme.js";
 import { divideWindow } from "./map-windows.js";
 import type { MapAddress, MemoryMapInput } from "./memory-map.js";
@@ -92,10 +92,9 @@ export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptio
   const isX86 = map.arch === "x86_64" || map.arch === "i386";
   const whole = divideWindow(map.start, map.end, map.items, isX86);
   const wanted = options.width === undefined ? undefined : toLength(options.width, "width");
-  const beside = layBeside(map, whole);
-  const besideWidth = beside.right + MARGIN;
-  const isNarrow = wanted !== undefined && wanted < besideWidth * LEAST_SCALE;
-  const layout = isNarrow ? layStacked(map, whole) : beside;
+  const beside = layOut(map, whole, false);
+  const isNarrow = wanted !== undefined && wanted < (beside.right + MARGIN) * LEAST_SCALE;
+  const layout = isNarrow ? layOut(map, whole, true) : beside;
 
   // Below the title: all facts in a line, or the last, the size of RAM, in one of its own.
   const lines = isNarrow
@@ -108,15 +107,9 @@ export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptio
   const mostHeader = isNarrow ? layout.right - MARGIN : MOST_HEADER;
   const width = Math.ceil(Math.max(layout.right, MARGIN + Math.min(headerWidth, mostHeader)) + MARGIN);
   const textRoom = width - 2 * MARGIN;
-  const drawing = new Drawing(map, layout.axisWidth, interactive);
-  drawing.text({ class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom));
-  for (const [index, line] of lines.entries()) {
-    const y = 48 + index * LINE_HEIGHT;
-    drawing.text({ class: "muted", x: MARGIN, y }, cutText(line, NAME_SIZE, "sans", textRoom));
-  }
-  if (layout.whole !== undefined) drawing.window(layout.whole);
   const bottom = layout.bottom + 22;
-  const height = Math.ceil(bottom + drawing.legend(bottom, width) + MARGIN - 8);
+  const legend = drawLegend(map, bottom, width);
+  const height = Math.ceil(bottom + legend.height + MARGIN - 8);
 
   const shownWidth = wanted ?? width;
   const shownHeight = Math.round((height * shownWidth) / width);
@@ -136,7 +129,17 @@ export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptio
       textElement("desc", {}, `${map.facts.join(SEPARATOR)}. ${description(map)}`),
       element("style", {}, [styleSheet(theme)]),
       element("rect", { class: "background", width, height }),
-      ...drawing.parts,
+      textElement("text", { class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom)),
+      ...lines.map((line, index) => {
+        const y = 48 + index * LINE_HEIGHT;
+        return textElement(
+          "text",
+          { class: "muted", x: MARGIN, y },
+          cutText(line, NAME_SIZE, "sans", textRoom),
+        );
+      }),
+      ...drawWindow({ map, layout, isInteractive: interactive }, whole),
+      ...legend.parts,
     ],
   )}\n`;
 }

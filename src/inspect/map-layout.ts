@@ -1,6 +1,6 @@
 /**
- * Where the windows of a picture stand: levels beside each other, or, where the page is narrow, all windows below each
- * other. All in pixels.
+ * Where the windows of a picture and their labels stand, in pixels: levels beside each other, or, where the page is narrow,
+ * all windows below each other.
  */
 import { hex } from "../base/address.js";
 import { type CheckedMap, totalBytes } from "./map-input.js";
@@ -11,9 +11,6 @@ import { textWidth } from "./svg.js";
 
 /** Around the picture. */
 export const MARGIN = 20;
-/** Title and what stands below it, in one line or two. */
-const HEADER = 62;
-const STACKED_HEADER = 78;
 export const BAR = 76;
 /** Width of the e820 map beside a bar, and the gap between. */
 export const LANE = 7;
@@ -22,8 +19,6 @@ export const LANE_GAP = 4;
 export const TICK = 5;
 export const LABEL_HEIGHT = 32;
 export const MOST_LABEL_WIDTH = 230;
-/** Between labels, a band that opens, and the numbers of the next axis. */
-export const ZOOM_GAP = 5;
 /** Between the labels of a level and the axis of the next. */
 export const GUTTER = 52;
 /** Room that labels leave around a band to a window, and the least height of a band. */
@@ -33,36 +28,50 @@ export const LEAST_BAND = 4;
 export const NUMBER_HEIGHT = 18;
 export const NAME_SIZE = 12;
 export const SIZE_SIZE = 11;
-export const MONO_SIZE = 10.5;
-export const TICK_SIZE = 10;
 
+const MONO_SIZE = 10.5;
+const TICK_SIZE = 10;
 const CAPTION = 26;
-/** Between a bar and its labels; where there are many, their lines need room to part. */
+/** Between a bar and its labels; many labels need room for their lines to part. */
 const LEADER = 22;
 const LONG_LEADER = 64;
 const MANY_LABELS = 14;
 const WINDOW_GAP = 26;
-const LEAST_BAR_HEIGHT = 130;
-const LEAST_STACKED_BAR_HEIGHT = 210;
-const LEAST_HEIGHT = 460;
+/** Title and facts below it in one line or two; least height of a bar, and of all below the title. */
+const BESIDE = { header: 62, leastBar: 130, leastBody: 460, band: LEAST_BAND + 2 * BAND_MARGIN };
+const STACKED = { header: 78, leastBar: 210, leastBody: 130, band: NUMBER_HEIGHT };
 /** Labels that a window has at most; of more regions, the smallest are marks alone. */
 const MOST_LABELS = 240;
 
-/** A window with its place in the picture. */
-export interface PlacedWindow {
-  readonly window: MapWindow;
-  readonly children: readonly PlacedWindow[];
-  /** Left edge of the bar. */
+/** A stretch from top to bottom. */
+export interface Stretch {
+  readonly top: number;
+  readonly bottom: number;
+}
+
+/** The place of a window in the picture. */
+export interface Place {
+  /** Left edge and top of the bar. */
   readonly x: number;
-  /** Top of the bar. */
   readonly y: number;
   readonly height: number;
   /** Between the bar and its labels. */
   readonly leader: number;
-  /** What stands above the bar. */
+  /** The text above the bar. */
   readonly caption: string;
   /** Where windows stand below each other: its number, which its place in its parent's bar has, too. */
   readonly number: number | undefined;
+}
+
+/** Windows in their places. */
+export interface MapLayout {
+  /** Empty for a map of nothing. */
+  readonly places: ReadonlyMap<MapWindow, Place>;
+  /** From the left edge of an axis' numbers to its bar. */
+  readonly axisWidth: number;
+  /** One past the right end of the labels, and the lower end of the bars. */
+  readonly right: number;
+  readonly bottom: number;
 }
 
 /** Items whose labels a window has: all, or the largest where there are too many. */
@@ -71,36 +80,6 @@ export function labelled(window: MapWindow): readonly MapItem[] {
   const largest = [...window.items].sort((a, b) => (a.end - a.start > b.end - b.start ? -1 : 1));
   const kept = new Set(largest.slice(0, MOST_LABELS));
   return window.items.filter((item) => kept.has(item));
-}
-
-function fraction(part: MapRange, whole: MapRange): number {
-  return Number(part.end - part.start) / Number(whole.end - whole.start);
-}
-
-/** Height that a window's bar needs for its labels, and bands of `bandHeight` at least. */
-function neededHeight(window: MapWindow, bandHeight: number): number {
-  const { children } = window;
-  const bands = children.length * bandHeight;
-  const covered = children.reduce((sum, child) => sum + fraction(child, window), 0);
-  const labels = (labelled(window).length + children.length + 1) * LABEL_HEIGHT;
-  return Math.max((labels + bands) / (1 - Math.min(covered, 0.9)), LEAST_BAR_HEIGHT);
-}
-
-/** The windows of each level, from the whole on. */
-function levelsOf(whole: MapWindow): MapWindow[][] {
-  const levels: MapWindow[][] = [];
-  for (let level = [whole]; level.length > 0; level = level.flatMap(({ children }) => children)) {
-    levels.push(level);
-  }
-  return levels;
-}
-
-export function windowCaption({ start, end, depth }: MapWindow, { ram, isWhole }: CheckedMap): string {
-  const size = formatSize(end - start);
-  if (depth === 0 && isWhole) {
-    return totalBytes(ram) === end - start ? `All RAM: ${size}` : `All memory: ${size}`;
-  }
-  return start === 0n ? `The first ${size}` : `${size} from ${hex(start)}`;
 }
 
 /** "0x…–0x…" */
@@ -115,89 +94,97 @@ export function labelWidth(item: MapItem): number {
   return Math.min(Math.max(first, textWidth(rangeText(item), MONO_SIZE, "mono")), MOST_LABEL_WIDTH);
 }
 
-/** Windows in their places. */
-export interface MapLayout {
-  /** The whole, with its children; undefined for a map of nothing. */
-  readonly whole: PlacedWindow | undefined;
-  /** From the left edge of an axis' numbers to its bar. */
-  readonly axisWidth: number;
-  /** One past the right end of the labels. */
-  readonly right: number;
-  /** One past the lower end of the bars. */
-  readonly bottom: number;
+/** Height that a bar needs for its labels, one more in each gap between bands, and the bands. */
+function neededHeight({ start, end, children, ...window }: MapWindow, band: number): number {
+  const covered = children.reduce((sum, child) => sum + Number(child.end - child.start), 0);
+  const labels = (labelled({ start, end, children, ...window }).length + children.length + 1) * LABEL_HEIGHT;
+  return (labels + children.length * band) / (1 - Math.min(covered / Number(end - start), 0.9));
 }
 
-function axisWidthOf({ end, e820 }: CheckedMap): number {
-  const longest = textWidth(formatAddress(end), TICK_SIZE, "mono");
-  return longest + TICK + 4 + (e820.length > 0 ? LANE + LANE_GAP : 0);
+/** The windows of each level, from the whole on. */
+function levelsOf(whole: MapWindow): MapWindow[][] {
+  const levels: MapWindow[][] = [];
+  for (let level = [whole]; level.length > 0; level = level.flatMap(({ children }) => children)) {
+    levels.push(level);
+  }
+  return levels;
 }
 
-function leaderOf(windows: readonly MapWindow[]): number {
-  return windows.some((window) => labelled(window).length > MANY_LABELS) ? LONG_LEADER : LEADER;
+function captionOf({ start, end, depth }: MapWindow, { ram, isWhole }: CheckedMap): string {
+  const size = formatSize(end - start);
+  if (depth === 0 && isWhole) {
+    return totalBytes(ram) === end - start ? `All RAM: ${size}` : `All memory: ${size}`;
+  }
+  return start === 0n ? `The first ${size}` : `${size} from ${hex(start)}`;
 }
 
-type Placing = Omit<PlacedWindow, "children">;
-
-/** The tree of windows with what was found for each. */
-function placedTree(window: MapWindow, placings: ReadonlyMap<MapWindow, Placing>): PlacedWindow | undefined {
-  const placing = placings.get(window);
-  if (placing === undefined) return undefined;
-  const children = window.children.flatMap((child) => placedTree(child, placings) ?? []);
-  return { ...placing, children };
-}
-
-/** Levels beside each other, from left to right; within one, windows share what height is left. */
-export function layBeside(map: CheckedMap, whole: MapWindow): MapLayout {
+/** Places levels beside each other, from left to right, or all windows in one column, numbered. */
+export function layOut(map: CheckedMap, whole: MapWindow, isStacked: boolean): MapLayout {
+  const { header, leastBar, leastBody, band } = isStacked ? STACKED : BESIDE;
   const levels = map.end > map.start ? levelsOf(whole) : [];
-  const bandHeight = LEAST_BAND + 2 * BAND_MARGIN;
-  const axisWidth = axisWidthOf(map);
-  const columnHeight = (level: readonly MapWindow[]): number =>
-    level.reduce((sum, window) => sum + CAPTION + neededHeight(window, bandHeight), 0) +
-    (level.length - 1) * WINDOW_GAP;
-  const bodyHeight = Math.max(LEAST_HEIGHT, ...levels.map(columnHeight));
-  const placings = new Map<MapWindow, Placing>();
+  const columns = isStacked ? [levels.flat()] : levels;
+  const axisWidth =
+    textWidth(formatAddress(map.end), TICK_SIZE, "mono") +
+    TICK +
+    4 +
+    (map.e820.length > 0 ? LANE + LANE_GAP : 0);
+  const heightOf = (window: MapWindow): number => Math.max(neededHeight(window, band), leastBar);
+  const sum = (column: readonly MapWindow[]): number =>
+    column.reduce((total, window) => total + heightOf(window), 0);
+  const apart = (column: readonly MapWindow[]): number => column.length * (CAPTION + WINDOW_GAP) - WINDOW_GAP;
+  const bodyHeight = Math.max(leastBody, ...columns.map((column) => sum(column) + apart(column)));
+
+  const places = new Map<MapWindow, Place>();
   let right = MARGIN;
-  for (const level of levels) {
-    const x = right + axisWidth + (right === MARGIN ? 0 : GUTTER);
-    const leader = leaderOf(level);
-    const spare = bodyHeight - columnHeight(level);
-    const needed = level.reduce((sum, window) => sum + neededHeight(window, bandHeight), 0);
-    let y = HEADER;
+  for (const [index, column] of columns.entries()) {
+    const x = right + axisWidth + (index === 0 ? 0 : GUTTER);
+    const isMany = column.some((window) => labelled(window).length > MANY_LABELS);
+    const leader = isMany ? LONG_LEADER : LEADER;
+    // The windows of a column share its height.
+    const scale = (bodyHeight - apart(column)) / sum(column);
+    let y = header;
     let widest = 0;
-    for (const window of level) {
-      const own = neededHeight(window, bandHeight);
-      const height = own + (spare * own) / needed;
-      const caption = windowCaption(window, map);
-      placings.set(window, { window, x, y: y + CAPTION, height, leader, caption, number: undefined });
+    for (const [at, window] of column.entries()) {
+      const height = heightOf(window) * scale;
+      const number = isStacked && at > 0 ? at : undefined;
+      const text = captionOf(window, map);
+      const caption = number === undefined ? text : `${number} · ${text}`;
+      places.set(window, { x, y: y + CAPTION, height, leader, caption, number });
       y += CAPTION + height + WINDOW_GAP;
       const captionWidth = textWidth(caption, NAME_SIZE, "bold") - BAR - leader;
       widest = Math.max(widest, captionWidth, ...labelled(window).map(labelWidth));
     }
     right = x + BAR + leader + widest + 8;
   }
-  return { whole: placedTree(whole, placings), axisWidth, right, bottom: HEADER + bodyHeight };
+  return { places, axisWidth, right, bottom: header + bodyHeight };
 }
 
-/** Windows below each other, level after level, numbered. */
-export function layStacked(map: CheckedMap, whole: MapWindow): MapLayout {
-  const windows = map.end > map.start ? levelsOf(whole).flat() : [];
-  const axisWidth = axisWidthOf(map);
-  const leader = leaderOf(windows);
-  const x = MARGIN + axisWidth;
-  const placings = new Map<MapWindow, Placing>();
-  let y = STACKED_HEADER;
-  let widest = 0;
-  for (const [index, window] of windows.entries()) {
-    const needed = neededHeight(window, NUMBER_HEIGHT);
-    const height = Math.max(needed, LEAST_STACKED_BAR_HEIGHT);
-    const number = index === 0 ? undefined : index;
-    const text = windowCaption(window, map);
-    const caption = number === undefined ? text : `${number} · ${text}`;
-    placings.set(window, { window, x, y: y + CAPTION, height, leader, caption, number });
-    y += CAPTION + height + WINDOW_GAP;
-    const captionWidth = textWidth(caption, NAME_SIZE, "bold") - BAR - leader;
-    widest = Math.max(widest, captionWidth, ...labelled(window).map(labelWidth));
-  }
-  const bottom = windows.length === 0 ? STACKED_HEADER + LEAST_BAR_HEIGHT : y - WINDOW_GAP;
-  return { whole: placedTree(whole, placings), axisWidth, right: x + BAR + leader + widest + 8, bottom };
+/**
+ * The centres of labels that would like to stand at `at`, in the order of their wishes: in `stretch`, none on another or on
+ * an obstacle. Labels move down as far as they must, then up as far as the end of the stretch demands.
+ */
+export function placeLabels(
+  stretch: Stretch,
+  obstacles: readonly Stretch[],
+  labels: readonly { readonly at: number; readonly height: number }[],
+): number[] {
+  const downwards = [...obstacles].sort((a, b) => a.top - b.top);
+  const upwards = [...downwards].reverse();
+  const isHit = (top: number, height: number, obstacle: Stretch): boolean =>
+    top < obstacle.bottom && top + height > obstacle.top;
+  let floor = stretch.top;
+  const placed = labels.map(({ at, height }) => {
+    let top = Math.max(at - height / 2, floor);
+    for (const obstacle of downwards) if (isHit(top, height, obstacle)) top = obstacle.bottom;
+    floor = top + height;
+    return { top, height };
+  });
+  let ceiling = stretch.bottom;
+  const centres = placed.reverse().map(({ top: wanted, height }) => {
+    let top = Math.min(wanted, ceiling - height);
+    for (const obstacle of upwards) if (isHit(top, height, obstacle)) top = obstacle.top - height;
+    ceiling = top;
+    return top + height / 2;
+  });
+  return centres.reverse();
 }

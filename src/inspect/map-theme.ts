@@ -3,7 +3,7 @@
 /** "auto" follows the reader's system. */
 export type MemoryMapTheme = "auto" | "light" | "dark";
 
-/** What is coloured, with its words in the legend. */
+/** Kinds of items, with their names in the legend. */
 export const KIND_NAMES: Readonly<Record<string, string>> = {
   kernel: "kernel",
   initrd: "initrd",
@@ -19,107 +19,81 @@ export const KIND_NAMES: Readonly<Record<string, string>> = {
   ram: "free RAM",
 };
 
-interface Palette {
-  readonly background: string;
-  readonly text: string;
-  readonly muted: string;
-  readonly line: string;
-  readonly zoom: string;
-  readonly kinds: Readonly<Record<string, string>>;
-  readonly e820: Readonly<Record<string, string>>;
-}
+type Colours = readonly [light: string, dark: string];
+
+const BACKGROUND: Colours = ["#ffffff", "#11171d"];
+const TEXT: Colours = ["#1b2733", "#e6edf3"];
+const MUTED: Colours = ["#56636f", "#9aa7b3"];
+const LINE: Colours = ["#8a96a1", "#6b7884"];
+const ZOOM: Colours = ["#5b7fa6", "#7fa6d1"];
 
 // Fills stand out from the background by 3:1 at least, and text by 4.5:1 (WCAG 2.1, 1.4.11 and 1.4.3).
-const LIGHT: Palette = {
-  background: "#ffffff",
-  text: "#1b2733",
-  muted: "#56636f",
-  line: "#8a96a1",
-  zoom: "#5b7fa6",
-  kinds: {
-    ram: "#e4e9ee",
-    hole: "#f6f7f8",
-    kernel: "#2f6fb7",
-    initrd: "#1f8a5b",
-    "device-tree": "#0e8593",
-    "command-line": "#a8690f",
-    "boot-params": "#cf4a2e",
-    "setup-data": "#8d6346",
-    descriptors: "#b83280",
-    "page-tables": "#7650c7",
-    acpi: "#6b8016",
-    other: "#68757f",
-  },
-  e820: { ram: "#9fb0bf", reserved: "#cf4a2e", acpi: "#6b8016", other: "#68757f" },
-};
-
-const DARK: Palette = {
-  background: "#11171d",
-  text: "#e6edf3",
-  muted: "#9aa7b3",
-  line: "#6b7884",
-  zoom: "#7fa6d1",
-  kinds: {
-    ram: "#2a333c",
-    hole: "#171e25",
-    kernel: "#5b9be6",
-    initrd: "#3fb984",
-    "device-tree": "#38b6c6",
-    "command-line": "#dba23f",
-    "boot-params": "#f0765a",
-    "setup-data": "#b98b6b",
-    descriptors: "#e56cb0",
-    "page-tables": "#a98bf0",
-    acpi: "#a3b84a",
-    other: "#9aa7b3",
-  },
-  e820: { ram: "#5d6d7c", reserved: "#f0765a", acpi: "#a3b84a", other: "#9aa7b3" },
+const FILLS: Readonly<Record<string, Colours>> = {
+  "fill-ram": ["#e4e9ee", "#2a333c"],
+  "fill-hole": ["#f6f7f8", "#171e25"],
+  "fill-kernel": ["#2f6fb7", "#5b9be6"],
+  "fill-initrd": ["#1f8a5b", "#3fb984"],
+  "fill-device-tree": ["#0e8593", "#38b6c6"],
+  "fill-command-line": ["#a8690f", "#dba23f"],
+  "fill-boot-params": ["#cf4a2e", "#f0765a"],
+  "fill-setup-data": ["#8d6346", "#b98b6b"],
+  "fill-descriptors": ["#b83280", "#e56cb0"],
+  "fill-page-tables": ["#7650c7", "#a98bf0"],
+  "fill-acpi": ["#6b8016", "#a3b84a"],
+  "fill-other": ["#68757f", "#9aa7b3"],
+  "e820-ram": ["#9fb0bf", "#5d6d7c"],
+  "e820-reserved": ["#cf4a2e", "#f0765a"],
+  "e820-acpi": ["#6b8016", "#a3b84a"],
+  "e820-other": ["#68757f", "#9aa7b3"],
 };
 
 const SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
 const MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
 
-/** Rules of one palette for what is inside `root`. */
-function colours(root: string, { background, text, muted, line, zoom, kinds, e820 }: Palette): string[] {
+const TYPE = [
+  `text{font-family:${SANS};font-size:12px}`,
+  ".title{font-size:16px;font-weight:600}",
+  ".caption{font-weight:600}",
+  ".name{font-weight:600}",
+  ".size{font-size:11px;font-weight:400}",
+  ".legend{font-size:11px;font-weight:400}",
+  `.mono{font-family:${MONO};font-size:10.5px}`,
+  `.tick-label{font-family:${MONO};font-size:10px;text-anchor:end}`,
+  ".line{fill:none;stroke-width:1}",
+  ".bracket{fill:none;stroke-width:1.5}",
+  ".zoom{fill-opacity:.1;stroke-opacity:.55;stroke-width:1}",
+  ".hit{fill:transparent}",
+  ".edged{stroke-width:.75}",
+  ".entry{stroke-width:1}",
+  ".above{pointer-events:none}",
+  ".region:focus{outline:none}",
+  ".region:focus .name{text-decoration:underline}",
+  ".region:is(:hover,:focus) .shape{stroke-width:2}",
+];
+
+/** The rules of one palette. */
+function colours(isDark: boolean): string[] {
+  const of = ([light, dark]: Colours): string => (isDark ? dark : light);
   return [
-    `${root} .background{fill:${background}}`,
-    `${root} text{fill:${text}}`,
-    `${root} .muted{fill:${muted}}`,
-    `${root} .frame,${root} .tick,${root} .leader{stroke:${line}}`,
-    `${root} .bracket{stroke:${zoom}}`,
-    `${root} .zoom{fill:${zoom};stroke:${zoom}}`,
-    `${root} .edged{stroke:${background}}`,
-    `${root} .hole .shape{stroke:${line}}`,
-    `${root} .entry{fill:${text};stroke:${background}}`,
-    `${root} .region:hover .shape,${root} .region:focus .shape{stroke:${text}}`,
-    `${root} .region:hover .leader,${root} .region:focus .leader{stroke:${text}}`,
-    ...Object.entries(kinds).map(([kind, fill]) => `${root} .fill-${kind}{fill:${fill}}`),
-    ...Object.entries(e820).map(([kind, fill]) => `${root} .e820-${kind}{fill:${fill}}`),
+    `.background{fill:${of(BACKGROUND)}}`,
+    `text{fill:${of(TEXT)}}`,
+    `.muted{fill:${of(MUTED)}}`,
+    `.line{stroke:${of(LINE)}}`,
+    `.bracket{stroke:${of(ZOOM)}}`,
+    `.zoom{fill:${of(ZOOM)};stroke:${of(ZOOM)}}`,
+    `.edged{stroke:${of(BACKGROUND)}}`,
+    `.dashed{stroke:${of(LINE)}}`,
+    `.hole .shape{stroke:${of(LINE)}}`,
+    `.entry{fill:${of(TEXT)};stroke:${of(BACKGROUND)}}`,
+    ...Object.entries(FILLS).map(([name, fill]) => `.${name}{fill:${of(fill)}}`),
+    `.region:is(:hover,:focus) :is(.shape,.leader){stroke:${of(TEXT)}}`,
   ];
 }
 
-/** The content of the picture's <style>; it holds for this picture alone, also where pictures stand in one page. */
+/** The content of the picture's <style>. It applies to this picture alone, even with others on one page. */
 export function styleSheet(theme: MemoryMapTheme): string {
-  const root = `.directboot-map.theme-${theme}`;
-  const rules = [
-    `${root} text{font-family:${SANS};font-size:12px}`,
-    `${root} .title{font-size:16px;font-weight:600}`,
-    `${root} .caption,${root} .name{font-weight:600}`,
-    `${root} .size,${root} .legend{font-size:11px;font-weight:400}`,
-    `${root} .mono{font-family:${MONO};font-size:10.5px}`,
-    `${root} .tick-label{font-family:${MONO};font-size:10px;text-anchor:end}`,
-    `${root} .frame,${root} .leader,${root} .tick{fill:none;stroke-width:1}`,
-    `${root} .bracket{fill:none;stroke-width:1.5}`,
-    `${root} .zoom{fill-opacity:.1;stroke-opacity:.55;stroke-width:1}`,
-    `${root} .hit{fill:transparent}`,
-    `${root} .edged{stroke-width:.75}`,
-    `${root} .entry{stroke-width:1}`,
-    `${root} .above{pointer-events:none}`,
-    `${root} .region:focus{outline:none}`,
-    `${root} .region:hover .shape,${root} .region:focus .shape{stroke-width:2}`,
-    `${root} .region:focus .name{text-decoration:underline}`,
-    ...colours(root, theme === "dark" ? DARK : LIGHT),
-  ];
-  if (theme === "auto") rules.push(`@media (prefers-color-scheme:dark){${colours(root, DARK).join("")}}`);
-  return rules.join("");
+  const within = (rules: readonly string[]): string =>
+    rules.map((rule) => `.directboot-map.theme-${theme} ${rule}`).join("");
+  const dark = theme === "auto" ? `@media (prefers-color-scheme:dark){${within(colours(true))}}` : "";
+  return within([...TYPE, ...colours(theme === "dark")]) + dark;
 }

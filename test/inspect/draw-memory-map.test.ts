@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { planLinuxSync } from "../../src/index.js";
@@ -7,7 +6,6 @@ import { drawMemoryMap } from "../../src/inspect/draw-memory-map.js";
 import { type MemoryMapInput, memoryMapOf } from "../../src/inspect/memory-map.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";
-import { inRoot } from "../support/paths.js";
 import { refusal } from "../support/refusal.js";
 import {
   attribute,
@@ -407,17 +405,5 @@ describe("drawMemoryMap", () => {
       () => drawMemoryMap(x86, { theme: theme as "light" }),
       /theme must be "auto", "light" or "dark"/,
     );
-  });
-
-  it("draws a small map as it did before", () => {
-    const path = inRoot("test/inspect/small-map.svg");
-    const map: MemoryMapInput = {
-      arch: "aarch64",
-      ram: [{ start: GIB, end: GIB + 64 * MIB }],
-      regions: [{ name: "linux-kernel", start: GIB + 2 * MIB, end: GIB + 20 * MIB }],
-    };
-    // As tags, without the style: a difference is told in some lines.
-    const tags = (text: string): string[] => text.replace(/<style>.*<\/style>/, "").split(/(?<=>)/);
-    assert.deepEqual(tags(drawMemoryMap(map)), tags(readFileSync(path, "utf8")));
   });
 });

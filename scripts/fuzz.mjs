@@ -1,4 +1,4 @@
-// npm run fuzz -- [--seconds N] [--seed S] [--target NAME]… | --replay FILE | --coverage: see docs/fuzzing.md.
+// npm run fuzz -- [--seconds N] [--seed S] [--target NAME]… | --replay FILE: see docs/fuzzing.md.
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 

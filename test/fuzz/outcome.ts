@@ -1,107 +1,72 @@
-/** What an execution came to, and what counts as a failure. */
+/** Results and errors as text, to be compared. Nothing but typed errors may come out. */
 import { createHash } from "node:crypto";
 import { DirectBootError } from "../../src/base/errors.js";
+import { Finding } from "./fuzzer.js";
 
-/** What is told of an execution that went as it should. */
-export interface Outcome {
-  /** An error's code, or what kind of success it was: few words, the same for inputs that are alike. */
-  readonly kind: string;
-  /** True if the input was taken for what it should be: the magic numbers were right. */
-  readonly isIdentified: boolean;
-}
-
-/** A mistake that an execution has shown. */
-export class Finding extends Error {
-  override readonly name = "Finding";
-}
-
-/** Throws a {@link Finding} unless `condition` holds. */
-export function expect(condition: boolean, what: string): asserts condition {
-  if (!condition) throw new Finding(what);
-}
-
-/** What engines say when code goes wrong; a TypeError for a wrong argument says so in words of its own. */
+/** Engines' own TypeErrors; ours name the argument. */
 const ENGINE_MESSAGE =
-  /^(Cannot (read|set|convert|mix|destructure|access|assign|perform|redefine|add|delete)|.* is not (a function|iterable|a constructor|defined|an object)|.* is not extensible|Invalid (typed array|array|offset|DataView)|Offset is outside|Reduce of empty array|Do not know how to serialize|Converting circular|Right-hand side|.* (called on|requires that)|The number .* cannot be converted|Class constructor|undefined|null)/;
+  /^(Cannot |.* is not (a function|iterable|a constructor|defined|an object)|Invalid |.* (called on|requires that)|Class |undefined|null)/;
 
 /** A result, or the error that was thrown. */
 export interface Observed {
-  /** "ok", or the error's code; "TypeError" for a wrong argument. */
+  /** "ok", an error's code, or "TypeError". */
   readonly code: string;
-  /** The result as text; the message of an error. */
+  /** The result as text, or the message. */
   readonly detail: string;
-  /** The result itself. */
   readonly value?: unknown;
 }
 
-/** Which errors may come out of what is executed, besides DirectBootError. */
-export interface Allowed {
-  /** TypeErrors in our own words: the input has arguments of wrong types. */
-  readonly typeErrors?: boolean;
-}
-
-function observeError(error: unknown, allowed: Allowed): Observed {
+function observeError(error: unknown): Observed {
   if (error instanceof DirectBootError) return { code: error.code, detail: error.message };
   if (error instanceof Finding) throw error;
-  if (allowed.typeErrors === true && error instanceof TypeError && !ENGINE_MESSAGE.test(error.message)) {
+  if (error instanceof TypeError && !ENGINE_MESSAGE.test(error.message)) {
     return { code: "TypeError", detail: error.message };
   }
-  const said = error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
-  throw new Finding(`escaped: ${said}`);
+  throw new Finding(`escaped: ${error instanceof Error ? error.stack : String(error)}`);
 }
 
 /** Runs `act`. Throws a {@link Finding} for an error that must not escape. */
-export function observe(act: () => unknown, allowed: Allowed = {}): Observed {
-  let value: unknown;
+export function observe(act: () => unknown): Observed {
   try {
-    value = act();
+    const value = act();
+    return { code: "ok", detail: describe(value), value };
   } catch (error) {
-    return observeError(error, allowed);
+    return observeError(error);
   }
-  return { code: "ok", detail: describe(value), value };
 }
 
 /** The asynchronous {@link observe}. */
-export async function observeAsync(act: () => Promise<unknown>, allowed: Allowed = {}): Promise<Observed> {
-  let value: unknown;
+export async function observeAsync(act: () => Promise<unknown>): Promise<Observed> {
   try {
-    value = await act();
+    const value = await act();
+    return { code: "ok", detail: describe(value), value };
   } catch (error) {
-    return observeError(error, allowed);
+    return observeError(error);
   }
-  return { code: "ok", detail: describe(value), value };
-}
-
-/** A digest of bytes. */
-export function digest(bytes: Uint8Array): string {
-  return `${bytes.byteLength}:${createHash("sha1").update(bytes).digest("base64")}`;
 }
 
 /** Any result as text that is the same for equal results. */
 export function describe(value: unknown): string {
-  return (
-    JSON.stringify({ value }, function (this: Record<string, unknown>, name: string, given: unknown) {
-      const each = this[name];
-      // A Buffer has turned itself into numbers by now.
-      if (each instanceof Uint8Array) return digest(each);
-      if (typeof given === "bigint") return `${given}n`;
-      return given instanceof Map ? [...given] : given;
-    }) ?? ""
-  );
+  return JSON.stringify({ value }, function (this: Record<string, unknown>, name: string, given: unknown) {
+    const each = this[name];
+    if (each instanceof Uint8Array) {
+      return `${each.byteLength}:${createHash("sha1").update(each).digest("base64")}`;
+    }
+    if (typeof given === "bigint") return `${given}n`;
+    return given instanceof Map ? [...given] : given;
+  });
 }
 
-/** Throws a {@link Finding} unless both are the same. */
+/** Throws a {@link Finding} unless both are the same; messages of errors may differ. */
 export function same(a: Observed, b: Observed, who: string): void {
-  if (a.code === b.code && a.detail === b.detail) return;
-  throw new Finding(`${who} disagree: ${show(a)} and ${show(b)}`);
-}
-
-/** The same, but for the messages of errors. */
-export function alike(a: Observed, b: Observed, who: string): void {
   if (a.code === b.code && (a.code !== "ok" || a.detail === b.detail)) return;
   throw new Finding(`${who} disagree: ${show(a)} and ${show(b)}`);
 }
 
 export function show({ code, detail }: Observed): string {
-  return `${code}: ${detail.length > 600 ? `${detail.slice(0, 600)}…` : detail}`;
+  return `${code}: ${detail.slice(0, 600)}`;
+}
+
+export function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
 }

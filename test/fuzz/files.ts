@@ -77,7 +77,7 @@ export function smallElf(
     segments: [
       { offset: 4096n, vaddr: at, paddr: at, filesz: 2000n, memsz: 4096n },
       { offset: 6200n, vaddr: at + 4104n, paddr: at + 4104n, filesz: 1500n, memsz: 9000n },
-      { type: 4, offset: BigInt(NOTES_AT), filesz: 64n, memsz: 64n, align: 4n },
+      { type: 4, offset: BigInt(NOTES_AT), filesz: BigInt(note.length), align: 4n },
     ],
   };
   return is64 ? makeElf(shape) : makeElf32(shape);

@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import { BlobSource } from "../../src/sources/blob.js";
 import { BytesSource } from "../../src/sources/bytes.js";
-import { runAsync, runSync } from "../../src/sources/reading.js";
 import { responseSource } from "../../src/sources/response.js";
 import { checkSourceRange, type Source, type SyncSource } from "../../src/sources/source.js";
 import { StreamSource } from "../../src/sources/stream.js";
+import { runAsync, runSync } from "../../src/task/run.js";
 import type { Task } from "../../src/task/task.js";
 import { Finding } from "./fuzzer.js";
 import { type Observed, observe, observeAsync, same, show } from "./outcome.js";

@@ -3,9 +3,9 @@
 import { hex } from "../base/address.js";
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
+import type { InspectedField } from "../inspect/kernel-headers.js";
 import {
   type InspectedCompression,
-  type InspectedField,
   inspectSourceSync,
   type KernelInspection,
 } from "../inspect/kernel-inspection.js";

@@ -12,10 +12,9 @@ export {
   e820TypeName,
   type NamedE820Entry,
 } from "./e820-table.js";
+export type { InspectedField, InspectedSegment, KernelHeaders } from "./kernel-headers.js";
 export {
   type InspectedCompression,
-  type InspectedField,
-  type InspectedSegment,
   type InspectOptions,
   inspectKernel,
   inspectKernelSync,

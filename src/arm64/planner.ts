@@ -11,8 +11,8 @@
  *                              │ initrd                       │ linux-initrd
  *                              └──────────────────────────────┘
  *
- * If the first RAM range has no room for all of it there, it is the next one; if none has, parts go elsewhere
- * (arm64-placement.ts). Nothing lies in what the tree reserves, nor in an initrd's place that the caller has chosen.
+ * A part whose usual place is taken goes to the lowest place that booting.rst allows it (placement.ts). Nothing lies in
+ * what the tree reserves, nor in an initrd's place that the caller has chosen.
  */
 
 import { type AddressLike, addAddresses, checkAddressAlignment, toAddress } from "../base/address.js";
@@ -25,21 +25,16 @@ import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
-import type { LoadInfo } from "../plan/load-info.js";
-import type { Extent } from "../plan/packing.js";
-import { Placement, pagesAround } from "../plan/placement.js";
+
+import { type Extent, Placement } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
 import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { BytesSource } from "../sources/bytes.js";
 import { knownLength } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import {
-  type Arm64ImageRules,
-  planDirectBootRegistersArm64,
-  planKernelAndInitrdArm64,
-  readArm64Kernel,
-} from "./openvmm.js";
-import type { Arm64Options } from "./options.js";
+import { type Arm64ImageRules, readArm64Kernel } from "./kernel.js";
+import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "./openvmm.js";
+import type { Arm64Allowances, Arm64Options } from "./options.js";
 import { INITRD_TAG, placeArm64 } from "./placement.js";
 import { arm64LayoutOfSize, checkTreeMemory, treeMemory } from "./tree-memory.js";
 
@@ -62,106 +57,106 @@ export function* planArm64Guest(
   const described = treeMemory(tree);
   const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
   checkTreeMemory(layout, described);
-  const { builder: plan, info } = yield* planArm64(options, layout, sources, tree);
+  checkOptions(options, sources, tree);
+  const kernel = yield* readArm64Kernel(sources.kernel, rulesOf(options.arm64 ?? {}));
+  const initrdBytes = sources.initrd === undefined ? undefined : BigInt(knownLength(sources.initrd));
+  const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
+  // The tree names the initrd's place; its size does not depend on the numbers in it.
+  const treeBytes = treeFor(tree, options, initrdBytes, 0n)?.byteLength;
+  const { base, ...places } = placeArm64(takeFixed(layout, tree, chosenInitrd), {
+    textOffset: kernel.textOffset,
+    // Where nothing else is to be placed, what such a kernel may use behind its file need not be there.
+    kernelBytes: treeBytes === undefined ? kernel.size : kernel.used,
+    anyStartAddress: kernel.anyStartAddress,
+    treeBytes: treeBytes === undefined ? undefined : BigInt(treeBytes),
+    initrdBytes: chosenInitrd === undefined ? initrdBytes : undefined,
+    chosenInitrd,
+  });
+  const address = chosenInitrd?.start ?? places.initrd ?? 0n;
+  const finalTree = treeFor(tree, options, initrdBytes, address);
+  const plan = new PlanBuilder<Aarch64Register>();
+  const info = planKernelAndInitrdArm64(
+    plan,
+    kernel,
+    base,
+    sources.initrd === undefined ? undefined : { source: sources.initrd, address },
+    finalTree === undefined ? undefined : new BytesSource(finalTree, "device tree"),
+    places.tree,
+  );
+  planDirectBootRegistersArm64(plan, info);
   return { plan, info, layout, memory, architecture: "aarch64", entryMode: "aarch64" };
 }
 
-/** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */
-function chosenPlace(address: AddressLike, byteLength: bigint): Extent {
-  const start = toAddress(address, "addresses.initrd");
-  checkAddressAlignment(start, "initrd address");
-  return { start, end: addAddresses(start, byteLength, "end of the initrd") };
-}
-
-/** Plans an arm64 Image, the device tree that tells it of the rest, and its registers. */
-function* planArm64(
-  options: GuestOptions & Arm64Options,
-  layout: MemoryLayout,
-  { kernel, initrd: initrdSource }: GuestSources,
+/** Throws for a command line that Linux does not take, and for what a kernel without a device tree can't be told. */
+function checkOptions(
+  { commandLine }: GuestOptions,
+  { initrd }: GuestSources,
   tree: Uint8Array | undefined,
-): Task<{ builder: PlanBuilder<Aarch64Register>; info: LoadInfo }> {
-  if (tree === undefined && (initrdSource ?? options.commandLine) !== undefined) {
+): void {
+  if (tree === undefined && (initrd ?? commandLine) !== undefined) {
     throw new DirectBootError(
       "DEVICE_TREE_MISSING",
       "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
     );
   }
-  const { pageSizes = ["4KiB"], lowPlacement = false } = options.arm64 ?? {};
-  const rules: Arm64ImageRules = {
-    pageSizes: pageSizes.map((name) => {
-      const found = Object.hasOwn(PAGE_SIZES, name) ? PAGE_SIZES[name] : undefined;
-      if (found === undefined) throw new TypeError(`arm64.pageSizes: there is no ${describeType(name)}`);
-      return found;
-    }),
-    lowPlacement,
-    oldImages: true,
-    whole: true,
-  };
-  if (options.commandLine !== undefined) {
-    checkCommandLineLength(commandLineBytes(options.commandLine), COMMAND_LINE_BYTES);
-  }
-  // As it is for a base of 0.
-  const image = yield* readArm64Kernel(kernel, 0n, rules);
-  const initrdBytes = initrdSource === undefined ? undefined : BigInt(knownLength(initrdSource));
-  const initrdAddress = options.addresses?.initrd;
-  const chosenInitrd =
-    initrdBytes === undefined || initrdAddress === undefined
-      ? undefined
-      : chosenPlace(initrdAddress, initrdBytes);
+  if (commandLine !== undefined) checkCommandLineLength(commandLineBytes(commandLine), COMMAND_LINE_BYTES);
+}
 
-  const withChosen = (initrdStart: bigint, initrdEnd: bigint): Uint8Array | undefined =>
-    tree === undefined
-      ? undefined
-      : setChosen(tree, {
-          bootargs: options.commandLine,
-          // A tree that was saved from a running machine names that one's initrd.
-          ...(initrdSource === undefined
-            ? { initrdStart: null, initrdEnd: null }
-            : { initrdStart, initrdEnd }),
-        });
-  // First what has one place only: what the tree reserves, what the caller has chosen.
-  const placement = new Placement(layout);
-  const reserved = tree === undefined ? [] : reservationsOfTree(tree);
-  // A reservation that starts with the initrd is the one that boot loaders make for it.
-  placement.takeAll(
-    reserved.filter(({ start }) => start !== chosenInitrd?.start),
-    "reserved memory",
-  );
-  if (chosenInitrd !== undefined) {
-    const { start, end } = chosenInitrd;
-    layout.checkIsRam(pagesAround(start, end - start, INITRD_TAG), INITRD_TAG);
-    placement.take(start, end - start, INITRD_TAG);
-  }
-  // The tree names the initrd's place; its size does not depend on the numbers in it.
-  const treeBytes = withChosen(0n, 0n)?.byteLength;
-  const { base, ...places } = placeArm64(placement, {
-    textOffset: image.loadAddress,
-    // Where nothing else is to be placed, what such a kernel may use behind its file need not be there.
-    kernelBytes: treeBytes === undefined ? image.size : image.used,
-    anyStartAddress: image.anyStartAddress,
-    treeBytes: treeBytes === undefined ? undefined : BigInt(treeBytes),
-    initrdBytes: chosenInitrd === undefined ? initrdBytes : undefined,
-    chosenInitrd,
+/** Which Images are taken. */
+function rulesOf({ pageSizes = ["4KiB"], lowPlacement = false }: Arm64Allowances): Arm64ImageRules {
+  const found = pageSizes.map((name) => {
+    if (!Object.hasOwn(PAGE_SIZES, name)) {
+      throw new TypeError(`arm64.pageSizes: there is no ${describeType(name)}`);
+    }
+    return PAGE_SIZES[name];
   });
-  const initrdStart = chosenInitrd?.start ?? places.initrd ?? 0n;
-  const final = withChosen(initrdStart, initrdStart + (initrdBytes ?? 0n));
-  if (final !== undefined && final.byteLength > MOST_TREE_BYTES) {
+  return { pageSizes: found, lowPlacement, oldImages: true, whole: true };
+}
+
+/** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */
+function chosenPlace(address: AddressLike | undefined, byteLength: bigint | undefined): Extent | undefined {
+  if (address === undefined || byteLength === undefined) return undefined;
+  const start = toAddress(address, "addresses.initrd");
+  checkAddressAlignment(start, "addresses.initrd");
+  return { start, end: addAddresses(start, byteLength, "end of the initrd") };
+}
+
+/** The tree with the command line and the initrd's place in /chosen. Throws DEVICE_TREE_TOO_LARGE. */
+function treeFor(
+  tree: Uint8Array | undefined,
+  { commandLine }: GuestOptions,
+  initrdBytes: bigint | undefined,
+  initrdStart: bigint,
+): Uint8Array | undefined {
+  if (tree === undefined) return undefined;
+  const initrd =
+    initrdBytes === undefined
+      ? // A tree that was saved from a running machine names that one's initrd.
+        { initrdStart: null, initrdEnd: null }
+      : { initrdStart, initrdEnd: initrdStart + initrdBytes };
+  const chosen = setChosen(tree, { bootargs: commandLine, ...initrd });
+  if (chosen.byteLength > MOST_TREE_BYTES) {
     throw new DirectBootError(
       "DEVICE_TREE_TOO_LARGE",
-      `with /chosen the device tree has ${final.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
+      `with /chosen the device tree has ${chosen.byteLength} bytes, the limit is ${MOST_TREE_BYTES}`,
     );
   }
-  const initrd = initrdSource === undefined ? undefined : { source: initrdSource, address: initrdStart };
-  const builder = new PlanBuilder<Aarch64Register>();
-  const info = yield* planKernelAndInitrdArm64(
-    builder,
-    kernel,
-    base,
-    initrd,
-    final === undefined ? undefined : new BytesSource(final, "device tree"),
-    rules,
-    places.tree,
+  return chosen;
+}
+
+/** RAM without what the tree reserves and the caller has chosen. */
+function takeFixed(
+  layout: MemoryLayout,
+  tree: Uint8Array | undefined,
+  initrd: Extent | undefined,
+): Placement {
+  const placement = new Placement(layout);
+  // A reservation that starts with the initrd is the one that boot loaders make for it.
+  const reserved = tree === undefined ? [] : reservationsOfTree(tree);
+  placement.takeAll(
+    reserved.filter(({ start }) => start !== initrd?.start),
+    "reserved memory",
   );
-  planDirectBootRegistersArm64(builder, info);
-  return { builder, info };
+  if (initrd !== undefined) placement.take(initrd.start, initrd.end - initrd.start, INITRD_TAG);
+  return placement;
 }

@@ -1,45 +1,43 @@
-/** Where things go in RAM: what is taken, by whom, and what is still free. */
+/**
+ * Where things go in RAM: fixed addresses first, then first fit. Each thing goes to the lowest free place of the first of
+ * its windows that has one. Nothing that has a place is moved again.
+ */
 import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { RangeSet, TaggedRanges } from "../memory/range-set.js";
-import { alignFrom, type Extent, lowestFit, packTogether, type Window, type Wish } from "./packing.js";
 
-/** What is to find a place. Addresses and lengths in bytes. */
-export interface SpaceRequest extends Omit<Wish, "windows"> {
-  /** It may not start below. */
+/** `[start, end)`. */
+export interface Extent {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/** Where a thing may lie: in whole pages of RAM that nobody else has. */
+export interface Window {
+  /** It starts here or above; 0 by default. */
   readonly from?: bigint;
-  /** It must end here or below. */
+  /** It ends here or below; 2^64 by default. */
   readonly below?: bigint;
+  /** A power of two; a page if it is less. */
+  readonly alignment?: bigint;
+  /** It starts this many bytes, whole pages, behind a multiple of `alignment`; 0 by default. */
+  readonly offset?: bigint;
 }
 
-/** "from 0x1000 up and below 0xa0000" */
-function windowText({ from, below }: Window): string {
-  const limits = [
-    ...(from === 0n ? [] : [`from ${hex(from)} up`]),
-    ...(below >= ADDRESS_LIMIT ? [] : [`below ${hex(below)}`]),
-  ];
-  return limits.length === 0 ? "anywhere" : limits.join(" and ");
-}
-
-/** What is looked for, and where: "0x5000 bytes (aligned to 0x200000) from 0x100000 up". */
-function wishText({ byteLength, alignment, offset, windows }: Wish): string {
-  const aligned =
-    alignment === undefined || alignment <= HV_PAGE_SIZE
-      ? ""
-      : ` (aligned to ${hex(alignment)}${offset === undefined || offset === 0n ? "" : ` + ${hex(offset)}`})`;
-  const texts = new Set(windows.map(windowText));
-  return `${hex(byteLength)} bytes${aligned} ${[...texts].join(", or ")}`;
-}
-
-function alignUp(address: bigint, alignment: bigint): bigint {
+function alignUp(address: bigint, alignment = HV_PAGE_SIZE): bigint {
   return (address + alignment - 1n) & ~(alignment - 1n);
+}
+
+/** The lowest address from `from` on that lies `offset` bytes behind a multiple of `alignment`. */
+export function alignFrom(from: bigint, alignment = HV_PAGE_SIZE, offset = 0n): bigint {
+  const unit = alignment > HV_PAGE_SIZE ? alignment : HV_PAGE_SIZE;
+  return alignUp(from > offset ? from - offset : 0n, unit) + offset;
 }
 
 /** The whole pages that `byteLength` bytes at `address` touch. Throws ADDRESS_OVERFLOW if they pass 2^64. */
 export function pagesAround(address: bigint, byteLength: bigint, tag: string): MemoryRange {
-  const end = alignUp(address + byteLength, HV_PAGE_SIZE);
+  const end = alignUp(address + byteLength);
   if (end >= ADDRESS_LIMIT) {
     throw new DirectBootError(
       "ADDRESS_OVERFLOW",
@@ -49,161 +47,142 @@ export function pagesAround(address: bigint, byteLength: bigint, tag: string): M
   return new MemoryRange(address & ~(HV_PAGE_SIZE - 1n), end);
 }
 
+/** Joins ranges that touch or overlap; of a list that is sorted by start. */
+function joined(sorted: readonly Extent[]): Extent[] {
+  const found: { start: bigint; end: bigint }[] = [];
+  for (const { start, end } of sorted) {
+    const last = found.at(-1);
+    if (last === undefined || start > last.end) found.push({ start, end });
+    else if (end > last.end) last.end = end;
+  }
+  return found;
+}
+
+/** What of `free` is left without `taken`; both sorted and disjoint. */
+function without(free: readonly Extent[], taken: readonly Extent[]): Extent[] {
+  const left: Extent[] = [];
+  let first = 0;
+  for (const { start, end } of free) {
+    let from = start;
+    while ((taken[first]?.end ?? ADDRESS_LIMIT) <= from) first++;
+    for (let i = first; i < taken.length; i++) {
+      const hole = taken[i];
+      if (hole === undefined || hole.start >= end) break;
+      if (from < hole.start) left.push({ start: from, end: hole.start });
+      from = hole.end;
+    }
+    if (from < end) left.push({ start: from, end });
+  }
+  return left;
+}
+
+/** "from 0x100000 up and below 0x100000000 (aligned to 0x200000)" */
+function describeWindow({ from = 0n, below = ADDRESS_LIMIT, alignment = 0n, offset = 0n }: Window): string {
+  const limits = [
+    ...(from > 0n ? [`from ${hex(from)} up`] : []),
+    ...(below < ADDRESS_LIMIT ? [`below ${hex(below)}`] : []),
+  ];
+  const where = limits.join(" and ") || "anywhere";
+  if (alignment <= HV_PAGE_SIZE) return where;
+  return `${where} (aligned to ${hex(alignment)}${offset > 0n ? ` + ${hex(offset)}` : ""})`;
+}
+
 /** RAM, and who has taken which pages of it. */
 export class Placement {
   readonly layout: MemoryLayout;
-  /** RAM with adjacent ranges as one: a boundary between NUMA nodes is none for what lies there. */
-  readonly #ram = new RangeSet();
-  readonly #taken = new TaggedRanges();
+  /** RAM that nobody has; ranges of different NUMA nodes are one where they touch. */
+  #free: readonly Extent[];
+  readonly #taken: { readonly range: MemoryRange; readonly tag: string }[] = [];
 
   constructor(layout: MemoryLayout) {
     this.layout = layout;
-    for (const { range } of layout.ram) this.#ram.add(range.start, range.end);
-  }
-
-  /** Another one with the same RAM, of which the same is taken. */
-  copy(): Placement {
-    const copy = new Placement(this.layout);
-    for (const { range, tag } of this.#taken.ranges) copy.#taken.append(range, tag);
-    return copy;
+    this.#free = joined(layout.ram.map(({ range }) => range));
   }
 
   /**
-   * Takes the pages of RAM around ranges that may overlap or share pages with each other, in any order. What lies
-   * outside of RAM is nobody's.
+   * Takes the pages of RAM around ranges that may overlap or share pages with each other, in any order. Ignores what lies
+   * behind RAM.
    *
    * @throws DirectBootError IMPORT_OVERLAP, naming both, if another has one of them
    */
-  takeAll(ranges: readonly { readonly start: bigint; readonly end: bigint }[], tag: string): void {
-    const endOfRam = this.layout.endOfRam;
-    const joined = new RangeSet();
-    const sorted = [...ranges].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
-    for (const { start, end } of sorted) {
-      if (start >= end || start >= endOfRam) continue;
-      joined.add(start & ~(HV_PAGE_SIZE - 1n), alignUp(end < endOfRam ? end : endOfRam, HV_PAGE_SIZE));
-    }
-    for (const { start, end } of joined.ranges) this.take(start, end - start, tag);
+  takeAll(ranges: readonly Extent[], tag: string): void {
+    const { endOfRam } = this.layout;
+    const pages = ranges
+      .filter(({ start, end }) => start < end && start < endOfRam)
+      .map(({ start, end }) => ({
+        start: start & ~(HV_PAGE_SIZE - 1n),
+        end: alignUp(end < endOfRam ? end : endOfRam),
+      }))
+      .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    this.#occupy(
+      joined(pages).map(({ start, end }) => new MemoryRange(start, end)),
+      tag,
+    );
   }
 
   /**
-   * Takes the pages around a range that somebody has chosen, in RAM or outside.
+   * Takes the pages around a fixed range, in RAM or outside.
    *
    * @throws DirectBootError IMPORT_OVERLAP, naming both, if another has one of them; ADDRESS_OVERFLOW
    */
   take(address: bigint, byteLength: bigint, tag: string): void {
-    const range = pagesAround(address, byteLength, tag);
-    if (range.isEmpty) return;
-    const other = this.#taken.findOverlap(range);
-    if (other !== undefined) {
-      throw new DirectBootError(
-        "IMPORT_OVERLAP",
-        `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
-      );
+    this.#occupy([pagesAround(address, byteLength, tag)], tag);
+  }
+
+  #occupy(sorted: readonly MemoryRange[], tag: string): void {
+    const earlier = [...this.#taken];
+    for (const range of sorted) {
+      const other = earlier.find((each) => each.range.overlaps(range));
+      if (other !== undefined) {
+        throw new DirectBootError(
+          "IMPORT_OVERLAP",
+          `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
+        );
+      }
+      this.#taken.push({ range, tag });
     }
-    this.#taken.add(range, tag);
+    this.#free = without(this.#free, sorted);
+  }
+
+  /** The lowest free place in the first of `windows` that has one; undefined if none has. */
+  find(byteLength: bigint, windows: readonly Window[]): bigint | undefined {
+    for (const { from = 0n, below = ADDRESS_LIMIT, alignment, offset } of windows) {
+      for (const { start, end } of this.#free) {
+        const at = alignFrom(start > from ? start : from, alignment, offset);
+        if (at + byteLength <= below && alignUp(at + (byteLength || 1n)) <= end) return at;
+      }
+    }
+    return undefined;
   }
 
   /** True if all pages around the range are RAM and nobody has one of them. */
   isFree(address: bigint, byteLength: bigint): boolean {
-    if (address + byteLength + HV_PAGE_SIZE >= ADDRESS_LIMIT) return false;
-    const range = pagesAround(address, byteLength, "range");
-    const [ram] = this.#ram.within(range.start, range.end);
-    const isRam = range.isEmpty || (ram?.start === range.start && ram.end === range.end);
-    return isRam && this.#taken.findOverlap(range) === undefined;
-  }
-
-  /** The parts of RAM that nobody has, in ascending order. */
-  free(): Extent[] {
-    const free: Extent[] = [];
-    const taken = this.#taken.ranges;
-    let next = 0;
-    for (const { start, end } of this.#ram.ranges) {
-      let from = start;
-      while ((taken[next]?.range.end ?? ADDRESS_LIMIT) <= from) next++;
-      for (let i = next; i < taken.length; i++) {
-        const range = taken[i]?.range;
-        if (range === undefined || range.start >= end) break;
-        if (from < range.start) free.push({ start: from, end: range.start });
-        from = range.end;
-      }
-      if (from < end) free.push({ start: from, end });
-    }
-    return free;
-  }
-
-  /** The lowest free place for `request`, not taken yet; undefined if there is none. */
-  find(request: SpaceRequest): bigint | undefined {
-    const { byteLength, from = 0n, below = ADDRESS_LIMIT, alignment, offset } = request;
-    for (const ram of this.#ram.ranges) {
-      if (ram.end <= from) continue;
-      let gap: Extent = ram;
-      for (;;) {
-        const at = lowestFit(request, gap, { from, below });
-        if (at === undefined) break;
-        const other = this.#taken.findOverlap(
-          pagesAround(at, byteLength === 0n ? 1n : byteLength, request.tag),
-        );
-        if (other === undefined) return at;
-        gap = { start: alignFrom(other.range.end, alignment, offset), end: ram.end };
-      }
-    }
-    return undefined;
-  }
-
-  /** Takes the first of several choices that has room; undefined, and nothing taken, if none has. */
-  tryPlace(...choices: readonly [SpaceRequest, ...SpaceRequest[]]): bigint | undefined {
-    for (const request of choices) {
-      const address = this.find(request);
-      if (address === undefined) continue;
-      this.take(address, request.byteLength, request.tag);
-      return address;
-    }
-    return undefined;
+    const from = address & ~(HV_PAGE_SIZE - 1n);
+    return this.find(address + byteLength - from, [{ from, below: address + byteLength }]) === from;
   }
 
   /**
-   * Takes the first of several choices that has room.
+   * Takes the place that {@link find} finds.
    *
-   * @throws DirectBootError PLACEMENT_NO_ROOM, with what was looked for and where, if none has
+   * @throws DirectBootError PLACEMENT_NO_ROOM: what, how much, where it was looked for, and what RAM there is
    */
-  place(...choices: readonly [SpaceRequest, ...SpaceRequest[]]): bigint {
-    const address = this.tryPlace(...choices);
-    if (address !== undefined) return address;
-    const windows = choices.map(({ from = 0n, below = ADDRESS_LIMIT }) => ({ from, below }));
-    throw this.#noRoom({ ...(choices.at(-1) ?? choices[0]), windows });
+  place(tag: string, byteLength: bigint, windows: readonly Window[]): bigint {
+    const address = this.find(byteLength, windows);
+    if (address === undefined) throw this.noRoom(tag, byteLength, windows);
+    this.take(address, byteLength, tag);
+    return address;
   }
 
-  #noRoom(wish: Wish): DirectBootError {
+  /** PLACEMENT_NO_ROOM for a thing that none of `windows` has room for. */
+  noRoom(tag: string, byteLength: bigint, windows: readonly Window[]): DirectBootError {
+    const where = [...new Set(windows.map(describeWindow))].join(", or ");
+    const sorted = [...this.#taken].sort((a, b) => (a.range.start < b.range.start ? -1 : 1));
+    const shown = sorted.slice(0, 8).map((each) => `${each.range} (${each.tag})`);
+    const more = sorted.length - shown.length;
+    const taken = shown.length === 0 ? "nothing is taken" : `taken are ${shown.join(", ")}`;
     return new DirectBootError(
       "PLACEMENT_NO_ROOM",
-      `${wish.tag}: ${wishText(wish)} find no room; ${this.describe()}`,
-    );
-  }
-
-  /** What there is, and who has what of it; for messages. */
-  describe(): string {
-    const taken = this.#taken.ranges.length === 0 ? "nothing is taken" : `taken are ${this.#taken}`;
-    return `RAM is ${this.layout}, ${taken}`;
-  }
-
-  /** A place for each of several things, not taken yet; undefined exactly if they can't all have one. */
-  findTogether(wishes: readonly Wish[]): bigint[] | undefined {
-    return packTogether(this.free(), wishes);
-  }
-
-  /**
-   * Why {@link findTogether} finds nothing: what was looked for, and where. PLACEMENT_NO_ROOM.
-   *
-   * @param limits what else was asked of them, in words
-   */
-  noRoomTogether(wishes: readonly Wish[], limits?: string): DirectBootError {
-    const free = this.free();
-    const alone = wishes.find((wish) => packTogether(free, [wish]) === undefined);
-    if (alone !== undefined) return this.#noRoom(alone);
-    const all = wishes.map((wish) => `${wish.tag}: ${wishText(wish)}`).join("; ");
-    return new DirectBootError(
-      "PLACEMENT_NO_ROOM",
-      `each finds room alone, but not all of them together${limits === undefined ? "" : ` (${limits})`}: ${all}; ${this.describe()}`,
+      `${tag}: ${hex(byteLength)} bytes find no room ${where}; RAM is ${this.layout}, ${taken}${more > 0 ? ` and ${more} more` : ""}`,
     );
   }
 }

@@ -12,11 +12,10 @@
  *                       │ knows its memory map       │
  *                       └────────────────────────────┘
  */
-import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
+import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
-import type { Wish } from "../plan/packing.js";
-import { type Placement, pagesAround as pages } from "../plan/placement.js";
+import { type Placement, pagesAround } from "../plan/placement.js";
 
 /** What a kernel says that may be loaded above 4 GiB. */
 const HIGH_FLAGS = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G;
@@ -103,24 +102,24 @@ function isFree(placement: Placement, image: BzImage, load: bigint): boolean {
   );
 }
 
-/**
- * Where a bzImage may go if it may move: it is loaded where it runs. First below 4 GiB; then above, for one that can be
- * there. Nothing for one that is not relocatable.
- *
- * @throws DirectBootError BZIMAGE_BAD_ALIGNMENT
- */
-export function wishesOfBzImage(image: BzImage, entry: "64" | "32", tag: string): Wish[] {
-  if (!image.relocatableKernel) return [];
-  const from = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
-  const wish = { tag, byteLength: runtimeBytes(image), alignment: alignmentOf(image) };
-  const low: Wish = { ...wish, windows: [{ from, below: FOUR_GIB }] };
-  const high: Wish = { ...wish, windows: [{ from: max(from, FOUR_GIB), below: ADDRESS_LIMIT }] };
-  return canBeHigh(image, entry) ? [low, high] : [low];
-}
-
 /** Above 4 GiB only a kernel goes that says that it can, and only for the 64-bit entry. */
 function canBeHigh({ xloadflags }: BzImage, entry: "64" | "32"): boolean {
   return entry === "64" && (xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
+}
+
+/** The caller's load address, or why the kernel can't take it. */
+function checkedAddress(image: BzImage, address: bigint, preferred: bigint): bigint {
+  if (!image.relocatableKernel && address !== preferred && address !== DEFAULT_LOAD_ADDRESS) {
+    throw badAddress(image, address, "is not the kernel's, and it is not relocatable");
+  }
+  if (address < DEFAULT_LOAD_ADDRESS) throw badAddress(image, address, "lies below 1 MiB");
+  if (address % HV_PAGE_SIZE !== 0n) throw badAddress(image, address, "is not page-aligned");
+  return address;
+}
+
+function badAddress(image: BzImage, load: bigint, why: string): DirectBootError {
+  const header = `kernel_alignment ${hex(image.kernelAlignment)}, relocatable ${image.relocatableKernel}, pref_address ${hex(image.prefAddress)}, init_size ${hex(image.initSize)}`;
+  return new DirectBootError("BZIMAGE_BAD_LOAD_ADDRESS", `the load address ${hex(load)} ${why} (${header})`);
 }
 
 /**
@@ -144,41 +143,23 @@ export function placeBzImage(
   // Real-mode vectors and the BIOS area lie below, whatever a header says.
   const preferred = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
   const mayBeHigh = canBeHigh(image, entry);
-  const length = BigInt(image.protectedModeLength);
   const initSize = runtimeBytes(image);
-  let load = address ?? preferred;
-  const bad = (why: string): DirectBootError => {
-    const header = `kernel_alignment ${hex(image.kernelAlignment)}, relocatable ${image.relocatableKernel}, pref_address ${hex(image.prefAddress)}, init_size ${hex(image.initSize)}`;
-    return new DirectBootError(
-      "BZIMAGE_BAD_LOAD_ADDRESS",
-      `the load address ${hex(load)} ${why} (${header})`,
-    );
-  };
-  if (address !== undefined) {
-    if (!image.relocatableKernel && address !== preferred && address !== DEFAULT_LOAD_ADDRESS) {
-      throw bad("is not the kernel's, and it is not relocatable");
-    }
-    if (address < DEFAULT_LOAD_ADDRESS) throw bad("lies below 1 MiB");
-    if (address % HV_PAGE_SIZE !== 0n) throw bad("is not page-aligned");
-  } else if (image.relocatableKernel && !isFree(placement, image, load)) {
-    const alignment = alignmentOf(image);
-    const request = { tag, byteLength: initSize, alignment, from: preferred };
-    const found =
-      placement.find({ ...request, below: FOUR_GIB }) ?? (mayBeHigh ? placement.find(request) : undefined);
-    if (found === undefined) {
-      throw new DirectBootError(
-        "PLACEMENT_NO_ROOM",
-        `${tag}: the kernel needs ${hex(request.byteLength)} bytes (init_size) at ${hex(preferred)} or above${mayBeHigh ? "" : ` and below ${hex(FOUR_GIB)}`}, aligned to ${hex(alignment)}; ${placement.describe()}`,
-      );
-    }
+  let load = address === undefined ? preferred : checkedAddress(image, address, preferred);
+  if (address === undefined && image.relocatableKernel && !isFree(placement, image, load)) {
+    const window = { from: preferred, alignment: alignmentOf(image) };
+    const windows = [{ ...window, below: FOUR_GIB }, ...(mayBeHigh ? [window] : [])];
+    const found = placement.find(initSize, windows);
+    if (found === undefined) throw placement.noRoom(`${tag} (init_size)`, initSize, windows);
     load = found;
   }
+  const length = BigInt(image.protectedModeLength);
   const start = runtimeStart(image, load);
   if (!mayBeHigh && max(load + length, start + initSize) > FOUR_GIB) {
-    throw bad("leaves no room below 4 GiB, and the kernel or its entry does not take a higher one");
+    const why = "leaves no room below 4 GiB, and the kernel or its entry does not take a higher one";
+    throw badAddress(image, load, why);
   }
-  placement.layout.checkIsRam(pages(load, length, tag), tag);
-  placement.layout.checkIsRam(pages(start, initSize, tag), `${tag} with init_size`);
+  // The finished plan knows the file's bytes only, not what the kernel writes before it knows its memory map.
+  placement.layout.checkIsRam(pagesAround(start, initSize, tag), `${tag} with init_size`);
   const end = take(placement, image, load, tag);
   return { loadAddress: load, end, entry32: load, entry64: load + ENTRY_64_OFFSET };
 }

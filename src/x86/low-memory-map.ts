@@ -30,61 +30,51 @@
  *                │ initrd                       │ linux-initrd
  *                └──────────────────────────────┘
  *
- * What finds its place taken goes elsewhere: below 640 KiB, else above 1 MiB and below 4 GiB. The ACPI tables don't:
- * their addresses stand in them. Where the caller gives none, two zero pages lie there; they are left out if their
- * place is no RAM or reserved.
+ * A part whose usual place is taken goes to the lowest free place below 640 KiB, else to the lowest one above 1 MiB and
+ * below 4 GiB. The initrd goes to the next 2 MiB boundary behind the kernel that has room for it, else to the next page
+ * there, else to any place above 1 MiB. The ACPI tables don't move: their addresses stand in them. Where the caller gives
+ * none, two zero pages lie there; they are left out if their place is no RAM or reserved.
  */
-import type { Wish } from "../plan/packing.js";
-import type { Placement } from "../plan/placement.js";
+import { ADDRESS_LIMIT, LARGE_PAGE_SIZE } from "../base/address.js";
+import type { Window } from "../plan/placement.js";
 
-export const GDT_ADDRESS = 0x1000n;
-export const ZERO_PAGE_ADDRESS = 0x2000n;
-export const COMMAND_LINE_ADDRESS = 0x3000n;
-export const PAGE_TABLE_ADDRESS = 0x4000n;
-export const SETUP_DATA_ADDRESS = 0xa000n;
+/** Where the map has the small parts, by the names that callers use, in the order in which they are placed. */
+export const USUAL_ADDRESSES = {
+  gdt: 0x1000n,
+  zeroPage: 0x2000n,
+  commandLine: 0x3000n,
+  pageTables: 0x4000n,
+  setupData: 0xa000n,
+} as const;
+
 /** Where the BIOS area starts that Linux searches for the RSDP (ACPI specification, 5.2.5.1). */
 export const RSDP_ADDRESS = 0xe_0000n;
 export const ACPI_TABLES_ADDRESS = 0xe_1000n;
 /** End of low memory and of the BIOS area. */
 export const KERNEL_MINIMUM_START_ADDRESS = 0x10_0000n;
+export const FOUR_GIB = 0x1_0000_0000n;
 
 /** The first page, with the real-mode vectors, is not given out. */
 const LOWEST_ADDRESS = 0x1000n;
 /** End of conventional memory; a PC has video memory and firmware behind. */
 const CONVENTIONAL_END = 0xa_0000n;
-export const FOUR_GIB = 0x1_0000_0000n;
 
-/** Something that goes into low memory, or to where there is room below 4 GiB. */
-export interface LowRequest {
-  readonly tag: string;
-  readonly byteLength: bigint;
-  /** It must end here or below; 4 GiB by default. */
-  readonly below?: bigint;
-}
-
-function lowWindows({ below = FOUR_GIB }: LowRequest): { from: bigint; below: bigint }[] {
+/** Where a small part may lie: at its usual address, in low memory, or above 1 MiB; it ends at `below` or below. */
+export function lowWindows(usual: bigint, byteLength: bigint, below = FOUR_GIB): Window[] {
+  const end = usual + byteLength;
+  const low = below < CONVENTIONAL_END ? below : CONVENTIONAL_END;
   return [
-    { from: LOWEST_ADDRESS, below: below < CONVENTIONAL_END ? below : CONVENTIONAL_END },
+    { from: usual, below: end < low ? end : low },
+    { from: LOWEST_ADDRESS, below: low },
     { from: KERNEL_MINIMUM_START_ADDRESS, below },
   ];
 }
 
-/** Wherever it may be. */
-export function wishOfLow(request: LowRequest): Wish {
-  const { tag, byteLength } = request;
-  return { tag, byteLength, windows: lowWindows(request) };
-}
-
-/**
- * Takes `wanted` if it is free, else another place: in low memory, or in what is left below `below`. Undefined if there
- * is none.
- */
-export function placeLow(placement: Placement, wanted: bigint, request: LowRequest): bigint | undefined {
-  const { tag, byteLength } = request;
-  const end = wanted + byteLength;
-  return placement.tryPlace(
-    // What is so long that it would reach into video memory does not fit there.
-    { tag, byteLength, from: wanted, below: end < CONVENTIONAL_END ? end : CONVENTIONAL_END },
-    ...lowWindows(request).map((window) => ({ tag, byteLength, ...window })),
-  );
+/** Where an initrd may lie: behind the kernel at a 2 MiB boundary or at any page, or anywhere above 1 MiB. */
+export function initrdWindows(kernelEnd: bigint, below = ADDRESS_LIMIT): Window[] {
+  return [
+    { from: kernelEnd, below, alignment: LARGE_PAGE_SIZE },
+    { from: kernelEnd, below },
+    { from: KERNEL_MINIMUM_START_ADDRESS, below },
+  ];
 }

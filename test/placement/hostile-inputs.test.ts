@@ -381,18 +381,6 @@ describe("a hostile configuration of x86-64:", () => {
       ],
     }),
   );
-  it("RAM so full of holes that nothing but the right arrangement fits", () => {
-    const memory = new MemoryLayout([
-      { start: 0x1000n, end: 0x7000n },
-      { start: 0x9000n, end: 0xa000n },
-      { start: 0xb000n, end: 0xc000n },
-      { start: AT, end: AT + 0x2_0000n },
-    ]);
-    const { pages } = planLinuxSync({ kernel: makeBzImage(), memory });
-    const at = (tag: string): bigint | undefined => pages.find((each) => each.tag === tag)?.range.start;
-    assert.equal(at("linux-pagetables"), 0x1000n);
-    assert.deepEqual(new Set([at("default-gdt"), at("linux-zeropage")]), new Set([0x9000n, 0xb000n]));
-  });
 });
 
 describe("a hostile arm64 Image:", () => {

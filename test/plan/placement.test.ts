@@ -25,11 +25,17 @@ const aLayout = fc
     );
   });
 
+const aWindow = fc.record(
+  {
+    alignment: fc.constantFrom(1n, PAGE, 4n * PAGE, 16n * PAGE),
+    from: fc.bigInt({ min: 0n, max: 200n * PAGE }),
+    below: fc.bigInt({ min: 0n, max: 300n * PAGE }),
+  },
+  { requiredKeys: [] },
+);
 const aRequest = fc.record({
-  byteLength: fc.bigInt({ min: 0n, max: 24n * PAGE }),
-  alignment: fc.constantFrom(undefined, 1n, PAGE, 4n * PAGE, 16n * PAGE),
-  from: fc.option(fc.bigInt({ min: 0n, max: 200n * PAGE }), { nil: undefined }),
-  below: fc.option(fc.bigInt({ min: 0n, max: 300n * PAGE }), { nil: undefined }),
+  byteLength: fc.bigInt({ min: 1n, max: 24n * PAGE }),
+  windows: fc.array(aWindow, { minLength: 1, maxLength: 3 }),
 });
 
 /** Pages that are RAM, one by one. */
@@ -42,41 +48,33 @@ function ramPages(layout: MemoryLayout): Set<bigint> {
 }
 
 describe("Placement", () => {
-  it("finds the lowest free place that fulfils a request, and none only where there is none", () => {
+  it("finds the lowest free place in the first window that has one, and none only where there is none", () => {
     fc.assert(
       fc.property(aLayout, fc.array(aRequest, { maxLength: 12 }), (layout, requests) => {
         const placement = new Placement(layout);
         const free = ramPages(layout);
-        for (const [index, { byteLength, alignment, from, below }] of requests.entries()) {
-          const request = {
-            tag: `thing ${index}`,
-            byteLength,
-            ...(alignment === undefined ? {} : { alignment }),
-            ...(from === undefined ? {} : { from }),
-            ...(below === undefined ? {} : { below }),
-          };
-          const count = byteLength === 0n ? 1n : (byteLength + PAGE - 1n) / PAGE;
-          let expected: bigint | undefined;
-          for (let page = 0n; page < 400n && expected === undefined; page++) {
-            const at = page * PAGE;
-            const isFree = Array.from({ length: Number(count) }, (_, i) => page + BigInt(i)).every((each) =>
-              free.has(each),
+        for (const [index, { byteLength, windows }] of requests.entries()) {
+          const count = (byteLength + PAGE - 1n) / PAGE;
+          const isFree = (at: bigint): boolean =>
+            Array.from({ length: Number(count) }, (_, i) => at / PAGE + BigInt(i)).every((page) =>
+              free.has(page),
             );
-            if (!isFree || at < (from ?? 0n) || at + byteLength > (below ?? 1n << 60n)) continue;
-            if (at % (alignment ?? 1n) === 0n) expected = at;
-          }
-          assert.equal(placement.find(request), expected);
+          const lowest = ({ alignment = 1n, from = 0n, below = 1n << 60n }): bigint | undefined =>
+            Array.from({ length: 400 }, (_, page) => BigInt(page) * PAGE).find(
+              (at) => isFree(at) && at >= from && at + byteLength <= below && at % alignment === 0n,
+            );
+          const expected = windows.map(lowest).find((at) => at !== undefined);
+          assert.equal(placement.find(byteLength, windows), expected);
+          const place = (): bigint => placement.place(`thing ${index}`, byteLength, windows);
           if (expected === undefined) {
-            assert.throws(() => placement.place(request), refusal("PLACEMENT_NO_ROOM", request.tag));
+            assert.throws(place, refusal("PLACEMENT_NO_ROOM", `thing ${index}: 0x`, "RAM is 0x"));
           } else {
-            assert.equal(placement.place(request), expected);
-            if (byteLength > 0n) {
-              for (let i = 0n; i < count; i++) free.delete(expected / PAGE + i);
-            }
+            assert.equal(place(), expected);
+            for (let i = 0n; i < count; i++) free.delete(expected / PAGE + i);
           }
         }
       }),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     );
   });
 
@@ -112,18 +110,24 @@ describe("Placement", () => {
       { start: 0n, end: 0x2000n, vnode: 0 },
       { start: 0x2000n, end: 0x4000n, vnode: 1 },
     ]);
-    assert.equal(new Placement(layout).place({ tag: "initrd", byteLength: 0x4000n }), 0n);
+    assert.equal(new Placement(layout).place("initrd", 0x4000n, [{}]), 0n);
   });
 
-  it("takes the first of several choices that has room, and speaks of the last if none has", () => {
+  it("says what found no room, how much of it, where it was looked for, and what RAM there is", () => {
     const placement = new Placement(new MemoryLayout(0x4000));
-    const first = { tag: "a", byteLength: 0x1000n, from: 0x3000n };
-    const second = { tag: "a", byteLength: 0x1000n, below: 0x2000n };
-    assert.equal(placement.place(first, second), 0x3000n);
-    assert.equal(placement.place(first, second), 0n);
-    assert.equal(placement.place(first, second), 0x1000n);
-    const said = refusal("PLACEMENT_NO_ROOM", "a: 0x1000 bytes", "below 0x2000", "0x0-0x1000 (a)");
-    assert.throws(() => placement.place(first, second), said);
+    placement.take(0x1000n, 0x2000n, "a");
+    const windows = [
+      { from: 0x1000n, below: 0x4000n, alignment: 0x2000n, offset: 0x1000n },
+      { below: 0x2000n },
+    ];
+    assert.throws(
+      () => placement.place("b", 0x1001n, windows),
+      refusal(
+        "PLACEMENT_NO_ROOM",
+        "b: 0x1001 bytes find no room from 0x1000 up and below 0x4000 (aligned to 0x2000 + 0x1000), or below 0x2000",
+        "RAM is 0x0-0x4000, taken are 0x1000-0x3000 (a)",
+      ),
+    );
   });
 
   it("takes ranges that overlap, touch or share pages as one, in any order, as far as they are RAM", () => {
@@ -154,8 +158,8 @@ describe("Placement", () => {
     const placement = new Placement(new MemoryLayout(1n << 32n));
     const start = performance.now();
     placement.takeAll(ranges, "reservation");
-    assert.equal(placement.find({ tag: "a", byteLength: 0x2000n }), 0n);
-    assert.equal(placement.find({ tag: "a", byteLength: 0x2001n }), 100_001n * 0x2000n - 0x1000n);
+    assert.equal(placement.find(0x2000n, [{}]), 0n);
+    assert.equal(placement.find(0x2001n, [{}]), 100_001n * 0x2000n - 0x1000n);
     assert.ok(performance.now() - start < 2000);
   });
 
@@ -165,6 +169,6 @@ describe("Placement", () => {
     assert.throws(() => placement.take(last, 0x1000n, "x"), refusal("ADDRESS_OVERFLOW", "x"));
     assert.equal(placement.isFree(last, 1n), false);
     assert.equal(placement.isFree(0n, 1n << 64n), false);
-    assert.equal(placement.find({ tag: "x", byteLength: 1n << 64n }), undefined);
+    assert.equal(placement.find(1n << 64n, [{}]), undefined);
   });
 });

@@ -1,0 +1,120 @@
+/** An arm64 Image as it will lie in memory (Documentation/arch/arm64/booting.rst, "Call the kernel image"). */
+import { addAddresses, alignUpToPageSize, HV_PAGE_SIZE, hex } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
+import {
+  Aarch64ImagePageSize,
+  cutOffImage,
+  decodeAarch64ImageFlags,
+  leastArm64ImageBytes,
+  readArm64Image,
+} from "../images/arm64-image.js";
+import { DETECT_BYTES } from "../images/detect.js";
+import { readHead } from "../sources/reading.js";
+import { hasKnownLength, knownLength, type Source } from "../sources/source.js";
+import { zeroExtend } from "../sources/zero-extend.js";
+import type { Task } from "../task/task.js";
+
+/** Which Images are taken. */
+export interface Arm64ImageRules {
+  readonly pageSizes: readonly Aarch64ImagePageSize[];
+  readonly lowPlacement: boolean;
+  /**
+   * Take an image_size of 0 as booting.rst has it: text_offset is {@link OLD_TEXT_OFFSET} whatever the field says, and
+   * the memory behind the file is the kernel's.
+   */
+  readonly oldImages: boolean;
+  /** Refuse a file that ends before what its PE header says. */
+  readonly whole: boolean;
+}
+
+/** booting.rst, "Call the kernel image": "Where image_size is zero, text_offset can be assumed to be 0x80000." */
+const OLD_TEXT_OFFSET = 0x8_0000n;
+/**
+ * What such a kernel may use from its start on: booting.rst gives no limit, U-Boot takes 16 MiB (arch/arm/lib/image.c,
+ * booti_setup).
+ */
+const OLD_IMAGE_BYTES = 0x100_0000n;
+
+/** The Images that OpenVMM takes: of 4 KiB pages, that may be placed anywhere. */
+export const OPENVMM_RULES: Arm64ImageRules = {
+  pageSizes: [1],
+  lowPlacement: false,
+  oldImages: false,
+  whole: false,
+};
+
+/** An Image as it will lie in memory. */
+export interface Arm64Kernel {
+  /** From the 2 MiB aligned base to the Image: text_offset, or what booting.rst has for an old one. */
+  readonly textOffset: bigint;
+  /** Bytes of its pages. */
+  readonly size: bigint;
+  /** Bytes that are its own from its start on. */
+  readonly used: bigint;
+  /** Bit 3 of its flags. */
+  readonly anyStartAddress: boolean;
+  readonly image: Source;
+}
+
+/**
+ * Reads an Image's header.
+ *
+ * @param start the base that it will be loaded at, if that is known
+ * @throws DirectBootError ARM64_*, ADDRESS_OVERFLOW
+ */
+export function* readArm64Kernel(kernel: Source, rules: Arm64ImageRules, start = 0n): Task<Arm64Kernel> {
+  const header = yield* readArm64Image(kernel);
+  const flags = decodeAarch64ImageFlags(header.flags);
+  const refuse = (
+    code:
+      | "ARM64_BIG_ENDIAN_KERNEL_IMAGE"
+      | "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED"
+      | "ARM64_LOW_MEMORY_KERNEL",
+    why: string,
+  ): never => {
+    throw new DirectBootError(code, `${kernel.name}: flags ${hex(header.flags)}: ${why}`);
+  };
+  if (flags.bigEndian) refuse("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
+  if (!rules.pageSizes.includes(flags.pageSize)) {
+    refuse(
+      "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED",
+      `bits 1-2 say page size ${flags.pageSize}, ${rules.pageSizes.join(" or ")}${rules.pageSizes.length === 1 && rules.pageSizes[0] === Aarch64ImagePageSize.PAGE4_K ? " (4 KiB)" : ""} is wanted`,
+    );
+  }
+  if (!flags.anyStartAddress && !rules.lowPlacement)
+    refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
+
+  const least = rules.whole ? leastArm64ImageBytes(yield* readHead(kernel, DETECT_BYTES)) : 0;
+  if (kernel.byteLength < least) throw cutOffImage(kernel.name, kernel.byteLength, least);
+  const isOld = rules.oldImages && header.imageSize === 0n;
+  const textOffset = isOld ? OLD_TEXT_OFFSET : header.textOffset;
+  const loadAddress = addAddresses(start, textOffset, `${kernel.name}: start address and text_offset`);
+  if (loadAddress % HV_PAGE_SIZE !== 0n) {
+    throw new DirectBootError(
+      "ARM64_BAD_IMAGE_SIZE",
+      `${kernel.name}: text_offset ${hex(textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
+    );
+  }
+  const fileSize = BigInt(header.imageSize === 0n ? knownLength(kernel) : kernel.byteLength);
+  const size = alignUpToPageSize(header.imageSize === 0n ? fileSize : header.imageSize);
+  const tooLong = (): DirectBootError =>
+    new DirectBootError(
+      "ARM64_BAD_IMAGE_SIZE",
+      `${kernel.name}: the file has ${hasKnownLength(kernel) ? hex(kernel.byteLength) : "more"} bytes, its image_size is ${hex(header.imageSize)}`,
+    );
+  if (size < fileSize && hasKnownLength(kernel)) throw tooLong();
+  const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
+  addAddresses(loadAddress, used, `${kernel.name}: end of the kernel`);
+  const tooShort = (byteLength: number): DirectBootError => cutOffImage(kernel.name, byteLength, least);
+  // A stream of unknown length fills image_size at most: what it lacks is zero.
+  const image = hasKnownLength(kernel)
+    ? kernel
+    : zeroExtend(kernel, toImageLength(size, kernel), tooLong, { byteLength: least, tooShort });
+  return { textOffset, size, used, anyStartAddress: flags.anyStartAddress, image };
+}
+
+/** image_size as a host length. Throws ARM64_BAD_IMAGE_SIZE for one that no memory has. */
+function toImageLength(size: bigint, kernel: Source): number {
+  if (size <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(size);
+  throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${kernel.name}: image_size is ${hex(size)}`);
+}

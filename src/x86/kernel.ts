@@ -1,0 +1,142 @@
+/** What an x86 kernel is, how it is entered, and where it lies. */
+import { hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { type BzImage, readBzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
+import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { findPvhEntry } from "../images/elf-notes.js";
+import type { X86Register } from "../importers/importer.js";
+import { MemoryRange } from "../memory/memory-range.js";
+import type { KernelInfo } from "../plan/load-info.js";
+import type { Placement } from "../plan/placement.js";
+import type { PlanBuilder } from "../plan/plan.js";
+import type { GuestArchitecture } from "../plan/planned-guest.js";
+import { planKernelElf } from "../plan/static-elf.js";
+import type { Source } from "../sources/source.js";
+import type { Task } from "../task/task.js";
+import { placeBzImage } from "./bzimage-boot.js";
+import { FOUR_GIB, KERNEL_MINIMUM_START_ADDRESS } from "./low-memory-map.js";
+import type { X86Entry } from "./options.js";
+
+const KERNEL_TAG = "linux-kernel";
+
+/** MAXMEM of a 32-bit kernel with the usual split, less 1: what every such bzImage has as initrd_addr_max. */
+const I386_INITRD_ADDRESS_MAX = 0x37ff_ffffn;
+
+/** An x86 kernel whose headers were read, and its entry. */
+export type X86Kernel = {
+  readonly source: Source;
+  readonly entry: X86Entry;
+  readonly architecture: GuestArchitecture;
+} & (
+  | {
+      readonly format: "elf";
+      readonly elf: ElfImage;
+      readonly pvhEntry: bigint | undefined;
+      /** The header of the bzImage that it was taken out of. */
+      readonly image: BzImage | undefined;
+    }
+  | { readonly format: "bzImage"; readonly image: BzImage }
+);
+
+/** The kernel, placed. */
+export interface PlacedKernel {
+  readonly info: KernelInfo;
+  /** One past all that it uses before it knows its memory map. */
+  readonly end: bigint;
+}
+
+function notAvailable(source: Source, entry: X86Entry, has: string): DirectBootError {
+  return new DirectBootError(
+    "X86_ENTRY_NOT_AVAILABLE",
+    `${source.name}: entry ${entry} was asked for, the kernel has ${has}`,
+  );
+}
+
+/** Reads the kernel's headers and chooses its entry. Throws X86_ENTRY_NOT_AVAILABLE and what the parsers throw. */
+export function* readX86Kernel(
+  source: Source,
+  format: "elf64" | "elf32" | "bzImage",
+  asked: X86Entry | undefined,
+  bzImage: BzImage | undefined,
+): Task<X86Kernel> {
+  if (asked !== undefined && asked !== "64" && asked !== "32" && asked !== "pvh") {
+    throw new TypeError(`entry must be "64", "32" or "pvh", got ${describeType(asked)}`);
+  }
+  if (format === "bzImage") {
+    const image = yield* readBzImage(source);
+    const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
+    const entry = asked ?? (has64 ? "64" : "32");
+    if (entry === "pvh" || (entry === "64" && !has64)) {
+      const has = has64 ? "a 64-bit and a 32-bit one; PVH is an ELF's" : "a 32-bit one";
+      throw notAvailable(source, entry, has);
+    }
+    return { source, format, entry, image, architecture: has64 ? "x86_64" : "i386" };
+  }
+  const is64 = format === "elf64";
+  const elf = yield* is64 ? readElf(source, EM_X86_64) : readElf32(source, EM_386);
+  const entry = asked ?? (is64 ? "64" : "32");
+  if (entry !== "pvh" && entry !== (is64 ? "64" : "32")) {
+    throw notAvailable(source, entry, is64 ? "the 64-bit one of an ELF64" : "the 32-bit one of an ELF32");
+  }
+  const pvhEntry = entry === "pvh" ? yield* findPvhEntry(source, elf) : undefined;
+  if (entry === "pvh" && pvhEntry === undefined) {
+    throw notAvailable(source, entry, "no PVH note (CONFIG_PVH)");
+  }
+  const architecture = is64 ? "x86_64" : "i386";
+  return { source, format: "elf", entry, elf, pvhEntry, image: bzImage, architecture };
+}
+
+/** Places the kernel and adds its bytes to the plan: an ELF where it is linked, a bzImage at `address` or where it fits. */
+export function* planKernel(
+  builder: PlanBuilder<X86Register>,
+  placement: Placement,
+  kernel: X86Kernel,
+  address: bigint | undefined,
+): Task<PlacedKernel> {
+  if (kernel.format === "elf") return yield* planElf(builder, placement, kernel);
+  const { source, image, entry } = kernel;
+  const protocol = entry === "64" ? "64" : "32";
+  const { loadAddress, end, entry32, entry64 } = placeBzImage(
+    placement,
+    image,
+    protocol,
+    address,
+    KERNEL_TAG,
+  );
+  const { protectedModeOffset, protectedModeLength } = image;
+  builder.sourceRange(loadAddress, KERNEL_TAG, source, protectedModeOffset, protectedModeLength);
+  const size = BigInt(pagesOf(protectedModeLength) * PAGE_BYTES);
+  return { info: { gpa: loadAddress, size, entrypoint: protocol === "64" ? entry64 : entry32 }, end };
+}
+
+function* planElf(
+  builder: PlanBuilder<X86Register>,
+  placement: Placement,
+  { source, elf, pvhEntry }: X86Kernel & { readonly format: "elf" },
+): Task<PlacedKernel> {
+  const info = yield* planKernelElf(builder, source, elf, {
+    startAddress: KERNEL_MINIMUM_START_ADDRESS,
+    tag: KERNEL_TAG,
+  });
+  const { minimumAddressUsed: gpa, nextAvailableAddress: end } = info;
+  const entrypoint = pvhEntry ?? info.entrypoint;
+  if (end > FOUR_GIB || entrypoint < gpa || entrypoint >= end) {
+    throw new DirectBootError(
+      "X86_ENTRY_NOT_MAPPED",
+      `${source.name}: entry ${hex(entrypoint)}, kernel ${hexRange(gpa, end)}, mapped are 0x0-${hex(FOUR_GIB)}`,
+    );
+  }
+  // Gaps between segments stay free for nobody: the kernel may use them before it knows its memory map.
+  placement.take(gpa, end - gpa, KERNEL_TAG);
+  placement.layout.checkIsRam(new MemoryRange(gpa, end), KERNEL_TAG);
+  return { info: { gpa, size: end - gpa, entrypoint }, end };
+}
+
+/** One past the highest address that the initrd may have a byte at. */
+export function initrdLimit({ entry, architecture, image }: X86Kernel): bigint | undefined {
+  if (entry === "pvh" && architecture === "x86_64") return FOUR_GIB;
+  if (image === undefined) return architecture === "i386" ? I386_INITRD_ADDRESS_MAX + 1n : undefined;
+  const isFree = entry === "64" && (image.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) !== 0;
+  return isFree ? undefined : BigInt(image.initrdAddrMax) + 1n;
+}

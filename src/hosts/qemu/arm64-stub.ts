@@ -6,9 +6,7 @@
  *
  * Encodings: Arm Architecture Reference Manual (DDI 0487), chapters C5 and C6.
  */
-import { ADDRESS_LIMIT, hex } from "../../base/address.js";
-import { DirectBootError } from "../../base/errors.js";
-import type { Aarch64Register, Aarch64RegisterName } from "../../importers/importer.js";
+import type { Aarch64RegisterName } from "../../importers/importer.js";
 
 /** `msr REGISTER, x0` (DDI 0487, C6.2 "MSR (register)"), in the order in which the stub sets them. */
 const SYSTEM_REGISTERS = [
@@ -38,21 +36,8 @@ const LITERAL_BYTES = 8;
 /** An instruction: its word, or a load whose distance to its literal is known at the end only. */
 type Instruction = number | { readonly target: number; readonly value: bigint };
 
-/** The registers by name; a plan names each at most once. */
-function byName(registers: readonly Aarch64Register[]): Map<Aarch64RegisterName, bigint> {
-  const values = new Map<Aarch64RegisterName, bigint>();
-  for (const { name, value } of registers) {
-    if (values.has(name)) throw new DirectBootError("PLAN_INVALID", `the register ${name} is set twice`);
-    if (value < 0n || value >= ADDRESS_LIMIT) {
-      throw new DirectBootError(
-        "PLAN_INVALID",
-        `the register ${name} is ${hex(value)}, not a number of 64 bits`,
-      );
-    }
-    values.set(name, value);
-  }
-  return values;
-}
+/** A plan's registers by name; those that are missing are zero. */
+export type Arm64State = { readonly [R in Aarch64RegisterName]?: bigint | undefined };
 
 /** `value` into xN: a load from the literal pool, or from xzr. */
 function setRegister(target: number, value: bigint): Instruction {
@@ -66,31 +51,23 @@ function setRegister(target: number, value: bigint): Instruction {
  * It runs wherever it is put, at EL1, provided that its address is a multiple of 8: with the MMU off, data is
  * Device memory and its 8-byte literals may not be unaligned (DDI 0487, D8.2.12). It has no data but the literals
  * behind its last instruction, and is at most 328 bytes long.
- *
- * @throws DirectBootError PLAN_INVALID without a `pc`, if a register is there twice, or if a value is not a u64
  */
-export function buildArm64Stub(registers: readonly Aarch64Register[]): Uint8Array {
-  const values = byName(registers);
-  const pc = values.get("pc");
-  if (pc === undefined) {
-    throw new DirectBootError("PLAN_INVALID", "the plan has no pc, so there is nowhere to start");
-  }
-
+export function buildArm64Stub(state: Arm64State): Uint8Array {
   const code: Instruction[] = [];
   for (const { name, move } of SYSTEM_REGISTERS) {
-    // The seeds' direct boot does not import it: a guest that starts with the MMU off has no use for it.
-    if (name === "mairEl1" && !values.has(name)) continue;
-    code.push(setRegister(0, values.get(name) ?? 0n)); // ldr x0, LITERAL or mov x0, xzr
+    // OpenVMM's direct boot does not import it: a guest that starts with the MMU off has no use for it.
+    if (name === "mairEl1" && state[name] === undefined) continue;
+    code.push(setRegister(0, state[name] ?? 0n)); // ldr x0, LITERAL or mov x0, xzr
     code.push(move); // msr REGISTER, x0
   }
   code.push(ISB); // isb: what follows sees the system registers
-  code.push(setRegister(0, pc)); // ldr x0, LITERAL
+  code.push(setRegister(0, state.pc ?? 0n)); // ldr x0, LITERAL
   code.push(MSR_ELR_EL1_X0); // msr elr_el1, x0
-  code.push(setRegister(0, values.get("cpsr") ?? 0n)); // ldr x0, LITERAL
+  code.push(setRegister(0, state.cpsr ?? 0n)); // ldr x0, LITERAL
   code.push(MSR_SPSR_EL1_X0); // msr spsr_el1, x0
   for (let number = 0; number < GENERAL_REGISTER_COUNT; number += 1) {
     const name = ARGUMENT_REGISTERS[number];
-    const value = name === undefined ? 0n : (values.get(name) ?? 0n);
+    const value = name === undefined ? 0n : (state[name] ?? 0n);
     code.push(setRegister(number, value)); // ldr xN, LITERAL or mov xN, xzr
   }
   code.push(ERET); // eret: pc = elr_el1, processor state = spsr_el1

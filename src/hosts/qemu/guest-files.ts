@@ -1,12 +1,6 @@
 /** The files from which QEMU starts a loaded guest: its regions, and code that sets its registers and jumps. */
 import { hex } from "../../base/address.js";
 import { DirectBootError } from "../../base/errors.js";
-import {
-  AARCH64_REGISTERS,
-  type Aarch64Register,
-  type VpRegister,
-  type X86Register,
-} from "../../importers/importer.js";
 import { regionViews } from "../../linux/guest-export.js";
 import type { LinuxGuest } from "../../linux/loaded-linux.js";
 import { buildArm64Stub } from "./arm64-stub.js";
@@ -20,14 +14,6 @@ export interface GuestFile {
   readonly pieces: readonly Uint8Array[];
   /** QEMU's arguments, once the file lies at `path`. */
   argumentsFor(path: string): string[];
-}
-
-function isAarch64(register: VpRegister): register is Aarch64Register {
-  return AARCH64_REGISTERS.some((name) => name === register.name);
-}
-
-function isX86(register: VpRegister): register is X86Register {
-  return !isAarch64(register);
 }
 
 /** The last page of RAM that no region has, for the boot stub; QEMU's own tree lies at the start of RAM. */
@@ -61,11 +47,11 @@ export function guestFiles(guest: LinuxGuest): GuestFile[] {
     // QEMU's RAM is zero at the start: a region without data needs no file.
     .filter(({ pieces }) => pieces.length > 0);
   if (guest.architecture !== "aarch64") {
-    const rom = buildResetRom(guest.registerList.filter(isX86));
+    const rom = buildResetRom(guest.registers);
     return [...files, { name: "reset-rom.bin", pieces: [rom], argumentsFor: (path) => ["-bios", path] }];
   }
   const address = freePage(guest);
-  const stub = loaded("stub.bin", [buildArm64Stub(guest.registerList.filter(isAarch64))], address);
+  const stub = loaded("stub.bin", [buildArm64Stub(guest.registers)], address);
   const start = ["-device", `loader,addr=${hex(address)},cpu-num=0`];
   return [...files, { ...stub, argumentsFor: (path) => [...stub.argumentsFor(path), ...start] }];
 }

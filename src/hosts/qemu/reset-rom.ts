@@ -8,24 +8,21 @@
  *     0xfffff000    code, in three parts: 16-bit, 32-bit, 64-bit
  *     0xfffffff0    reset vector: a jump to the code
  *
- * "SDM" is Intel's Software Developer's Manual, with the chapters as numbered since 2022. What the processor is like at reset: SDM 3A, section 10.1.4
- * (CS base 0xffff0000, IP 0xfff0, CR0 0x60000010, interrupts off, MTRRs off and zero, EFER and CR4 zero).
+ * "SDM" is Intel's Software Developer's Manual, with the chapters as numbered since 2022. At reset (SDM 3A, section 10.1.4)
+ * CS base is 0xffff0000, IP 0xfff0, CR0 0x60000010; interrupts and MTRRs are off; MTRRs, EFER and CR4 are zero.
  */
-import { ADDRESS_LIMIT, hex } from "../../base/address.js";
+import { hex } from "../../base/address.js";
 import { DirectBootError } from "../../base/errors.js";
-import {
-  type SegmentRegister,
-  type TableRegister,
-  X86_SEGMENT_REGISTERS,
-  type X86Register,
-  type X86SegmentRegisterName,
-  type X86TableRegisterName,
-  type X86ValueRegisterName,
+import type {
+  TableRegister,
+  X86Register,
+  X86SegmentRegisterName,
+  X86TableRegisterName,
+  X86ValueRegisterName,
 } from "../../importers/importer.js";
-import { type Instruction, littleEndian, RomAssembler } from "./assembler.js";
 
 /** Bytes in the ROM: as much as a real-mode segment, so that 16-bit code reaches all of it. */
-export const RESET_ROM_SIZE = 0x1_0000;
+const ROM_SIZE = 0x1_0000;
 /** Physical address of the ROM: its end is 4 GiB (SDM 3A, section 10.1.4). */
 const ROM_BASE = 0xffff_0000;
 const DATA_OFFSET = 0xe000;
@@ -35,20 +32,11 @@ const RESET_VECTOR_OFFSET = 0xfff0;
 /** INT3 between the parts: whoever strays there without an IDT resets the machine instead of hanging. */
 const FILLER = 0xcc;
 
-const BELOW_4GIB = 1n << 32n;
-
 // SDM 3A, section 2.5 (control registers) and section 2.2.1 (EFER).
-const CR0_PE = 1n << 0n;
 const CR0_PG = 1n << 31n;
 /** Everything but CD (bit 30) and NW (bit 29), which reset leaves set. */
 const CR0_CACHES_ON = 0x9fff_ffff;
-const CR4_PAE = 1n << 5n;
-const EFER_LME = 1n << 8n;
 const EFER_LMA = 1n << 10n;
-// SegmentRegister.attributes: descriptor bits 8-23 (SDM 3A, sections 3.4.5 and 5.2.1).
-const SEGMENT_LONG = 0x2000;
-const SEGMENT_32BIT = 0x4000;
-
 const MSR_EFER = 0xc000_0080;
 
 /**
@@ -99,17 +87,80 @@ const DATA_SEGMENTS = [
 ] as const satisfies readonly (readonly [X86SegmentRegisterName, number])[];
 
 /** The general registers that a plan may name, in the order of their numbers in an instruction. */
-const LEGACY_REGISTERS = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"] as const;
-const EXTENDED_REGISTERS = ["r8", "r9", "r10", "r11", "r12"] as const;
-/** These can't be named in a plan, and so are always zero. */
-const UNNAMED_REGISTERS = ["r13", "r14", "r15"] as const;
+const GENERAL_REGISTERS = [
+  "rax",
+  "rcx",
+  "rdx",
+  "rbx",
+  "rsp",
+  "rbp",
+  "rsi",
+  "rdi",
+  "r8",
+  "r9",
+  "r10",
+  "r11",
+  "r12",
+] as const satisfies readonly X86ValueRegisterName[];
 
-/** A ROM with the listing of its code. */
-export interface ResetRom {
-  /** 65536 bytes. */
-  readonly bytes: Uint8Array;
-  /** Every instruction in it, in the order of execution, but for the reset vector, which is the last. */
-  readonly instructions: readonly Instruction[];
+/** ModRM bytes of `mov crN,eax`. */
+const CR0 = 0xc0;
+const CR3 = 0xd8;
+const CR4 = 0xe0;
+
+/** A plan's registers by name; those that are missing are zero. */
+export type X86State = { readonly [R in X86Register as R["name"]]?: R["value"] | undefined };
+
+/** `value` as `byteLength` bytes, little-endian; bits past them are dropped, so that negative numbers work, too. */
+function littleEndian(value: bigint | number, byteLength: 2 | 4 | 8): readonly number[] {
+  const bits = BigInt(value);
+  return Array.from({ length: byteLength }, (_, index) => Number((bits >> BigInt(8 * index)) & 0xffn));
+}
+
+/** A ROM being filled: code grows up from one offset, data from another. */
+class Rom {
+  readonly bytes = new Uint8Array(ROM_SIZE).fill(FILLER);
+  /** Offset of the next instruction. */
+  here = CODE_OFFSET;
+  #data = DATA_OFFSET;
+
+  /** Emits an instruction. */
+  emit(...encoding: readonly (number | readonly number[])[]): void {
+    const bytes = encoding.flat();
+    this.bytes.set(bytes, this.here);
+    this.here += bytes.length;
+  }
+
+  /** Places data, 8-byte aligned, and returns its offset. */
+  place(...parts: readonly (readonly number[])[]): number {
+    const offset = this.#data;
+    const bytes = parts.flat();
+    this.bytes.set(bytes, offset);
+    this.#data = (offset + bytes.length + 7) & ~7;
+    return offset;
+  }
+}
+
+/** A value that 32-bit code loads. */
+function checked32(name: string, value = 0n): bigint {
+  if (value < 1n << 32n) return value;
+  const problem = `the reset ROM can't be built: ${name} is ${hex(value)}, at or above 4 GiB`;
+  throw new DirectBootError("PLAN_INVALID", problem);
+}
+
+function value32(state: X86State, name: X86ValueRegisterName): bigint {
+  return checked32(name, state[name]);
+}
+
+function selectorOf(state: X86State, name: X86SegmentRegisterName): number {
+  return state[name]?.selector ?? 0;
+}
+
+/** The pseudo-descriptor of LGDT and LIDT: SDM 3A, section 3.5.1. Its base has 8 bytes in 64-bit code. */
+function pseudoDescriptor(state: X86State, name: X86TableRegisterName, baseBytes: 4 | 8): readonly number[] {
+  const { base, limit }: TableRegister = state[name] ?? { base: 0n, limit: 0 };
+  if (baseBytes === 4) checked32(`${name}.base`, base);
+  return [...littleEndian(limit, 2), ...littleEndian(base, baseBytes)];
 }
 
 /**
@@ -123,327 +174,161 @@ export interface ResetRom {
  * Two registers read back differently in the guest: CR0.ET is always set, and so is RFLAGS bit 1.
  *
  * @returns 65536 bytes
- * @throws DirectBootError PLAN_INVALID if registers are missing, given twice or can't be loaded from a ROM
+ * @throws DirectBootError PLAN_INVALID for a value above 4 GiB that 32-bit code has to load
  */
-export function buildResetRom(registers: readonly X86Register[]): Uint8Array {
-  return assembleResetRom(registers).bytes;
-}
-
-/**
- * {@link buildResetRom} with the listing of its code.
- *
- * @throws DirectBootError PLAN_INVALID, as buildResetRom
- */
-export function assembleResetRom(registers: readonly X86Register[]): ResetRom {
-  const file = new RegisterFile(registers);
-  const rom = new RomAssembler(RESET_ROM_SIZE, FILLER, CODE_OFFSET, DATA_OFFSET);
-  const long = (file.value("cr0") & CR0_PG) !== 0n;
-  checkEntry(file, long);
-
-  rom.setCodeSize(16);
+export function buildResetRom(state: X86State): Uint8Array {
+  const rom = new Rom();
   emitRealMode(rom);
-  rom.setCodeSize(32);
-  emitMemoryTypes(rom, file);
-  if (long) {
-    emitLongModeSwitch(rom, file);
-    rom.setCodeSize(64);
-    emitLongModeEntry(rom, file);
+  emitMemoryTypes(rom, state);
+  if (((state.cr0 ?? 0n) & CR0_PG) !== 0n) {
+    emitLongModeSwitch(rom, state);
+    emitLongModeEntry(rom, state);
   } else {
-    emitProtectedModeEntry(rom, file);
+    emitProtectedModeEntry(rom, state);
   }
-
-  rom.moveTo(RESET_VECTOR_OFFSET);
-  rom.setCodeSize(16);
+  rom.here = RESET_VECTOR_OFFSET;
   // A near jump: a far one would load CS and lose its base of 0xffff0000.
-  const displacement = CODE_OFFSET - (RESET_VECTOR_OFFSET + 3);
-  rom.emit(`jmp ${hex(CODE_OFFSET)}`, 0xe9, littleEndian(displacement, 2));
-  return { bytes: rom.bytes, instructions: rom.instructions };
-}
-
-/** A plan's registers by name, and zero for those that it does not have. */
-class RegisterFile {
-  readonly #tables = new Map<X86TableRegisterName, TableRegister>();
-  readonly #segments = new Map<X86SegmentRegisterName, SegmentRegister>();
-  readonly #values = new Map<X86ValueRegisterName, bigint>();
-
-  constructor(registers: readonly X86Register[]) {
-    for (const register of registers) {
-      if (this.has(register.name)) throw invalid(`register ${register.name} is given twice`);
-      switch (register.name) {
-        case "gdtr":
-        case "idtr":
-          checkRange(`${register.name}.base`, register.value.base, ADDRESS_LIMIT);
-          checkRange(`${register.name}.limit`, register.value.limit, 1n << 16n);
-          this.#tables.set(register.name, register.value);
-          break;
-        case "ds":
-        case "es":
-        case "fs":
-        case "gs":
-        case "ss":
-        case "cs":
-        case "tr":
-          checkRange(`${register.name}.selector`, register.value.selector, 1n << 16n);
-          this.#segments.set(register.name, register.value);
-          break;
-        default:
-          checkRange(register.name, register.value, ADDRESS_LIMIT);
-          this.#values.set(register.name, register.value);
-      }
-    }
-  }
-
-  has(name: X86Register["name"]): boolean {
-    const maps: readonly ReadonlyMap<string, unknown>[] = [this.#tables, this.#segments, this.#values];
-    return maps.some((map) => map.has(name));
-  }
-
-  value(name: X86ValueRegisterName): bigint {
-    return this.#values.get(name) ?? 0n;
-  }
-
-  /** The value of a register that 32-bit code has to load. */
-  value32(name: X86ValueRegisterName): bigint {
-    const value = this.value(name);
-    checkRange(name, value, BELOW_4GIB);
-    return value;
-  }
-
-  selector(name: X86SegmentRegisterName): number {
-    return this.#segments.get(name)?.selector ?? 0;
-  }
-
-  attributes(name: X86SegmentRegisterName): number {
-    return this.#segments.get(name)?.attributes ?? 0;
-  }
-
-  table(name: X86TableRegisterName): TableRegister {
-    return this.#tables.get(name) ?? { base: 0n, limit: 0 };
-  }
-
-  /** The pseudo-descriptor that LGDT and LIDT read outside of 64-bit mode: SDM 3A, section 3.5.1. */
-  pseudoDescriptor32(name: X86TableRegisterName): readonly number[] {
-    const { base, limit } = this.table(name);
-    checkRange(`${name}.base`, base, BELOW_4GIB);
-    return [...littleEndian(limit, 2), ...littleEndian(base, 4)];
-  }
-
-  /** The pseudo-descriptor that they read in 64-bit mode. */
-  pseudoDescriptor64(name: X86TableRegisterName): readonly number[] {
-    const { base, limit } = this.table(name);
-    return [...littleEndian(limit, 2), ...littleEndian(base, 8)];
-  }
-}
-
-function invalid(details: string): DirectBootError {
-  return new DirectBootError("PLAN_INVALID", `the reset ROM can't be built: ${details}`);
-}
-
-function checkRange(name: string, value: bigint | number, limit: bigint): void {
-  if (typeof value === "number" && !Number.isInteger(value)) throw invalid(`${name} is ${value}, no integer`);
-  if (value < 0n || value >= limit) {
-    throw invalid(`${name} is ${hex(value)}, outside ${hex(0n)}-${hex(limit - 1n)}`);
-  }
-}
-
-/** Refuses what would only end in a triple fault, as far as the registers alone tell. */
-function checkEntry(file: RegisterFile, long: boolean): void {
-  for (const name of ["gdtr", "cs", "rip"] as const) {
-    if (!file.has(name)) throw invalid(`register ${name} is missing`);
-  }
-  checkSelectors(file, long);
-  const cr0 = file.value("cr0");
-  if ((cr0 & CR0_PE) === 0n) throw invalid(`cr0 is ${hex(cr0)}, with PE (bit 0) clear: real mode`);
-  const attributes = file.attributes("cs");
-  if (!long) {
-    if ((attributes & SEGMENT_32BIT) === 0) {
-      throw invalid(`cs.attributes is ${hex(attributes)}, with D (bit 14) clear: no 32-bit code`);
-    }
-    for (const name of EXTENDED_REGISTERS) {
-      if (file.value(name) !== 0n) throw invalid(`${name} is ${hex(file.value(name))}, in the 32-bit entry`);
-    }
-    return;
-  }
-  if (!file.has("cr3")) throw invalid("register cr3 is missing");
-  const efer = file.value("efer");
-  if ((efer & EFER_LME) === 0n) {
-    throw invalid(`cr0 is ${hex(cr0)} with efer ${hex(efer)}: paging without LME (bit 8), not long mode`);
-  }
-  const cr4 = file.value("cr4");
-  if ((cr4 & CR4_PAE) === 0n) throw invalid(`cr4 is ${hex(cr4)}, with PAE (bit 5) clear: no long mode`);
-  if ((attributes & SEGMENT_LONG) === 0) {
-    throw invalid(`cs.attributes is ${hex(attributes)}, with L (bit 13) clear: no 64-bit code`);
-  }
-}
-
-/** Each selector must name a descriptor within the GDT; where the null selector is allowed: SDM 2B, MOV. */
-function checkSelectors(file: RegisterFile, long: boolean): void {
-  const { limit } = file.table("gdtr");
-  for (const name of X86_SEGMENT_REGISTERS) {
-    const selector = file.selector(name);
-    const isNull = selector < 4;
-    if (isNull && (name === "cs" || (name === "ss" && !long))) {
-      throw invalid(`${name} is ${file.has(name) ? "the null selector" : "missing"}`);
-    }
-    if (!isNull && (selector | 7) > limit) {
-      throw invalid(`${name}.selector is ${hex(selector)}, past gdtr.limit ${hex(limit)}`);
-    }
-  }
+  rom.emit(0xe9, littleEndian(CODE_OFFSET - (RESET_VECTOR_OFFSET + 3), 2)); // jmp CODE_OFFSET
+  return rom.bytes;
 }
 
 /** Real mode, at 0xfffff000, to 32-bit code with flat segments: SDM 3A, section 10.9.1. */
-function emitRealMode(rom: RomAssembler): void {
+function emitRealMode(rom: Rom): void {
   const gdt = rom.place(...TEMPORARY_GDT.map((descriptor) => littleEndian(descriptor, 8)));
   const gdtr = rom.place(littleEndian(TEMPORARY_GDT.length * 8 - 1, 2), littleEndian(ROM_BASE + gdt, 4));
-  rom.emit("cli", 0xfa);
+  rom.emit(0xfa); // cli
   // Through CS, whose base is that of the ROM; with an operand size of 32 bits, else base bits 24-31 are dropped.
-  rom.emit(`lgdtd cs:${hex(gdtr)}`, 0x2e, 0x66, 0x0f, 0x01, 0x16, littleEndian(gdtr, 2));
-  rom.emit("mov eax,cr0", 0x0f, 0x20, 0xc0);
-  rom.emit("or al,0x1", 0x0c, 0x01);
-  rom.emit("mov cr0,eax", 0x0f, 0x22, 0xc0);
+  rom.emit(0x2e, 0x66, 0x0f, 0x01, 0x16, littleEndian(gdtr, 2)); // lgdtd cs:GDTR
+  rom.emit(0x0f, 0x20, 0xc0); // mov eax,cr0
+  rom.emit(0x0c, 0x01); // or al,1
+  rom.emit(0x0f, 0x22, 0xc0); // mov cr0,eax
   const target = ROM_BASE + rom.here + 8;
-  rom.emit(
-    `jmp ${hex(TEMPORARY_CODE)}:${hex(target)}`,
-    0x66,
-    0xea,
-    littleEndian(target, 4),
-    littleEndian(TEMPORARY_CODE, 2),
-  );
+  rom.emit(0x66, 0xea, littleEndian(target, 4), littleEndian(TEMPORARY_CODE, 2)); // jmp CODE:TARGET
 }
 
 /** Flat data segments, then caches, PAT and MTRRs: 32-bit code with the temporary GDT. */
-function emitMemoryTypes(rom: RomAssembler, file: RegisterFile): void {
+function emitMemoryTypes(rom: Rom, state: X86State): void {
   emitMoveToEax(rom, TEMPORARY_DATA);
-  rom.emit("mov ds,eax", 0x8e, 0xd8);
-  rom.emit("mov es,eax", 0x8e, 0xc0);
-  rom.emit("mov ss,eax", 0x8e, 0xd0);
-  rom.emit("mov eax,cr0", 0x0f, 0x20, 0xc0);
-  rom.emit(`and eax,${hex(CR0_CACHES_ON)}`, 0x25, littleEndian(CR0_CACHES_ON, 4));
-  rom.emit("mov cr0,eax", 0x0f, 0x22, 0xc0);
+  rom.emit(0x8e, 0xd8); // mov ds,eax
+  rom.emit(0x8e, 0xc0); // mov es,eax
+  rom.emit(0x8e, 0xd0); // mov ss,eax
+  rom.emit(0x0f, 0x20, 0xc0); // mov eax,cr0
+  rom.emit(0x25, littleEndian(CR0_CACHES_ON, 4)); // and eax,CR0_CACHES_ON
+  emitMoveEaxTo(rom, CR0);
   for (const [name, number] of MEMORY_TYPE_MSRS) {
-    if (file.has(name)) emitWriteMsr(rom, number, file.value(name));
+    const value = state[name];
+    if (value !== undefined) emitWriteMsr(rom, number, value);
   }
 }
 
 /** From 32-bit code to 64-bit code, in the order of SDM 3A, section 10.8.5. */
-function emitLongModeSwitch(rom: RomAssembler, file: RegisterFile): void {
-  emitLoadGdt(rom, file);
-  emitMoveToEax(rom, file.value32("cr4"));
-  rom.emit("mov cr4,eax", 0x0f, 0x22, 0xe0);
-  emitMoveToEax(rom, file.value32("cr3"));
-  rom.emit("mov cr3,eax", 0x0f, 0x22, 0xd8);
+function emitLongModeSwitch(rom: Rom, state: X86State): void {
+  emitLoadGdt(rom, state);
+  emitMoveToEax(rom, value32(state, "cr4"));
+  emitMoveEaxTo(rom, CR4);
+  emitMoveToEax(rom, value32(state, "cr3"));
+  emitMoveEaxTo(rom, CR3);
   // LMA is the processor's: it sets the bit when paging starts. Some refuse to have it written.
-  emitWriteMsr(rom, MSR_EFER, file.value("efer") & ~EFER_LMA);
-  emitMoveToEax(rom, file.value32("cr0"));
-  rom.emit("mov cr0,eax", 0x0f, 0x22, 0xc0);
+  emitWriteMsr(rom, MSR_EFER, (state.efer ?? 0n) & ~EFER_LMA);
+  emitMoveToEax(rom, value32(state, "cr0"));
+  emitMoveEaxTo(rom, CR0);
   // From here on it is compatibility mode, until CS is the plan's.
-  emitFarJump(rom, file.selector("cs"));
+  emitFarJump(rom, selectorOf(state, "cs"));
 }
 
-/** The rest of the registers, in 64-bit code. */
-function emitLongModeEntry(rom: RomAssembler, file: RegisterFile): void {
-  emitLoadSegments(rom, file);
-  const idtr = rom.place(file.pseudoDescriptor64("idtr"));
-  const idtrDistance = idtr - (rom.here + 7);
-  rom.emit(`lidt [rip+${hex64(idtrDistance)}]`, 0x0f, 0x01, 0x1d, littleEndian(idtrDistance, 4));
+/** The other registers, in 64-bit code. */
+function emitLongModeEntry(rom: Rom, state: X86State): void {
+  emitLoadSegments(rom, state);
+  const idtr = rom.place(pseudoDescriptor(state, "idtr", 8));
+  rom.emit(0x0f, 0x01, 0x1d, littleEndian(idtr - (rom.here + 7), 4)); // lidt [rip+IDTR]
   // POPF takes its value from the ROM: a pop only reads the stack, so it needs no RAM. Nothing after it changes
   // the flags.
-  const rflags = rom.place(littleEndian(file.value("rflags") | 2n, 8));
-  emitMove64(rom, "rsp", 4, BigInt(ROM_BASE + rflags));
-  rom.emit("popf", 0x9d);
-  for (const [number, name] of LEGACY_REGISTERS.entries()) {
-    emitMove64(rom, `r${name}`, number, file.value(`r${name}`));
-  }
-  for (const [index, name] of EXTENDED_REGISTERS.entries()) {
-    emitMove64(rom, name, 8 + index, file.value(name));
-  }
-  for (const [index, name] of UNNAMED_REGISTERS.entries()) emitMove64(rom, name, 13 + index, 0n);
+  const rflags = rom.place(littleEndian((state.rflags ?? 0n) | 2n, 8));
+  emitMove64(rom, 4, BigInt(ROM_BASE + rflags)); // rsp
+  rom.emit(0x9d); // popf
+  for (const [number, name] of GENERAL_REGISTERS.entries()) emitMove64(rom, number, state[name] ?? 0n);
+  // No plan can name these.
+  for (const number of [13, 14, 15]) emitMove64(rom, number, 0n);
   // Through memory, as there is no register left to hold the address.
-  const rip = rom.place(littleEndian(file.value("rip"), 8));
-  const ripDistance = rip - (rom.here + 6);
-  rom.emit(`jmp QWORD PTR [rip+${hex64(ripDistance)}]`, 0xff, 0x25, littleEndian(ripDistance, 4));
+  const rip = rom.place(littleEndian(state.rip ?? 0n, 8));
+  rom.emit(0xff, 0x25, littleEndian(rip - (rom.here + 6), 4)); // jmp [rip+RIP]
 }
 
 /** The 32-bit entry: protected mode with the plan's GDT, no paging. */
-function emitProtectedModeEntry(rom: RomAssembler, file: RegisterFile): void {
-  emitLoadGdt(rom, file);
-  const idtr = ROM_BASE + rom.place(file.pseudoDescriptor32("idtr"));
-  rom.emit(`lidtd ds:${hex(idtr)}`, 0x0f, 0x01, 0x1d, littleEndian(idtr, 4));
+function emitProtectedModeEntry(rom: Rom, state: X86State): void {
+  emitLoadGdt(rom, state);
+  const idtr = ROM_BASE + rom.place(pseudoDescriptor(state, "idtr", 4));
+  rom.emit(0x0f, 0x01, 0x1d, littleEndian(idtr, 4)); // lidt [IDTR]
   // Old processors lack CR4 and EFER; reset has left all three zero.
-  if (file.has("cr4")) {
-    emitMoveToEax(rom, file.value32("cr4"));
-    rom.emit("mov cr4,eax", 0x0f, 0x22, 0xe0);
+  if (state.cr4 !== undefined) {
+    emitMoveToEax(rom, value32(state, "cr4"));
+    emitMoveEaxTo(rom, CR4);
   }
-  if (file.has("cr3")) {
-    emitMoveToEax(rom, file.value32("cr3"));
-    rom.emit("mov cr3,eax", 0x0f, 0x22, 0xd8);
+  if (state.cr3 !== undefined) {
+    emitMoveToEax(rom, value32(state, "cr3"));
+    emitMoveEaxTo(rom, CR3);
   }
-  if (file.has("efer")) emitWriteMsr(rom, MSR_EFER, file.value("efer") & ~EFER_LMA);
-  emitMoveToEax(rom, file.value32("cr0"));
-  rom.emit("mov cr0,eax", 0x0f, 0x22, 0xc0);
+  if (state.efer !== undefined) emitWriteMsr(rom, MSR_EFER, state.efer & ~EFER_LMA);
+  emitMoveToEax(rom, value32(state, "cr0"));
+  emitMoveEaxTo(rom, CR0);
   // As in 64-bit code, but now, while SS is still flat for sure. LTR and MOV leave the flags alone.
-  const eflags = rom.place(littleEndian(file.value32("rflags") | 2n, 4));
-  rom.emit(`mov esp,${hex(ROM_BASE + eflags)}`, 0xbc, littleEndian(ROM_BASE + eflags, 4));
-  rom.emit("popf", 0x9d);
-  emitFarJump(rom, file.selector("cs"));
-  emitLoadSegments(rom, file);
-  for (const [number, name] of LEGACY_REGISTERS.entries()) {
-    const value = file.value32(`r${name}`);
-    rom.emit(`mov e${name},${hex(value)}`, 0xb8 + number, littleEndian(value, 4));
+  const eflags = rom.place(littleEndian(value32(state, "rflags") | 2n, 4));
+  rom.emit(0xbc, littleEndian(ROM_BASE + eflags, 4)); // mov esp,EFLAGS
+  rom.emit(0x9d); // popf
+  emitFarJump(rom, selectorOf(state, "cs"));
+  emitLoadSegments(rom, state);
+  for (const [number, name] of GENERAL_REGISTERS.slice(0, 8).entries()) {
+    rom.emit(0xb8 + number, littleEndian(value32(state, name), 4)); // mov eXX,VALUE
   }
   // EIP wraps at 4 GiB, so a relative jump reaches every address.
-  const rip = file.value32("rip");
-  rom.emit(`jmp ${hex(rip)}`, 0xe9, littleEndian(rip - BigInt(ROM_BASE + rom.here + 5), 4));
+  const rip = value32(state, "rip");
+  rom.emit(0xe9, littleEndian(rip - BigInt(ROM_BASE + rom.here + 5), 4)); // jmp RIP
 }
 
 /** The plan's GDT: 32-bit code. */
-function emitLoadGdt(rom: RomAssembler, file: RegisterFile): void {
-  const gdtr = ROM_BASE + rom.place(file.pseudoDescriptor32("gdtr"));
-  rom.emit(`lgdtd ds:${hex(gdtr)}`, 0x0f, 0x01, 0x15, littleEndian(gdtr, 4));
+function emitLoadGdt(rom: Rom, state: X86State): void {
+  const gdtr = ROM_BASE + rom.place(pseudoDescriptor(state, "gdtr", 4));
+  rom.emit(0x0f, 0x01, 0x15, littleEndian(gdtr, 4)); // lgdt [GDTR]
 }
 
 /** Loads CS and goes on with the instruction behind: 32-bit code. */
-function emitFarJump(rom: RomAssembler, selector: number): void {
-  const target = ROM_BASE + rom.here + 7;
-  rom.emit(`jmp ${hex(selector)}:${hex(target)}`, 0xea, littleEndian(target, 4), littleEndian(selector, 2));
+function emitFarJump(rom: Rom, selector: number): void {
+  rom.emit(0xea, littleEndian(ROM_BASE + rom.here + 7, 4), littleEndian(selector, 2)); // jmp SELECTOR:NEXT
 }
 
 /** DS, ES, FS, GS, SS, and TR if there is one: the same bytes in 32-bit and 64-bit code. */
-function emitLoadSegments(rom: RomAssembler, file: RegisterFile): void {
+function emitLoadSegments(rom: Rom, state: X86State): void {
   for (const [name, modrm] of DATA_SEGMENTS) {
-    emitMoveToEax(rom, file.selector(name));
-    rom.emit(`mov ${name},eax`, 0x8e, modrm);
+    emitMoveToEax(rom, selectorOf(state, name));
+    rom.emit(0x8e, modrm); // mov SREG,eax
   }
   // LTR refuses the null selector, and marks the descriptor in the GDT as busy.
-  const task = file.selector("tr");
+  const task = selectorOf(state, "tr");
   if (task !== 0) {
     emitMoveToEax(rom, task);
-    rom.emit("ltr ax", 0x0f, 0x00, 0xd8);
+    rom.emit(0x0f, 0x00, 0xd8); // ltr ax
   }
 }
 
-/** The same bytes in 32-bit and 64-bit code. */
-function emitMoveToEax(rom: RomAssembler, value: bigint | number): void {
-  rom.emit(`mov eax,${hex(value)}`, 0xb8, littleEndian(value, 4));
+/** `mov eax,VALUE`: the same bytes in 32-bit and 64-bit code. */
+function emitMoveToEax(rom: Rom, value: bigint | number): void {
+  rom.emit(0xb8, littleEndian(value, 4));
+}
+
+/** `mov crN,eax` (SDM 2B, MOV; 0F 22 /r). */
+function emitMoveEaxTo(rom: Rom, modrm: number): void {
+  rom.emit(0x0f, 0x22, modrm);
 }
 
 /** WRMSR takes the number in ECX and the value in EDX:EAX (SDM 2D, WRMSR). */
-function emitWriteMsr(rom: RomAssembler, number: number, value: bigint): void {
-  const high = value >> 32n;
-  const low = value & 0xffff_ffffn;
-  rom.emit(`mov ecx,${hex(number)}`, 0xb9, littleEndian(number, 4));
-  rom.emit(`mov edx,${hex(high)}`, 0xba, littleEndian(high, 4));
-  emitMoveToEax(rom, low);
-  rom.emit("wrmsr", 0x0f, 0x30);
+function emitWriteMsr(rom: Rom, number: number, value: bigint): void {
+  rom.emit(0xb9, littleEndian(number, 4)); // mov ecx,NUMBER
+  rom.emit(0xba, littleEndian(value >> 32n, 4)); // mov edx,HIGH
+  emitMoveToEax(rom, value);
+  rom.emit(0x0f, 0x30); // wrmsr
 }
 
-/** `mov` of a whole 64-bit register: REX.W, with REX.B for the upper eight, B8 + number (SDM 2B, MOV). */
-function emitMove64(rom: RomAssembler, name: string, number: number, value: bigint): void {
-  const rex = number < 8 ? 0x48 : 0x49;
-  rom.emit(`movabs ${name},${hex(value)}`, rex, 0xb8 + (number & 7), littleEndian(value, 8));
-}
-
-/** A displacement as disassemblers write it: sign-extended to 64 bits. */
-function hex64(displacement: number): string {
-  return hex(BigInt.asUintN(64, BigInt(displacement)));
+/** `movabs`, a whole 64-bit register: REX.W, with REX.B for the upper eight, B8 + number (SDM 2B, MOV). */
+function emitMove64(rom: Rom, number: number, value: bigint): void {
+  rom.emit(number < 8 ? 0x48 : 0x49, 0xb8 + (number & 7), littleEndian(value, 8));
 }

@@ -13,14 +13,9 @@ export type { Arm64Allowances } from "./arm64/options.js";
 export type { AddressLike } from "./base/address.js";
 export { ERROR_CODES, type ErrorCode } from "./base/error-codes.js";
 export { DirectBootError, type DirectBootErrorCode } from "./base/errors.js";
-export {
-  type Chosen,
-  type DeviceTreeNode,
-  type MemoryNodeRange,
-  memoryOfTree,
-  readDeviceTree,
-  setChosen,
-} from "./firmware/device-tree.js";
+export { type DeviceTreeNode, readDeviceTree } from "./firmware/device-tree.js";
+export { type Chosen, setChosen } from "./firmware/device-tree-chosen.js";
+export { type MemoryNodeRange, memoryOfTree } from "./firmware/device-tree-memory.js";
 export type { ImageFormat } from "./images/detect.js";
 export {
   GuestMemoryImporter,

@@ -18,8 +18,9 @@
 import { type AddressLike, addAddresses, checkAddressAlignment, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { reservationsOfTree, setChosen } from "../firmware/device-tree.js";
-import { MOST_TREE_BYTES, readTree } from "../firmware/device-tree-file.js";
+import { MOST_TREE_BYTES, readTree } from "../firmware/device-tree.js";
+import { setChosen } from "../firmware/device-tree-chosen.js";
+import { reservationsOfTree } from "../firmware/device-tree-memory.js";
 import { Aarch64ImagePageSize } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";

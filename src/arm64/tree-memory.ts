@@ -1,6 +1,6 @@
 /** RAM of an arm64 guest, as its device tree has it. */
 import { DirectBootError } from "../base/errors.js";
-import { memoryOfTree } from "../firmware/device-tree.js";
+import { memoryOfTree } from "../firmware/device-tree-memory.js";
 import type { LayoutOfSize } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";

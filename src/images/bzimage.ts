@@ -187,6 +187,45 @@ function protectedModeBytes(source: Source, version: number, syssize: number, of
   return length;
 }
 
+/** Checks what tells a bzImage from other files. Returns its protocol version, and where its setup header ends. */
+function checkHeader(source: Source, head: Uint8Array, view: DataView): { version: number; end: number } {
+  const { name, byteLength } = source;
+  if (view.getUint16(0x1fe, true) !== BOOT_FLAG) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_BOOT_FLAG",
+      `${name} is ${describeFormat(detectFormat(head))}: boot_flag at 0x1fe is ${hex(view.getUint16(0x1fe, true))}, ${hex(BOOT_FLAG)} is wanted`,
+    );
+  }
+  if (view.getUint32(0x202, true) !== HEADER_MAGIC) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_MAGIC",
+      `${name}: the magic at 0x202 is ${hex(view.getUint32(0x202, true))}, ${hex(HEADER_MAGIC)} ("HdrS") is wanted`,
+    );
+  }
+  const version = view.getUint16(0x206, true);
+  if (version < 0x200) {
+    throw new DirectBootError(
+      "BZIMAGE_BAD_VERSION",
+      `${name} has boot protocol ${formatProtocolVersion(version)}, 2.00 is the first`,
+    );
+  }
+  const end = headerEnd(source, view.getUint8(0x201), version);
+  if (byteLength < end) {
+    throw new DirectBootError(
+      "BZIMAGE_TRUNCATED",
+      `${name} has ${byteLength} bytes, its setup header ends at ${end}`,
+    );
+  }
+  const loadflags = view.getUint8(0x211);
+  if ((loadflags & LOADED_HIGH) === 0) {
+    throw new DirectBootError(
+      "BZIMAGE_NOT_LOADED_HIGH",
+      `${name} is a zImage: loadflags is ${hex(loadflags)}, without LOADED_HIGH`,
+    );
+  }
+  return { version, end };
+}
+
 /**
  * Reads the setup header of a bzImage of protocol 2.00 or later, with one request. Of the file behind the header only
  * the length is looked at; a source that ends before all the same fails when the kernel is read.
@@ -210,40 +249,7 @@ export function* readBzImage(source: Source): Task<BzImage> {
   const view = new DataView(whole.buffer);
   const u16 = (at: number): number => view.getUint16(at, true);
   const u32 = (at: number): number => view.getUint32(at, true);
-
-  if (u16(0x1fe) !== BOOT_FLAG) {
-    throw new DirectBootError(
-      "BZIMAGE_BAD_BOOT_FLAG",
-      `${name} is ${describeFormat(detectFormat(head))}: boot_flag at 0x1fe is ${hex(u16(0x1fe))}, ${hex(BOOT_FLAG)} is wanted`,
-    );
-  }
-  if (u32(0x202) !== HEADER_MAGIC) {
-    throw new DirectBootError(
-      "BZIMAGE_BAD_MAGIC",
-      `${name}: the magic at 0x202 is ${hex(u32(0x202))}, ${hex(HEADER_MAGIC)} ("HdrS") is wanted`,
-    );
-  }
-  const version = u16(0x206);
-  if (version < 0x200) {
-    throw new DirectBootError(
-      "BZIMAGE_BAD_VERSION",
-      `${name} has boot protocol ${formatProtocolVersion(version)}, 2.00 is the first`,
-    );
-  }
-  const end = headerEnd(source, view.getUint8(0x201), version);
-  if (byteLength < end) {
-    throw new DirectBootError(
-      "BZIMAGE_TRUNCATED",
-      `${name} has ${byteLength} bytes, its setup header ends at ${end}`,
-    );
-  }
-  const loadflags = view.getUint8(0x211);
-  if ((loadflags & LOADED_HIGH) === 0) {
-    throw new DirectBootError(
-      "BZIMAGE_NOT_LOADED_HIGH",
-      `${name} is a zImage: loadflags is ${hex(loadflags)}, without LOADED_HIGH`,
-    );
-  }
+  const { version, end } = checkHeader(source, head, view);
 
   const has = (since: number): boolean => version >= since;
   const setupSectors = view.getUint8(0x1f1) || DEFAULT_SETUP_SECTORS;
@@ -264,7 +270,7 @@ export function* readBzImage(source: Source): Task<BzImage> {
     header: whole.slice(SETUP_HEADER_OFFSET, end),
     version,
     syssize,
-    loadflags,
+    loadflags: view.getUint8(0x211),
     code32Start: u32(0x214),
     initrdAddrMax: has(0x203) ? u32(0x22c) : OLD_INITRD_ADDR_MAX,
     kernelAlignment: has(0x205) ? u32(0x230) : OLD_LOAD_ADDRESS,

@@ -8,7 +8,14 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { type ElfImage, EM_AARCH64, EM_X86_64, PT_LOAD, readElf } from "../images/elf.js";
+import {
+  type ElfImage,
+  type ElfProgramHeader,
+  EM_AARCH64,
+  EM_X86_64,
+  PT_LOAD,
+  readElf,
+} from "../images/elf.js";
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
 import { openSource } from "../sources/open.js";
@@ -107,69 +114,34 @@ export function* planKernelElf<R extends VpRegister>(
   return info;
 }
 
-/** The regions of an ELF whose headers were read. */
-function staticElf(
-  source: Source,
-  elf: ElfImage,
-  placement: Omit<StaticElfPlacement, "architecture">,
-): StaticElf {
-  const { startAddress, assumePic, acceptance, tag } = placement;
-  const segments = elf.programHeaders.filter(({ type }) => type === PT_LOAD);
-  const [first] = segments;
-
-  let loadOffset = placement.loadOffset;
-  if (assumePic && first !== undefined) {
-    const lowest = segments.reduce(
-      (low, { physicalAddress }) => (physicalAddress < low ? physicalAddress : low),
-      first.physicalAddress,
-    );
-    if (lowest < startAddress) {
-      loadOffset = addAddresses(
-        loadOffset,
-        startAddress - lowest,
-        `${source.name}: load offset`,
-        "ELF_LOAD_OFFSET_OVERFLOW",
-      );
-    }
-  }
-
-  const entry = addAddresses(
-    elf.entry,
-    loadOffset,
-    `${source.name}: entry address`,
-    "ELF_INVALID_ENTRY_ADDRESS",
+/** How far the image is moved: a position-independent one at least to startAddress. */
+function loadOffsetOf(
+  name: string,
+  segments: readonly ElfProgramHeader[],
+  { loadOffset, assumePic, startAddress }: Omit<StaticElfPlacement, "architecture">,
+): bigint {
+  if (!assumePic || segments.length === 0) return loadOffset;
+  const lowest = segments.reduce(
+    (low, { physicalAddress }) => (physicalAddress < low ? physicalAddress : low),
+    ADDRESS_LIMIT,
   );
-  if (entry < startAddress) {
-    throw new DirectBootError(
-      "ELF_INVALID_ENTRY_ADDRESS",
-      `${source.name}: the entry address ${hex(entry)} lies below the start address ${hex(startAddress)}`,
-    );
-  }
+  if (lowest >= startAddress) return loadOffset;
+  const more = startAddress - lowest;
+  return addAddresses(loadOffset, more, `${name}: load offset`, "ELF_LOAD_OFFSET_OVERFLOW");
+}
 
-  const checkStart = (address: bigint): void => {
-    if (address < startAddress) {
-      throw new DirectBootError(
-        "ELF_INVALID_PROGRAM_HEADER_MEMORY_OFFSET",
-        `${source.name}: a segment at ${hex(address)} lies below the start address ${hex(startAddress)}`,
-      );
-    }
-  };
-
-  if (first === undefined) {
-    throw new DirectBootError(
-      "ELF_NO_LOADABLE_SEGMENT",
-      `${source.name}: none of ${elf.programHeaders.length} program headers is a PT_LOAD`,
-    );
-  }
+/** The lowest page of all segments, and one past the last. */
+function extentOf(
+  name: string,
+  segments: readonly ElfProgramHeader[],
+  loadOffset: bigint,
+  checkStart: (address: bigint) => void,
+): { lowest: bigint; last: bigint } {
   let lowest = ADDRESS_LIMIT;
   let last = loadOffset;
   for (const { physicalAddress, memorySize } of segments) {
-    const address = addAddresses(
-      physicalAddress,
-      loadOffset,
-      `${source.name}: segment address`,
-      "ELF_LOAD_OFFSET_OVERFLOW",
-    );
+    const what = `${name}: segment address`;
+    const address = addAddresses(physicalAddress, loadOffset, what, "ELF_LOAD_OFFSET_OVERFLOW");
     checkStart(address);
     const page = floorToPage(address);
     const pageCount = ((address % HV_PAGE_SIZE) + memorySize + HV_PAGE_SIZE - 1n) / HV_PAGE_SIZE;
@@ -177,13 +149,46 @@ function staticElf(
     if (end >= ADDRESS_LIMIT) {
       throw new DirectBootError(
         "REGION_OVERFLOW",
-        `${source.name}: a segment of ${hex(memorySize)} bytes at ${hex(address)} passes 2^64`,
+        `${name}: a segment of ${hex(memorySize)} bytes at ${hex(address)} passes 2^64`,
       );
     }
     if (page < lowest) lowest = page;
     if (end > last) last = end;
   }
+  return { lowest, last };
+}
 
+/** The regions of an ELF whose headers were read. */
+function staticElf(
+  source: Source,
+  elf: ElfImage,
+  placement: Omit<StaticElfPlacement, "architecture">,
+): StaticElf {
+  const { startAddress, assumePic, acceptance, tag } = placement;
+  const { name } = source;
+  const segments = elf.programHeaders.filter(({ type }) => type === PT_LOAD);
+  const loadOffset = loadOffsetOf(name, segments, placement);
+  const entry = addAddresses(elf.entry, loadOffset, `${name}: entry address`, "ELF_INVALID_ENTRY_ADDRESS");
+  if (entry < startAddress) {
+    throw new DirectBootError(
+      "ELF_INVALID_ENTRY_ADDRESS",
+      `${name}: the entry address ${hex(entry)} lies below the start address ${hex(startAddress)}`,
+    );
+  }
+  if (segments.length === 0) {
+    throw new DirectBootError(
+      "ELF_NO_LOADABLE_SEGMENT",
+      `${name}: none of ${elf.programHeaders.length} program headers is a PT_LOAD`,
+    );
+  }
+  const checkStart = (address: bigint): void => {
+    if (address >= startAddress) return;
+    throw new DirectBootError(
+      "ELF_INVALID_PROGRAM_HEADER_MEMORY_OFFSET",
+      `${name}: a segment at ${hex(address)} lies below the start address ${hex(startAddress)}`,
+    );
+  };
+  const { lowest, last } = extentOf(name, segments, loadOffset, checkStart);
   const regions: FileRegion[] = [];
   const bias = assumePic ? lowest - startAddress : 0n;
   for (const { physicalAddress, memorySize, fileSize, offset } of segments) {
@@ -191,7 +196,7 @@ function staticElf(
     if (address < 0n) {
       throw new DirectBootError(
         "ELF_RELOC_BIAS_OVERFLOW",
-        `${source.name}: a segment at ${hex(physicalAddress + loadOffset)} less the bias ${hex(bias)} is below 0`,
+        `${name}: a segment at ${hex(physicalAddress + loadOffset)} less the bias ${hex(bias)} is below 0`,
       );
     }
     checkStart(address);

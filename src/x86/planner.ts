@@ -14,8 +14,7 @@ import {
 } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { checkDeviceTree } from "../firmware/device-tree.js";
-import { readTree } from "../firmware/device-tree-file.js";
+import { checkDeviceTree, readTree } from "../firmware/device-tree.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G } from "../images/bzimage.js";
 import type { X86Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";

@@ -6,14 +6,9 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { DirectBootError, type DirectBootErrorCode } from "../../src/base/errors.js";
-import {
-  type Chosen,
-  checkDeviceTree,
-  type DeviceTreeNode,
-  memoryOfTree,
-  readDeviceTree,
-  setChosen,
-} from "../../src/firmware/device-tree.js";
+import { checkDeviceTree, type DeviceTreeNode, readDeviceTree } from "../../src/firmware/device-tree.js";
+import { type Chosen, setChosen } from "../../src/firmware/device-tree-chosen.js";
+import { memoryOfTree } from "../../src/firmware/device-tree-memory.js";
 
 const BEGIN_NODE = 1;
 const END_NODE = 2;

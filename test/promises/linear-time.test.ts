@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as decoders from "../../src/decoders/index.js";
-import { checkDeviceTree, memoryOfTree } from "../../src/firmware/device-tree.js";
+import { checkDeviceTree } from "../../src/firmware/device-tree.js";
+import { memoryOfTree } from "../../src/firmware/device-tree-memory.js";
 import {
   DirectBootError,
   GuestMemory,

@@ -1,13 +1,8 @@
 /** Parsers of images and device trees, beside a second, plain reading of the same bytes. */
 import fc from "fast-check";
-import {
-  checkDeviceTree,
-  type DeviceTreeNode,
-  memoryOfTree,
-  readDeviceTree,
-  reservationsOfTree,
-  setChosen,
-} from "../../../src/firmware/device-tree.js";
+import { checkDeviceTree, type DeviceTreeNode, readDeviceTree } from "../../../src/firmware/device-tree.js";
+import { setChosen } from "../../../src/firmware/device-tree-chosen.js";
+import { memoryOfTree, reservationsOfTree } from "../../../src/firmware/device-tree-memory.js";
 import { type Aarch64ImageHeader, readArm64Image } from "../../../src/images/arm64-image.js";
 import { type BzImage, readBzImage } from "../../../src/images/bzimage.js";
 import { type ElfImage, readElf, readElf32 } from "../../../src/images/elf.js";

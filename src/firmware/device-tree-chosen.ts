@@ -1,0 +1,260 @@
+/** What a loader has to say into /chosen of a device tree: Devicetree Specification v0.4, section 3.6. */
+import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import {
+  alignUp,
+  BEGIN_NODE,
+  type Blocks,
+  checkBytes,
+  cString,
+  END,
+  END_NODE,
+  type Extent,
+  HEADER_BYTES,
+  isNamed,
+  LAST_COMPATIBLE_VERSION,
+  MAGIC,
+  MAX_TREE_BYTES,
+  PROPERTY,
+  readBlocks,
+  TOKEN_BYTES,
+  VERSION,
+  walk,
+} from "./device-tree-format.js";
+
+const CHOSEN = "chosen";
+const BOOTARGS = "bootargs";
+const INITRD_START = "linux,initrd-start";
+const INITRD_END = "linux,initrd-end";
+const RNG_SEED = "rng-seed";
+
+/** What {@link setChosen} writes; what is left out stays as it is in the tree. */
+export interface Chosen {
+  /** The kernel's command line: a string is written as UTF-8. No NUL; one is added behind it. */
+  bootargs?: string | Uint8Array | undefined;
+  /** Guest physical address of the initrd's first byte. Needs `initrdEnd`. With both null there is no initrd. */
+  initrdStart?: AddressLike | null | undefined;
+  /** Guest physical address of the byte after the initrd's last. Needs `initrdStart`. */
+  initrdEnd?: AddressLike | null | undefined;
+  /** Entropy for the kernel's random number generator. */
+  rngSeed?: Uint8Array | undefined;
+  /** Free bytes at the end of the tree, for whoever edits it next; 0 if left out. */
+  padding?: number | undefined;
+}
+
+function concatenate(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.byteLength;
+  }
+  return whole;
+}
+
+/** Words as the structure block holds them. */
+function tokens(...words: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(words.length * TOKEN_BYTES);
+  const view = new DataView(bytes.buffer);
+  words.forEach((word, index) => {
+    view.setUint32(index * TOKEN_BYTES, word);
+  });
+  return bytes;
+}
+
+/** Bytes with zeros up to the next token. */
+function padded(bytes: Uint8Array): readonly Uint8Array[] {
+  return [bytes, new Uint8Array(alignUp(bytes.byteLength, TOKEN_BYTES) - bytes.byteLength)];
+}
+
+/** `bootargs` as the value of its property: with a NUL behind it (section 2.2.4.2, <string>). */
+function bootargsValue(bootargs: string | Uint8Array): Uint8Array {
+  if (typeof bootargs !== "string" && !(bootargs instanceof Uint8Array)) {
+    throw new TypeError(`bootargs must be a string or a Uint8Array, got ${describeType(bootargs)}`);
+  }
+  // In UTF-8 a string has at least as many bytes as characters.
+  checkTreeSize(bootargs.length, "a bootargs");
+  const text = typeof bootargs === "string" ? new TextEncoder().encode(bootargs) : bootargs;
+  const nul = text.indexOf(0);
+  if (nul >= 0) throw new DirectBootError("COMMAND_LINE_NUL", `bootargs holds a NUL at byte ${nul}`);
+  return concatenate([text, new Uint8Array(1)]);
+}
+
+/** A u64 as two cells, big-endian (section 2.2.4.2, <u64>). */
+function u64Value(number: bigint): Uint8Array {
+  const value = new Uint8Array(8);
+  new DataView(value.buffer).setBigUint64(0, number);
+  return value;
+}
+
+/** The properties that `chosen` asks for, by name, checked; null for one that is to go. */
+function chosenValues(chosen: Chosen): Map<string, Uint8Array | null> {
+  const values = new Map<string, Uint8Array | null>();
+  const { bootargs, initrdStart, initrdEnd, rngSeed } = chosen;
+  if (bootargs !== undefined) values.set(BOOTARGS, bootargsValue(bootargs));
+  if (initrdStart === null && initrdEnd === null) {
+    values.set(INITRD_START, null);
+    values.set(INITRD_END, null);
+  } else if (initrdStart != null && initrdEnd != null) {
+    const start = toAddress(initrdStart, "initrdStart");
+    const end = toAddress(initrdEnd, "initrdEnd");
+    if (end < start) {
+      throw new DirectBootError(
+        "DEVICE_TREE_CHOSEN",
+        `initrdEnd ${hex(end)} is below initrdStart ${hex(start)}`,
+      );
+    }
+    values.set(INITRD_START, u64Value(start));
+    values.set(INITRD_END, u64Value(end));
+  } else if (initrdStart !== undefined || initrdEnd !== undefined) {
+    throw new TypeError("initrdStart and initrdEnd must be given together");
+  }
+  if (rngSeed !== undefined) {
+    checkBytes(rngSeed, "rngSeed");
+    checkTreeSize(rngSeed.byteLength, "an rngSeed");
+    values.set(RNG_SEED, rngSeed);
+  }
+  return values;
+}
+
+/** Refuses what can't be part of a tree before memory is taken for it. */
+function checkTreeSize(byteLength: number, name: string): void {
+  if (byteLength > MAX_TREE_BYTES) {
+    throw new DirectBootError(
+      "DEVICE_TREE_CHOSEN",
+      `${name} of ${byteLength} bytes passes the limit of ${MAX_TREE_BYTES}`,
+    );
+  }
+}
+
+/** Where /chosen is, what is to be taken out of it, and where what we set goes. */
+interface ChosenPlace {
+  /** Behind /chosen's last property; without /chosen, the root's FDT_END_NODE. */
+  readonly insertAt: number;
+  readonly exists: boolean;
+  /** Properties of /chosen that are replaced, in order. */
+  readonly replaced: readonly Extent[];
+  /** Offsets in the strings block of names that the tree uses already. */
+  readonly nameOffsets: ReadonlyMap<string, number>;
+  /** Behind FDT_END_NODE of the root. */
+  readonly rootEnd: number;
+}
+
+/** Looks for the first child of the root called chosen (libfdt takes a unit address, too). */
+function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>): ChosenPlace {
+  const replaced: Extent[] = [];
+  const nameOffsets = new Map<string, number>();
+  let state: "before" | "properties" | "after" = "before";
+  let insertAt: number | undefined;
+  let rootEnd = blocks.structure.end;
+  walk(blocks, {
+    beginNode: (name, nodeDepth, bodyStart) => {
+      if (state === "before" && nodeDepth === 2 && isNamed(name, CHOSEN)) {
+        state = "properties";
+        insertAt = bodyStart;
+      } else if (state === "properties") {
+        state = "after";
+      }
+    },
+    property: (name, _value, extent, nameOffset) => {
+      if (values.has(name) && !nameOffsets.has(name)) nameOffsets.set(name, nameOffset);
+      if (state !== "properties") return;
+      insertAt = extent.end;
+      if (values.has(name)) replaced.push(extent);
+    },
+    endNode: (nodeDepth, offset) => {
+      if (state === "properties") state = "after";
+      if (nodeDepth === 1) {
+        insertAt ??= offset;
+        rootEnd = offset + TOKEN_BYTES;
+      }
+    },
+  });
+  return { insertAt: insertAt ?? rootEnd, exists: state !== "before", replaced, nameOffsets, rootEnd };
+}
+
+/**
+ * A new tree with what `chosen` names in /chosen: bootargs, linux,initrd-start and -end (8 bytes each), rng-seed
+ * (section 3.6; Documentation/arch/arm64/booting.rst, section 2; the kernel's dt-schema chosen.yaml). Properties of
+ * these names are replaced, a missing /chosen is made, everything else stays: nodes, properties, the memory
+ * reservation block, boot_cpuid_phys. The new tree has version 17, no space between its blocks, and exactly
+ * `padding` bytes behind them. `tree` is not modified.
+ *
+ * @throws TypeError if an argument has another type, or only one end of the initrd is given
+ * @throws DirectBootError DEVICE_TREE_MALFORMED or DEVICE_TREE_UNSUPPORTED_VERSION for `tree`; COMMAND_LINE_NUL for
+ *   a NUL in bootargs; ADDRESS_OUT_OF_RANGE for an address past 2^64; DEVICE_TREE_CHOSEN if the initrd ends before
+ *   it starts, or the new tree would pass 16 MiB
+ *
+ * @example
+ * ```ts
+ * import { readFileSync } from "node:fs";
+ * import { readDeviceTree, setChosen } from "directboot";
+ *
+ * const tree = setChosen(new Uint8Array(readFileSync("machine.dtb")), { bootargs: "console=ttyAMA0" });
+ * const chosen = readDeviceTree(tree).children.find(({ name }) => name === "chosen");
+ * const bootargs = chosen?.properties.get("bootargs");
+ * console.log(new TextDecoder().decode(bootargs?.subarray(0, -1))); // console=ttyAMA0
+ * ```
+ */
+export function setChosen(tree: Uint8Array, chosen: Chosen): Uint8Array {
+  const blocks = readBlocks(tree);
+  const values = chosenValues(chosen);
+  const padding = toLength(chosen.padding ?? 0, "padding");
+  const place = findChosen(blocks, values);
+  const { bytes, reservations, strings } = blocks;
+
+  const stringParts = [bytes.subarray(strings.start, strings.end)];
+  let stringsLength = strings.end - strings.start;
+  const added: Uint8Array[] = [];
+  for (const [name, value] of values) {
+    if (value === null) continue;
+    let nameOffset = place.nameOffsets.get(name);
+    if (nameOffset === undefined) {
+      const text = cString(name);
+      nameOffset = stringsLength;
+      stringParts.push(text);
+      stringsLength += text.byteLength;
+    }
+    added.push(tokens(PROPERTY, value.byteLength, nameOffset), ...padded(value));
+  }
+
+  // The old structure, without what is replaced, and with what is added in its place.
+  const structureParts: Uint8Array[] = [];
+  let kept = blocks.structure.start;
+  for (const { start, end } of place.replaced) {
+    structureParts.push(bytes.subarray(kept, start));
+    kept = end;
+  }
+  structureParts.push(bytes.subarray(kept, place.insertAt));
+  if (place.exists) {
+    structureParts.push(...added);
+  } else if (values.size > 0) {
+    structureParts.push(tokens(BEGIN_NODE), ...padded(cString(CHOSEN)), ...added, tokens(END_NODE));
+  }
+  structureParts.push(bytes.subarray(place.insertAt, place.rootEnd), tokens(END));
+  const structure = concatenate(structureParts);
+
+  const structureOffset = HEADER_BYTES + (reservations.end - reservations.start);
+  const stringsOffset = structureOffset + structure.byteLength;
+  const totalSize = stringsOffset + stringsLength + padding;
+  checkTreeSize(totalSize, "a device tree");
+  const result = new Uint8Array(totalSize);
+  const header = tokens(
+    MAGIC,
+    totalSize,
+    structureOffset,
+    stringsOffset,
+    HEADER_BYTES, // off_mem_rsvmap
+    VERSION,
+    LAST_COMPATIBLE_VERSION,
+    blocks.bootCpu,
+    stringsLength,
+    structure.byteLength,
+  );
+  result.set(header);
+  result.set(bytes.subarray(reservations.start, reservations.end), HEADER_BYTES);
+  result.set(structure, structureOffset);
+  result.set(concatenate(stringParts), stringsOffset);
+  return result;
+}

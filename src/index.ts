@@ -55,20 +55,18 @@ export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
 export { LinuxGuest, type LoadedLinux, type RegistersByName } from "./linux/loaded-linux.js";
 export type { ImporterOption, LinuxOptions, LinuxOptionsOf, LinuxSyncOptions } from "./linux/options.js";
 export type { LoadOptions } from "./linux/prepare.js";
-export {
-  type GuestBuffer,
-  GuestMemory,
-  type MemoryBank,
-  type MemoryBankInput,
-} from "./memory/guest-memory.js";
+export { GuestMemory, type MemoryBank } from "./memory/guest-memory.js";
+export type { GuestBuffer } from "./memory/host-buffer.js";
 export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";
 export type { MemoryInput } from "./memory/memory-input.js";
 export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
 export { MemoryRange } from "./memory/memory-range.js";
-export { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "./plan/apply.js";
+export type { MemoryBankInput } from "./memory/segments.js";
+export { type ApplyOptions, applyPlan, applyPlanSync } from "./plan/apply.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./plan/load-info.js";
 export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
 export type { EntryMode, GuestArchitecture } from "./plan/planned-guest.js";
+export type { LoadProgress } from "./plan/progress.js";
 export { BlobSource } from "./sources/blob.js";
 export { BytesSource } from "./sources/bytes.js";
 export { concatSources } from "./sources/concat.js";

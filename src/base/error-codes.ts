@@ -233,6 +233,7 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, readonly [meaning: string, 
 
   // plans
   PLAN_INVALID: ["a plan's step is malformed"],
+  PLAN_DOES_NOT_FIT_MEMORY: ["the plan was made for RAM that the memory does not have"],
   ABORTED: ["the load was aborted"],
 
   // the command

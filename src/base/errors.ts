@@ -176,6 +176,7 @@ export const ERROR_CURES = {
 
   // plans
   PLAN_INVALID: "make plans with directboot's functions",
+  PLAN_DOES_NOT_FIT_MEMORY: "give a memory with all RAM of the plan's layout, or plan for this memory",
   ABORTED: "load again when it is wanted",
 
   // the command

@@ -2,6 +2,7 @@ import { HV_PAGE_SIZE, hex, PAGE_BYTES, toAddress, toLength } from "../base/addr
 import { DirectBootError } from "../base/errors.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import { TaggedRanges } from "../memory/range-set.js";
 import { fill } from "../sources/reading.js";
@@ -82,6 +83,11 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   constructor(memory: GuestMemory, options: GuestMemoryImporterOptions = {}) {
     this.memory = memory;
     this.#hasCrc32 = options.crc32 ?? false;
+  }
+
+  /** The RAM of the memory. */
+  get layout(): MemoryLayout {
+    return this.memory.layout;
   }
 
   /** What was imported, in order. */

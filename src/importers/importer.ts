@@ -4,6 +4,7 @@
  * let a source read straight into guest memory.
  */
 
+import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { Source, SyncSource } from "../sources/source.js";
 import type { IdentityMap } from "../wasm/identity-map.js";
 
@@ -179,6 +180,9 @@ export interface ImageLoad<R extends VpRegister = VpRegister> {
 
   /** Sets a register of the boot processor. */
   importVpRegister(register: R): void;
+
+  /** The guest's RAM. A plan that was made for RAM which is not there is refused. */
+  readonly layout?: MemoryLayout;
 
   /** Throws what importPages would throw, and changes nothing; called for all pages before the first import. */
   checkPages?(pageBase: bigint, pageCount: number, tag: string, dataLength: number): void;

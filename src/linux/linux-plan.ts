@@ -1,9 +1,8 @@
 import { hex } from "../base/address.js";
-import { DirectBootError } from "../base/errors.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
-import { OverlapCheck, rangeOf } from "../plan/check.js";
+import { checkPlan, markChecked, rangeOf } from "../plan/check.js";
 import type { LoadInfo } from "../plan/load-info.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
 import type { EntryMode, GuestArchitecture, PlannedGuest } from "../plan/planned-guest.js";
@@ -55,22 +54,14 @@ export class LinuxPlan implements LoadPlan {
   ) {
     this.architecture = architecture;
     this.entryMode = entryMode;
-    this.steps = plan.steps;
-    this.sources = plan.sources;
+    this.steps = Object.freeze([...plan.steps]);
+    this.sources = Object.freeze([...plan.sources]);
     this.info = info;
     this.layout = layout;
     this.decompression = decompression;
     this.#close = close;
-    const overlaps = new OverlapCheck();
-    for (const step of this.steps) {
-      if (step.kind !== "pages") continue;
-      const range = rangeOf(step);
-      if (range.isEmpty) {
-        throw new DirectBootError("IMPORT_EMPTY", `${step.tag} at ${hex(range.start)} has no pages`);
-      }
-      overlaps.add(step);
-      layout.checkIsRam(range, step.tag);
-    }
+    checkPlan(this, true);
+    markChecked(this);
   }
 
   /** The pages of the plan, in the order of their import; `dataLength` bytes of each are not just zeros to fill up. */

@@ -3,7 +3,8 @@
 import { planArm64Guest } from "../arm64/planner.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
-import { type ApplyOptions, applyPlanSync } from "../plan/apply.js";
+import { claimMemory } from "../memory/memory-input.js";
+import { type ApplyOptions, carryOut } from "../plan/apply.js";
 import { gunzipSourceSync } from "../sources/gzip.js";
 import { runSync } from "../task/run.js";
 import type { Unpacking } from "../unpack/kernel-file.js";
@@ -94,16 +95,22 @@ export function loadLinuxSync(
 ): LoadedLinux {
   checkOptionTypes(options);
   if (options.importer !== undefined) checkImporterMemory(options.memory);
-  const { plan, memory } = prepareSync(options);
+  const { memory: input, claim } = claimMemory(options.memory);
   try {
-    if (options.importer !== undefined) {
-      applyPlanSync(plan, options.importer, options);
-      return new LoadedLinux(plan, plannedRegions(plan));
+    const { plan, memory } = prepareSync({ ...options, memory: input });
+    const carried = { ...options, isSync: true, claim };
+    try {
+      if (options.importer !== undefined) {
+        runSync(carryOut(plan, options.importer, carried));
+        return new LoadedLinux(plan, plannedRegions(plan));
+      }
+      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
+      runSync(carryOut(plan, importer, carried));
+      return new LinuxGuest(importer, plan);
+    } finally {
+      plan.close();
     }
-    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
-    applyPlanSync(plan, importer, options);
-    return new LinuxGuest(importer, plan);
   } finally {
-    plan.close();
+    claim?.release();
   }
 }

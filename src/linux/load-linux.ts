@@ -4,7 +4,7 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory } from "../memory/memory-input.js";
-import { type ApplyOptions, applyPlan } from "../plan/apply.js";
+import { type ApplyOptions, carryOut } from "../plan/apply.js";
 import { gunzipSource } from "../sources/gzip.js";
 import { readHead } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
@@ -152,29 +152,22 @@ export async function loadLinux(
   checkOptionTypes(options);
   if (options.importer !== undefined) checkImporterMemory(options.memory);
   const { signal } = options;
-  const claim = claimMemory(options.memory);
-  let prepared: Prepared;
+  const { memory: input, claim } = claimMemory(options.memory);
   try {
-    prepared = await prepareAsync(options, signal);
-  } finally {
-    // applyPlan claims the memory again, without a turn for others between.
-    claim?.release();
-  }
-  const { plan, memory } = prepared;
-  const { onProgress } = options;
-  const applyOptions: Parameters<typeof applyPlan>[2] = {
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  };
-  try {
-    if (options.importer !== undefined) {
-      await applyPlan<VpRegister>(plan, options.importer, applyOptions);
-      return new LoadedLinux(plan, plannedRegions(plan));
+    const { plan, memory } = await prepareAsync({ ...options, memory: input }, signal);
+    const carried = { ...options, isSync: false, claim };
+    try {
+      if (options.importer !== undefined) {
+        await runAsync(carryOut<VpRegister>(plan, options.importer, carried), signal);
+        return new LoadedLinux(plan, plannedRegions(plan));
+      }
+      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
+      await runAsync(carryOut(plan, importer, carried), signal);
+      return new LinuxGuest(importer, plan);
+    } finally {
+      plan.close();
     }
-    const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
-    await applyPlan(plan, importer, applyOptions);
-    return new LinuxGuest(importer, plan);
   } finally {
-    plan.close();
+    claim?.release();
   }
 }

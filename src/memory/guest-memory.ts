@@ -8,45 +8,18 @@
  *
  *     sparse   one buffer for each GiB of RAM, made when it is first written: for guests beyond 4 GiB
  */
-import {
-  ADDRESS_LIMIT,
-  type AddressLike,
-  HV_PAGE_SIZE,
-  hex,
-  hexRange,
-  PAGE_BYTES,
-  toAddress,
-  toLength,
-} from "../base/address.js";
+import { ADDRESS_LIMIT, type AddressLike, hex, hexRange, toAddress, toLength } from "../base/address.js";
 import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryPlace } from "../sources/source.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
-import {
-  checkSeed,
-  generate,
-  hotPathsOverBuffer,
-  hotPathsOverMemory,
-  prepareHotPaths,
-} from "../wasm/hot-paths.js";
+import { checkSeed, generate } from "../wasm/hot-paths.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
-import { isSharedBuffer, SCRATCH_BYTES } from "../wasm/instance.js";
+import { allocate, type GuestBuffer, type HostBuffer } from "./host-buffer.js";
 import { type ClaimedBuffer, checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
-
-/** What guest memory can lie in. */
-export type GuestBuffer = WebAssembly.Memory | ArrayBuffer | SharedArrayBuffer;
-
-/** Where a part of guest RAM lies in a buffer of the caller's. */
-export interface MemoryBankInput {
-  /** Guest physical address of the first byte, a multiple of 4096. */
-  readonly guestPhysicalAddress: AddressLike;
-  /** Offset of that byte in the buffer. */
-  readonly byteOffset: number;
-  /** Length in bytes, a multiple of 4096. */
-  readonly byteLength: number;
-}
+import { allocateSegments, attachSegments, type MemoryBankInput, type Segment } from "./segments.js";
 
 /** A contiguous part of guest RAM and the buffer that it lies in. */
 export interface MemoryBank {
@@ -63,126 +36,14 @@ export interface MemoryBank {
   readonly buffer: ArrayBufferLike;
 }
 
-const WASM_PAGE_BYTES = 65536;
-// WebAssembly core specification, 4.2.6: a memory has at most 2^16 pages.
-const MOST_WASM_PAGES = 65536;
-/** Pages of WebAssembly that decoders need beside their output: DECODER_SCRATCH_BYTES of decoders/, which is not imported. */
-export const DECODER_WORK_PAGES = 9;
-const SPARSE_BANK_BYTES = 1 << 30;
-// 64 TiB: each bank costs some hundred bytes of bookkeeping before it is first written.
-const MOST_SPARSE_BYTES = 65536n * BigInt(SPARSE_BANK_BYTES);
-
-/** A buffer that exists, or will once somebody needs it. */
-class Storage {
-  readonly #make: () => { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths };
-  #made: { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths } | undefined;
-
-  /** True once there is something in it that could be other than zero. */
-  #exists: boolean;
-
-  readonly #ids: readonly object[];
-
-  /** @param ids objects that stand for the buffer, beside the one that it is at a time */
-  constructor(
-    make: () => { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths },
-    exists: boolean,
-    ids: readonly object[] = [],
-    work?: Storage["work"],
-  ) {
-    this.#make = make;
-    this.#exists = exists;
-    this.#ids = ids;
-    this.work = work;
-  }
-
-  /** The objects that stand for the buffer: see {@link ClaimedBuffer}. */
-  get ids(): readonly object[] {
-    return this.#exists ? [this, this.buffer, ...this.#ids] : [this, ...this.#ids];
-  }
-
-  get exists(): boolean {
-    return this.#exists;
-  }
-
-  #get(): { buffer: () => ArrayBufferLike; hotPaths: BufferHotPaths } {
-    this.#made ??= this.#make();
-    this.#exists = true;
-    return this.#made;
-  }
-
-  get buffer(): ArrayBufferLike {
-    return this.#get().buffer();
-  }
-
-  get hotPaths(): BufferHotPaths {
-    return this.#get().hotPaths;
-  }
-
-  /** The memory, and where decoders may work in it, if there is such a place. */
-  readonly work: { readonly memory: WebAssembly.Memory; readonly offset: number } | undefined;
-
-  static ofMemory(
-    memory: WebAssembly.Memory,
-    scratch: number | undefined,
-    workOffset: number | undefined,
-  ): Storage {
-    const hotPaths = hotPathsOverMemory(memory, scratch);
-    const work = workOffset === undefined ? undefined : { memory, offset: workOffset };
-    // A memory that has grown has a new buffer: ask for it each time.
-    // The buffer of now: of a shared memory it goes on to be its bytes when it has grown.
-    const ids = [memory, memory.buffer];
-    return new Storage(() => ({ buffer: () => memory.buffer, hotPaths }), true, ids, work);
-  }
-
-  static ofBuffer(buffer: ArrayBufferLike): Storage {
-    const hotPaths = hotPathsOverBuffer(buffer);
-    return new Storage(() => ({ buffer: () => buffer, hotPaths }), true);
-  }
-
-  static lazy(byteLength: number): Storage {
-    return new Storage(() => {
-      const buffer = allocate(byteLength, () => new ArrayBuffer(byteLength));
-      return { buffer: () => buffer, hotPaths: hotPathsOverBuffer(buffer) };
-    }, false);
-  }
-}
-
-function allocate<T>(byteLength: number, make: () => T): T {
-  try {
-    return make();
-  } catch (cause) {
-    // RangeError from V8, JavaScriptCore and SpiderMonkey alike.
-    throw new DirectBootError("GUEST_MEMORY_TOO_LARGE", `${byteLength} bytes can't be allocated`, { cause });
-  }
-}
-
-/** A contiguous part of guest RAM. */
-interface Segment {
-  readonly start: bigint;
-  readonly end: bigint;
-  readonly byteOffset: number;
-  readonly storage: Storage;
-}
-
 /** A part of a range within one host buffer. */
 interface Part {
-  readonly storage: Storage;
+  readonly host: HostBuffer;
   /** Offset in the buffer, bytes. */
   readonly offset: number;
   readonly length: number;
   /** Bytes of the range before this part. */
   readonly done: number;
-}
-
-/** RAM ranges with adjacent ones joined. */
-function joined(layout: MemoryLayout): { start: bigint; end: bigint }[] {
-  const parts: { start: bigint; end: bigint }[] = [];
-  for (const { range } of layout.ram) {
-    const last = parts.at(-1);
-    if (last?.end === range.start) last.end = range.end;
-    else parts.push({ start: range.start, end: range.end });
-  }
-  return parts;
 }
 
 /**
@@ -205,9 +66,8 @@ export class GuestMemory {
   /** Bytes of RAM. */
   readonly ramSize: bigint;
   readonly #segments: readonly Segment[];
-  /** Where worker threads have their scratch, in shared memory of our own. */
   // The first segment in numbers, for #quick.
-  readonly #first: Storage | undefined;
+  readonly #first: HostBuffer | undefined;
   readonly #firstStart: number = Number.POSITIVE_INFINITY;
   readonly #firstLength: number = 0;
   readonly #firstOffset: number = 0;
@@ -227,7 +87,7 @@ export class GuestMemory {
       this.#firstStart = Number(first.start);
       this.#firstLength = Number(first.end - first.start);
       this.#firstOffset = first.byteOffset;
-      this.#first = first.storage;
+      this.#first = first.host;
     }
   }
 
@@ -255,67 +115,7 @@ export class GuestMemory {
       );
     }
     const ram = layout instanceof MemoryLayout ? layout : new MemoryLayout(layout);
-    const { shared = false } = options;
-    const size = ram.ramSize;
-    const most = BigInt(MOST_WASM_PAGES * WASM_PAGE_BYTES);
-    const parts = joined(ram);
-    const segments: Segment[] = [];
-
-    if (size <= most) {
-      // Behind the RAM the hot paths have their scratch, and decoders theirs, which nobody touches before they do; at
-      // exactly 4 GiB there is no room for it.
-      const ramBytes = Number(size);
-      const hasScratch = ramBytes + SCRATCH_BYTES <= Number(most);
-      const ramPages = Math.ceil(ramBytes / WASM_PAGE_BYTES);
-      const scratchPages = hasScratch ? SCRATCH_BYTES / WASM_PAGE_BYTES : 0;
-      const scratch = hasScratch ? ramPages * WASM_PAGE_BYTES : undefined;
-      const hasWork = !shared && ramPages + scratchPages + DECODER_WORK_PAGES <= MOST_WASM_PAGES;
-      const work = hasWork ? (ramPages + scratchPages) * WASM_PAGE_BYTES : undefined;
-      const pages = ramPages + scratchPages + (hasWork ? DECODER_WORK_PAGES : 0);
-      let storage: Storage;
-      if (typeof WebAssembly === "object") {
-        // The hot paths are compiled first: V8 starts a collection when a large memory is made, and every buffer that is
-        // made while it runs takes part in it.
-        prepareHotPaths();
-        const memory = allocate(ramBytes, () =>
-          shared
-            ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
-            : new WebAssembly.Memory({ initial: pages }),
-        );
-        storage = Storage.ofMemory(memory, scratch, work);
-      } else {
-        storage = Storage.ofBuffer(
-          allocate(ramBytes, () => (shared ? new SharedArrayBuffer(ramBytes) : new ArrayBuffer(ramBytes))),
-        );
-      }
-      let byteOffset = 0;
-      for (const { start, end } of parts) {
-        segments.push({ start, end, byteOffset, storage });
-        byteOffset += Number(end - start);
-      }
-    } else {
-      if (shared) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_TOO_LARGE",
-          `shared guest memory of ${hex(size)} bytes, the limit is ${hex(most)}`,
-        );
-      }
-      if (size > MOST_SPARSE_BYTES) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_TOO_LARGE",
-          `guest memory of ${hex(size)} bytes, the limit is ${hex(MOST_SPARSE_BYTES)}`,
-        );
-      }
-      for (const { start, end } of parts) {
-        let at = start;
-        while (at < end) {
-          const next = at + BigInt(SPARSE_BANK_BYTES) < end ? at + BigInt(SPARSE_BANK_BYTES) : end;
-          segments.push({ start: at, end: next, byteOffset: 0, storage: Storage.lazy(Number(next - at)) });
-          at = next;
-        }
-      }
-    }
-    return new GuestMemory(ram, segments, true);
+    return new GuestMemory(ram, allocateSegments(ram, options.shared ?? false), true);
   }
 
   /**
@@ -339,56 +139,7 @@ export class GuestMemory {
    * ```
    */
   static attach(buffer: GuestBuffer, banks?: readonly MemoryBankInput[]): GuestMemory {
-    const isMemory = typeof WebAssembly === "object" && buffer instanceof WebAssembly.Memory;
-    const bytes: unknown = isMemory ? buffer.buffer : buffer;
-    if (!(bytes instanceof ArrayBuffer) && !isSharedBuffer(bytes)) {
-      throw new TypeError(
-        `buffer must be a WebAssembly.Memory, an ArrayBuffer or a SharedArrayBuffer, got ${describeType(buffer)}`,
-      );
-    }
-    const byteLength = bytes.byteLength;
-    const storage = isMemory ? Storage.ofMemory(buffer, undefined, undefined) : Storage.ofBuffer(bytes);
-    const inputs = banks ?? [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength }];
-    const segments = inputs.map((bank, index): Segment => {
-      const start = toAddress(bank.guestPhysicalAddress, `banks[${index}].guestPhysicalAddress`);
-      const byteOffset = toLength(bank.byteOffset, `banks[${index}].byteOffset`);
-      const length = toLength(bank.byteLength, `banks[${index}].byteLength`);
-      const end = start + BigInt(length);
-      if (start % HV_PAGE_SIZE !== 0n || length === 0 || length % PAGE_BYTES !== 0 || end >= ADDRESS_LIMIT) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_BAD_BANKS",
-          `bank ${index}, ${hexRange(start, end)}, is empty, not aligned to ${hex(HV_PAGE_SIZE)}, or passes 2^64`,
-        );
-      }
-      if (byteOffset + length > byteLength) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_BAD_BANKS",
-          `bank ${index} lies at bytes ${byteOffset} to ${byteOffset + length}, the buffer has ${byteLength}`,
-        );
-      }
-      return { start, end, byteOffset, storage };
-    });
-    const inBuffer = [...segments].sort((a, b) => a.byteOffset - b.byteOffset);
-    for (const [i, segment] of inBuffer.entries()) {
-      const next = inBuffer[i + 1];
-      if (next !== undefined && segment.byteOffset + Number(segment.end - segment.start) > next.byteOffset) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_BAD_BANKS",
-          `the banks at ${hex(segment.start)} and ${hex(next.start)} share bytes of the buffer`,
-        );
-      }
-    }
-    segments.sort((a, b) => (a.start < b.start ? -1 : 1));
-    for (const [i, segment] of segments.entries()) {
-      const next = segments[i + 1];
-      if (next !== undefined && segment.end > next.start) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_BAD_BANKS",
-          `the banks ${hexRange(segment.start, segment.end)} and ${hexRange(next.start, next.end)} overlap`,
-        );
-      }
-    }
-    if (segments.length === 0) throw new DirectBootError("GUEST_MEMORY_BAD_BANKS", "there are no banks");
+    const segments = attachSegments(buffer, banks);
     return new GuestMemory(new MemoryLayout(segments), segments, false);
   }
 
@@ -397,7 +148,7 @@ export class GuestMemory {
     return this.#segments.map((segment): MemoryBank => {
       const expose = (): ArrayBufferLike => {
         this.#fresh = false;
-        return segment.storage.buffer;
+        return segment.host.buffer;
       };
       return {
         guestPhysicalAddress: segment.start,
@@ -412,13 +163,13 @@ export class GuestMemory {
 
   /** The bytes of all banks, by their buffers. */
   #claimed(): ClaimedBuffer[] {
-    const found = new Map<Storage, { start: number; end: number }[]>();
-    for (const { storage, start, end, byteOffset } of this.#segments) {
-      const ranges = found.get(storage) ?? [];
+    const found = new Map<HostBuffer, { start: number; end: number }[]>();
+    for (const { host, start, end, byteOffset } of this.#segments) {
+      const ranges = found.get(host) ?? [];
       ranges.push({ start: byteOffset, end: byteOffset + Number(end - start) });
-      found.set(storage, ranges);
+      found.set(host, ranges);
     }
-    return [...found].map(([storage, ranges]) => ({ ids: storage.ids, ranges }));
+    return [...found].map(([host, ranges]) => ({ ids: host.ids, ranges }));
   }
 
   /**
@@ -428,19 +179,19 @@ export class GuestMemory {
    * @throws DirectBootError GUEST_MEMORY_BUSY if another load has claimed one of them
    */
   claim(): MemoryClaim {
-    return claimBytes(this, () => this.#claimed());
+    return claimBytes(() => this.#claimed());
   }
 
   /** Throws GUEST_MEMORY_BUSY if a load other than that of `own` has claimed a byte of the banks. */
   checkUnclaimed(own?: MemoryClaim): void {
-    checkUnclaimed(this, () => this.#claimed(), own);
+    checkUnclaimed(() => this.#claimed(), own);
   }
 
   /** Throws GUEST_MEMORY_DETACHED if a bank's buffer went away, or became too small for it. */
   checkPresent(): void {
-    for (const { start, end, byteOffset, storage } of this.#segments) {
-      if (!storage.exists) continue;
-      const { byteLength } = storage.buffer;
+    for (const { start, end, byteOffset, host } of this.#segments) {
+      if (!host.exists) continue;
+      const { byteLength } = host.buffer;
       if (byteOffset + Number(end - start) <= byteLength) continue;
       throw new DirectBootError(
         "GUEST_MEMORY_DETACHED",
@@ -476,7 +227,7 @@ export class GuestMemory {
       }
       const to = segment.end < end ? segment.end : end;
       parts.push({
-        storage: segment.storage,
+        host: segment.host,
         offset: segment.byteOffset + Number(at - segment.start),
         length: Number(to - at),
         done: Number(at - address),
@@ -500,11 +251,11 @@ export class GuestMemory {
   /** Calls `use` for each host part of the range, in order; all of it is checked to be there before. */
   #each(address: bigint, byteLength: number, use: (part: Part) => void): void {
     const parts = this.#locate(address, byteLength);
-    for (const { storage, offset, length } of parts) {
-      if (offset + length > storage.buffer.byteLength) {
+    for (const { host, offset, length } of parts) {
+      if (offset + length > host.buffer.byteLength) {
         throw new DirectBootError(
           "GUEST_MEMORY_DETACHED",
-          `the buffer of ${hexRange(address, address + BigInt(byteLength))} has ${storage.buffer.byteLength} bytes left`,
+          `the buffer of ${hexRange(address, address + BigInt(byteLength))} has ${host.buffer.byteLength} bytes left`,
         );
       }
     }
@@ -543,7 +294,7 @@ export class GuestMemory {
     const { start, length } = this.#checked(address, byteLength);
     const parts: Uint8Array[] = [];
     this.#each(start, length, (part) => {
-      parts.push(new Uint8Array(part.storage.buffer, part.offset, part.length));
+      parts.push(new Uint8Array(part.host.buffer, part.offset, part.length));
     });
     this.#written.add(start, start + BigInt(length));
     return parts;
@@ -558,7 +309,7 @@ export class GuestMemory {
   place(address: AddressLike, byteLength: number): MemoryPlace | undefined {
     const { start, length } = this.#checked(address, byteLength);
     const [part, ...others] = this.#locate(start, length);
-    const work = part?.storage.work;
+    const work = part?.host.work;
     if (part === undefined || work === undefined || others.length > 0) return undefined;
     this.#written.add(start, start + BigInt(length));
     return { memory: work.memory, offset: part.offset, byteLength: length, scratchOffset: work.offset };
@@ -570,7 +321,7 @@ export class GuestMemory {
     let copy: Uint8Array | undefined;
     this.#each(start, length, (part) => {
       copy ??= allocate(length, () => new Uint8Array(length));
-      copy.set(new Uint8Array(part.storage.buffer, part.offset, part.length), part.done);
+      copy.set(new Uint8Array(part.host.buffer, part.offset, part.length), part.done);
     });
     return copy ?? new Uint8Array(0);
   }
@@ -580,7 +331,7 @@ export class GuestMemory {
    * anything is written.
    */
   write(address: AddressLike, bytes: Uint8Array): void {
-    this.#write(address, bytes, undefined);
+    this.#write(address, bytes);
   }
 
   /**
@@ -589,34 +340,38 @@ export class GuestMemory {
    */
   writeWithCrc32(address: AddressLike, bytes: Uint8Array, seed = 0): number {
     checkSeed(seed);
-    return this.#write(address, bytes, seed);
+    return this.#write(address, bytes, seed) ?? seed;
   }
 
-  #write(address: AddressLike, bytes: Uint8Array, seed: number): number;
-  #write(address: AddressLike, bytes: Uint8Array, seed: undefined): undefined;
-  #write(address: AddressLike, bytes: Uint8Array, seed: number | undefined): number | undefined {
+  #write(address: AddressLike, bytes: Uint8Array, seed?: number): number | undefined {
     if (!(bytes instanceof Uint8Array)) {
       throw new TypeError(`bytes must be a Uint8Array, got ${describeType(bytes)}`);
     }
     const { start, length } = this.#checked(address, bytes.byteLength);
     const parts = this.#locate(start, length);
     // Parts that are written one by one must not be read from later on.
-    const isOwn = parts.some(({ storage }) => storage.buffer === bytes.buffer);
+    const isOwn = parts.some(({ host }) => host.buffer === bytes.buffer);
     const from = isOwn && parts.length > 1 ? bytes.slice() : bytes;
     let crc = seed;
-    this.#each(start, length, ({ storage, offset, length: partLength, done }) => {
-      const { hotPaths } = storage;
-      if (storage.buffer === from.buffer) {
+    this.#each(start, length, ({ host, offset, length: partLength, done }) => {
+      const { hotPaths } = host;
+      if (host.buffer === from.buffer) {
         const source = from.byteOffset + done;
         if (crc === undefined) hotPaths.copy(offset, source, partLength);
         else crc = hotPaths.copyCrc32(offset, source, partLength, crc);
         return;
       }
-      new Uint8Array(storage.buffer, offset, partLength).set(from.subarray(done, done + partLength));
+      new Uint8Array(host.buffer, offset, partLength).set(from.subarray(done, done + partLength));
       if (crc !== undefined) crc = hotPaths.crc32(offset, partLength, crc);
     });
     this.#written.add(start, start + BigInt(length));
     return crc;
+  }
+
+  /** The parts of a range that may have bytes other than zero. */
+  #touched(start: bigint, end: bigint): readonly { readonly start: bigint; readonly end: bigint }[] {
+    if (!this.#fresh) return [{ start, end }];
+    return [...this.#written.within(start, end), ...this.#handedOut.within(start, end)];
   }
 
   /**
@@ -627,15 +382,12 @@ export class GuestMemory {
    */
   zero(address: AddressLike, byteLength: number, own?: MemoryClaim): void {
     const { start, length } = this.#checked(address, byteLength);
-    const end = start + BigInt(length);
     this.checkUnclaimed(own);
     this.#locate(start, length);
-    if (!this.#fresh) {
-      this.#fill(start, end);
-      return;
-    }
-    for (const set of [this.#written, this.#handedOut]) {
-      for (const part of set.within(start, end)) this.#fill(part.start, part.end);
+    for (const part of this.#touched(start, start + BigInt(length))) {
+      this.#each(part.start, Number(part.end - part.start), ({ host, offset, length: bytes }) =>
+        host.hotPaths.zero(offset, bytes),
+      );
     }
   }
 
@@ -657,10 +409,6 @@ export class GuestMemory {
     if (lost !== undefined) throw lost;
   }
 
-  #fill(start: bigint, end: bigint): void {
-    this.#each(start, Number(end - start), (part) => part.storage.hotPaths.zero(part.offset, part.length));
-  }
-
   /**
    * Makes all RAM zero again. As long as nobody was handed a bank's buffer, only what was written through this
    * object is touched.
@@ -669,8 +417,8 @@ export class GuestMemory {
    */
   reset(): void {
     this.checkUnclaimed();
-    for (const { start, end, storage } of this.#segments) {
-      if (storage.exists) this.zero(start, Number(end - start));
+    for (const { start, end, host } of this.#segments) {
+      if (host.exists) this.zero(start, Number(end - start));
     }
     this.#written.clear();
   }
@@ -685,7 +433,7 @@ export class GuestMemory {
     const { start, length } = this.#checked(address, byteLength);
     let crc = seed;
     this.#each(start, length, (part) => {
-      crc = part.storage.hotPaths.crc32(part.offset, part.length, crc);
+      crc = part.host.hotPaths.crc32(part.offset, part.length, crc);
     });
     return crc;
   }
@@ -703,28 +451,24 @@ export class GuestMemory {
   ): void {
     const { start, length } = this.#checked(address, byteLength);
     const end = start + BigInt(length);
-    const isZero =
-      this.#fresh && [this.#written, this.#handedOut].every((set) => set.within(start, end).length === 0);
-    let whole = false;
-    this.#each(start, length, (part) => {
-      whole = part.length === length;
-      if (!whole) return;
-      // Before: what throws midway has written as well.
-      this.#written.add(start, end);
-      write(part.storage.hotPaths, part.offset, isZero);
-    });
-    if (whole) return;
-    let isMade = false;
-    const make = (): Uint8Array =>
-      generate(length, (hotPaths, isFresh) => {
-        isMade = true;
-        write(hotPaths, 0, isFresh);
+    if (this.#locate(start, length).length <= 1) {
+      const isZero = this.#touched(start, end).length === 0;
+      this.#each(start, length, ({ host, offset }) => {
+        // Before: a write that throws midway has written as well.
+        this.#written.add(start, end);
+        write(host.hotPaths, offset, isZero);
       });
+      return;
+    }
+    let isAllocated = false;
     let bytes: Uint8Array;
     try {
-      bytes = make();
+      bytes = generate(length, (hotPaths, isFresh) => {
+        isAllocated = true;
+        write(hotPaths, 0, isFresh);
+      });
     } catch (cause) {
-      if (isMade) throw cause;
+      if (isAllocated) throw cause;
       throw new DirectBootError("GUEST_MEMORY_TOO_LARGE", `${length} bytes can't be allocated`, { cause });
     }
     this.write(start, bytes);

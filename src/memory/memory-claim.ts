@@ -1,9 +1,9 @@
 /**
- * Who is loading where. A load that waits lets others have turns: a second one into the same bytes would mix its pages
- * with the first one's, and each would take back the other's when it fails. So a load claims the bytes that its guest's
- * RAM lies in, by the buffers that they are in, whatever objects stand for them.
+ * Who is loading where. A load that waits gives others turns: a second load into the same bytes would mix its pages with
+ * the first one's, and each would take back the other's when it fails. So a load claims the bytes that its guest's RAM lies
+ * in, by their buffers, whatever objects stand for them.
  *
- * Claims are of this thread: a shared memory may be written by another one, which is its owner's business.
+ * Claims are of this thread: writing to shared memory from another one is its owner's business.
  */
 import { DirectBootError } from "../base/errors.js";
 
@@ -15,15 +15,16 @@ export interface ClaimedBuffer {
   readonly ranges: readonly { readonly start: number; readonly end: number }[];
 }
 
+/** Gives the bytes as they are at that moment: buffers may be made, or grow. */
+type Buffers = () => readonly ClaimedBuffer[];
+
+const held = /* @__PURE__ */ new Set<MemoryClaim>();
+
 /** A load's claim on the bytes of a guest memory, until it is released. */
 export class MemoryClaim {
-  /** The guest memory. */
-  readonly owner: object;
-  readonly #buffers: () => readonly ClaimedBuffer[];
+  readonly #buffers: Buffers;
 
-  /** @param buffers gives the bytes as they are at that moment: buffers may be made, or grow */
-  constructor(owner: object, buffers: () => readonly ClaimedBuffer[]) {
-    this.owner = owner;
+  constructor(buffers: Buffers) {
     this.#buffers = buffers;
   }
 
@@ -43,12 +44,6 @@ export class MemoryClaim {
   }
 }
 
-const held = /* @__PURE__ */ new Set<MemoryClaim>();
-
-function busy(): DirectBootError {
-  return new DirectBootError("GUEST_MEMORY_BUSY", "another load into this memory is under way");
-}
-
 /** True if two lists of ranges share a byte. */
 function overlap(a: ClaimedBuffer["ranges"], b: ClaimedBuffer["ranges"]): boolean {
   // Within each list nothing overlaps: two that do are neighbours in the order of their starts.
@@ -57,32 +52,28 @@ function overlap(a: ClaimedBuffer["ranges"], b: ClaimedBuffer["ranges"]): boolea
 }
 
 /**
- * Throws GUEST_MEMORY_BUSY if a load other than `own` has claimed one of the bytes. Without any load under way it takes no
- * time.
+ * Throws GUEST_MEMORY_BUSY if a load has claimed one of the bytes. The holder of a claim on them, `own`, is not asked again.
+ * Without any load under way it takes no time.
  */
-export function checkUnclaimed(
-  owner: object,
-  buffers: () => readonly ClaimedBuffer[],
-  own?: MemoryClaim,
-): void {
-  if (held.size === 0 || (own?.isHeld === true && own.owner === owner)) return;
+export function checkUnclaimed(buffers: Buffers, own?: MemoryClaim): void {
+  if (held.size === 0 || own?.isHeld === true) return;
   const known = new Map<object, ClaimedBuffer>();
-  for (const claim of held) if (claim.owner === owner) throw busy();
   for (const buffer of buffers()) for (const id of buffer.ids) known.set(id, buffer);
   for (const claim of held) {
     for (const { ids, ranges } of claim.buffers) {
       for (const id of ids) {
         const mine = known.get(id);
-        if (mine !== undefined && overlap(mine.ranges, ranges)) throw busy();
+        if (mine === undefined || !overlap(mine.ranges, ranges)) continue;
+        throw new DirectBootError("GUEST_MEMORY_BUSY", "another load into this memory is under way");
       }
     }
   }
 }
 
 /** Claims bytes. Throws GUEST_MEMORY_BUSY if a load has claimed one of them. */
-export function claimBytes(owner: object, buffers: () => readonly ClaimedBuffer[]): MemoryClaim {
-  checkUnclaimed(owner, buffers);
-  const claim = new MemoryClaim(owner, buffers);
+export function claimBytes(buffers: Buffers): MemoryClaim {
+  checkUnclaimed(buffers);
+  const claim = new MemoryClaim(buffers);
   held.add(claim);
   return claim;
 }

@@ -1,9 +1,11 @@
 /** The RAM that a caller means. */
 import { type AddressLike, toAddress } from "../base/address.js";
 import { describeForeign } from "../base/describe.js";
-import { type GuestBuffer, GuestMemory, type MemoryBankInput } from "./guest-memory.js";
-import type { MemoryClaim } from "./memory-claim.js";
+import { GuestMemory } from "./guest-memory.js";
+import { bytesOfBuffer, type GuestBuffer } from "./host-buffer.js";
+import { claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
+import type { MemoryBankInput } from "./segments.js";
 
 /** A guest's memory: bytes of RAM, a layout, a memory made before, or a buffer of the caller's. */
 export type MemoryInput =
@@ -22,23 +24,30 @@ export interface ResolvedMemory {
 /** How an architecture lays out RAM of which only the size is known. */
 export type LayoutOfSize = (size: bigint) => MemoryLayout;
 
-function notMemory(memory: unknown): TypeError {
-  return new TypeError(
+/** A memory input whose banks, if it has any, are attached. */
+type AttachedInput = AddressLike | MemoryLayout | GuestMemory | GuestBuffer;
+
+function attachBanks(memory: MemoryInput): AttachedInput {
+  if (typeof memory === "number" || typeof memory === "bigint") return toAddress(memory, "memory");
+  if (memory instanceof MemoryLayout || memory instanceof GuestMemory) return memory;
+  if (typeof memory === "object" && memory !== null) {
+    if ("buffer" in memory && "banks" in memory) return GuestMemory.attach(memory.buffer, memory.banks);
+    if (!ArrayBuffer.isView(memory) && ("byteLength" in memory || "buffer" in memory)) {
+      bytesOfBuffer(memory);
+      return memory;
+    }
+  }
+  throw new TypeError(
     `memory must be a number of bytes, a MemoryLayout, a GuestMemory or a buffer, got ${describeForeign(memory, [MemoryLayout, GuestMemory])}`,
   );
 }
 
 /** Bytes of RAM of a memory that a caller gave. Throws TypeError if it is none of {@link MemoryInput}. */
 export function ramSizeOf(memory: MemoryInput): bigint {
-  if (typeof memory === "number" || typeof memory === "bigint") return toAddress(memory, "memory");
-  if (memory instanceof MemoryLayout || memory instanceof GuestMemory) return memory.ramSize;
-  if (typeof memory !== "object" || memory === null || ArrayBuffer.isView(memory)) throw notMemory(memory);
-  const buffer = "buffer" in memory ? memory.buffer : memory;
-  const bytes: unknown =
-    typeof buffer === "object" && buffer !== null && "buffer" in buffer ? buffer.buffer : buffer;
-  const isShared = typeof SharedArrayBuffer === "function" && bytes instanceof SharedArrayBuffer;
-  if (!(bytes instanceof ArrayBuffer) && !isShared) throw notMemory(memory);
-  return BigInt(bytes.byteLength);
+  const input = attachBanks(memory);
+  if (typeof input !== "object") return BigInt(input);
+  if (input instanceof MemoryLayout || input instanceof GuestMemory) return input.ramSize;
+  return BigInt(bytesOfBuffer(input).byteLength);
 }
 
 /**
@@ -47,48 +56,38 @@ export function ramSizeOf(memory: MemoryInput): bigint {
  * @throws TypeError if it is none of {@link MemoryInput}
  */
 export function resolveMemory(memory: MemoryInput, layoutOfSize: LayoutOfSize): ResolvedMemory {
-  if (typeof memory === "number" || typeof memory === "bigint") {
-    return { layout: layoutOfSize(toAddress(memory, "memory")), memory: undefined };
-  }
-  if (memory instanceof MemoryLayout) return { layout: memory, memory: undefined };
-  if (typeof memory !== "object" || memory === null) throw notMemory(memory);
-  if (memory instanceof GuestMemory) return { layout: memory.layout, memory };
-  if ("banks" in memory) {
-    const guest = GuestMemory.attach(memory.buffer, memory.banks);
-    return { layout: guest.layout, memory: guest };
-  }
-  // A whole buffer: it starts where RAM of its size would.
-  const whole = GuestMemory.attach(memory);
-  const layout = layoutOfSize(whole.ramSize);
-  const [first, ...others] = layout.ram;
-  if (first === undefined || (others.length === 0 && first.range.start === 0n)) {
-    return { layout: whole.layout, memory: whole };
-  }
+  const input = attachBanks(memory);
+  if (typeof input !== "object") return { layout: layoutOfSize(BigInt(input)), memory: undefined };
+  if (input instanceof MemoryLayout) return { layout: input, memory: undefined };
+  if (input instanceof GuestMemory) return { layout: input.layout, memory: input };
+  // A whole buffer starts where RAM of its size would.
   let byteOffset = 0;
-  const banks = layout.ram.map(({ range }) => {
+  const banks = layoutOfSize(ramSizeOf(input)).ram.map(({ range }) => {
     const bank = { guestPhysicalAddress: range.start, byteOffset, byteLength: Number(range.length) };
     byteOffset += bank.byteLength;
     return bank;
   });
-  const guest = GuestMemory.attach(memory, banks);
+  const guest = GuestMemory.attach(input, banks);
   return { layout: guest.layout, memory: guest };
 }
 
 /**
- * Claims the bytes of a memory that a caller gave, before a load waits for anything: two loads into one memory are told
- * so whichever comes first. What is no memory is left for {@link resolveMemory} to refuse.
+ * Attaches the banks of a memory that a caller gave, and claims its bytes for a load before that waits for anything: of two
+ * loads into one memory the second is refused, whichever is planned first.
  *
- * @throws DirectBootError GUEST_MEMORY_BUSY
+ * @throws TypeError if it is none of {@link MemoryInput}
+ * @throws DirectBootError GUEST_MEMORY_BAD_BANKS, GUEST_MEMORY_BUSY
  */
-export function claimMemory(memory: MemoryInput): MemoryClaim | undefined {
-  if (typeof memory !== "object" || memory === null || memory instanceof MemoryLayout) return undefined;
-  let guest: GuestMemory;
-  try {
-    if (memory instanceof GuestMemory) guest = memory;
-    else if ("banks" in memory) guest = GuestMemory.attach(memory.buffer, memory.banks);
-    else guest = GuestMemory.attach(memory);
-  } catch {
-    return undefined;
-  }
-  return guest.claim();
+export function claimMemory(memory: MemoryInput): {
+  readonly memory: MemoryInput;
+  readonly claim: MemoryClaim | undefined;
+} {
+  const input = attachBanks(memory);
+  if (typeof input !== "object" || input instanceof MemoryLayout) return { memory: input, claim: undefined };
+  if (input instanceof GuestMemory) return { memory: input, claim: input.claim() };
+  const claim = claimBytes(() => {
+    const bytes = bytesOfBuffer(input);
+    return [{ ids: [input, bytes], ranges: [{ start: 0, end: bytes.byteLength }] }];
+  });
+  return { memory: input, claim };
 }

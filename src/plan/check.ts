@@ -1,13 +1,13 @@
 /**
- * What can be said against a plan before anything is imported: its numbers can't be true, its steps collide, or don't lie
- * in RAM.
+ * The one check of a plan, which may be plain data from anywhere: its numbers are possible, its steps don't overlap, and all
+ * of them lie in the RAM that it was made for.
  */
 import { hex, PAGE_BYTES } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { VpRegister } from "../importers/importer.js";
+import { MemoryLayout, type RamRange } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { TaggedRanges } from "../memory/range-set.js";
 import { hasKnownLength, isSource, type Source } from "../sources/source.js";
 import { checkIdentityMap } from "../wasm/identity-map.js";
 import { dataLength, type LoadPlan, type PageData, type PagesStep, type PlanStep } from "./plan.js";
@@ -24,22 +24,33 @@ export function rangeOf(step: PagesStep): MemoryRange {
   return range;
 }
 
-/** Takes the steps of a plan one by one; throws IMPORT_OVERLAP, naming both, for one that meets an earlier one. */
-export class OverlapCheck {
-  readonly #ranges = new TaggedRanges();
-
-  add(step: PagesStep): void {
-    const range = rangeOf(step);
-    if (range.isEmpty) return;
-    const other = this.#ranges.findOverlap(range);
-    if (other !== undefined) {
-      throw new DirectBootError(
-        "IMPORT_OVERLAP",
-        `${step.tag} at ${range} overlaps ${other.tag} at ${other.range}`,
-      );
-    }
-    this.#ranges.add(range, step.tag);
+/** The source of a step. Throws PLAN_INVALID if the plan has none of that number. */
+export function sourceOf(
+  data: Extract<PageData, { kind: "source" }>,
+  sources: readonly Source[],
+  tag: string,
+): Source {
+  const source = sources[data.source];
+  if (source === undefined) {
+    throw new DirectBootError(
+      "PLAN_INVALID",
+      `${tag} comes from source ${data.source}, the plan has ${sources.length}`,
+    );
   }
+  return source;
+}
+
+/** A layout, or one that lost its class in structuredClone. TypeError if it is neither. */
+export function toLayout(layout: MemoryLayout | undefined, what: string): MemoryLayout | undefined {
+  if (layout === undefined || layout instanceof MemoryLayout) return layout;
+  const { ram } = Object(layout) as Partial<MemoryLayout>;
+  if (!Array.isArray(ram)) {
+    throw new TypeError(`${what} must be a MemoryLayout, got ${describeForeign(layout, [MemoryLayout])}`);
+  }
+  const ranges = ram as readonly (Partial<RamRange> | undefined)[];
+  return new MemoryLayout(
+    ranges.map((entry) => new MemoryRange(entry?.range?.start as bigint, entry?.range?.end as bigint)),
+  );
 }
 
 function invalid(what: string, value: unknown): DirectBootError {
@@ -76,13 +87,7 @@ function checkData(data: PageData, sources: readonly Source[], tag: string): voi
           `leadingBytes of ${tag} are ${leadingBytes}, the limit is ${PAGE_BYTES - 1}`,
         );
       }
-      const source = sources[data.source];
-      if (source === undefined) {
-        throw new DirectBootError(
-          "PLAN_INVALID",
-          `${tag} comes from source ${data.source}, the plan has ${sources.length}`,
-        );
-      }
+      const source = sourceOf(data, sources, tag);
       if (hasKnownLength(source) && offset + length > source.byteLength) {
         throw new DirectBootError(
           "SOURCE_SHORT",
@@ -134,16 +139,60 @@ function checkStep(step: PlanStep, sources: readonly Source[]): void {
   }
 }
 
+/** Throws IMPORT_EMPTY, IMPORT_OVERLAP or GUEST_MEMORY_NOT_RAM, naming the steps. */
+function checkPlaces<R extends VpRegister>(
+  steps: readonly PlanStep<R>[],
+  layout: MemoryLayout | undefined,
+): void {
+  const places: { readonly range: MemoryRange; readonly tag: string }[] = [];
+  for (const step of steps) {
+    if (step.kind === "pages") places.push({ range: rangeOf(step), tag: step.tag });
+  }
+  places.sort(({ range: a }, { range: b }) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+  let before: (typeof places)[number] | undefined;
+  for (const place of places) {
+    const { range, tag } = place;
+    if (range.isEmpty)
+      throw new DirectBootError("IMPORT_EMPTY", `${tag} at ${hex(range.start)} has no pages`);
+    if (before?.range.overlaps(range)) {
+      throw new DirectBootError(
+        "IMPORT_OVERLAP",
+        `${tag} at ${range} overlaps ${before.tag} at ${before.range}`,
+      );
+    }
+    layout?.checkIsRam(range, tag);
+    before = place;
+  }
+}
+
+/** Throws IMPORT_REGISTER_TWICE. */
+function checkRegisters<R extends VpRegister>(steps: readonly PlanStep<R>[]): void {
+  const names = new Set<string>();
+  for (const step of steps) {
+    if (step.kind !== "register") continue;
+    const { name } = step.register;
+    if (names.has(name)) {
+      throw new DirectBootError("IMPORT_REGISTER_TWICE", `the plan sets register ${name} twice`);
+    }
+    names.add(name);
+  }
+}
+
+const checked = /* @__PURE__ */ new WeakSet<object>();
+
 /**
- * Checks the numbers of a plan, which may be plain data from anywhere: what passes can be carried out, if its importer
- * and its sources agree.
+ * Checks a plan; one that passes can be carried out, if its importer and its sources agree. A {@link markChecked} plan passes.
  *
+ * @param isOneImage steps that overlap, and registers that are set twice, are errors; an importer that takes OpenVMM's calls
+ *   one by one may accept them
  * @throws TypeError for what is no plan
  * @throws DirectBootError PLAN_INVALID, ADDRESS_OVERFLOW, IMPORT_DATA_TOO_LONG, PAGE_TABLE_INVALID_ADDRESS; SOURCE_SHORT if
- *   a step wants more of a source than there is
+ *   a step wants more of a source than there is; IMPORT_EMPTY, IMPORT_OVERLAP, IMPORT_REGISTER_TWICE; GUEST_MEMORY_NOT_RAM
+ *   if the plan knows its layout
  */
-export function checkPlan<R extends VpRegister>(plan: LoadPlan<R>): void {
-  const { steps, sources } = plan ?? {};
+export function checkPlan<R extends VpRegister>(plan: LoadPlan<R>, isOneImage: boolean): void {
+  if (checked.has(plan)) return;
+  const { steps, sources, layout } = plan ?? {};
   if (!Array.isArray(steps) || !Array.isArray(sources)) {
     throw new TypeError("a plan has an array of steps and one of sources");
   }
@@ -151,4 +200,12 @@ export function checkPlan<R extends VpRegister>(plan: LoadPlan<R>): void {
     if (!isSource(source)) throw new TypeError(`a plan's source is ${describeType(source)}`);
   }
   for (const step of steps) checkStep(step, sources);
+  if (!isOneImage) return;
+  checkPlaces(steps, toLayout(layout, "the layout of a plan"));
+  checkRegisters(steps);
+}
+
+/** Spares a plan that was checked, and can't be changed, another check when it is applied. */
+export function markChecked(plan: LoadPlan): void {
+  checked.add(plan);
 }

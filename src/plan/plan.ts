@@ -2,10 +2,10 @@
  * A plan: what a load will do, as plain data. An ordered list of steps — these pages come from these bytes, this
  * register gets this value — that can be printed, kept, posted to a worker, and applied to many guests.
  */
-import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex, PAGE_BYTES, pagesOf } from "../base/address.js";
-import { DirectBootError } from "../base/errors.js";
+import { HV_PAGE_SIZE, PAGE_BYTES, pagesOf } from "../base/address.js";
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { Source } from "../sources/source.js";
 import { type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 
@@ -15,7 +15,7 @@ export type PageData =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   /**
    * `leadingBytes` zeros, then `length` bytes from `offset` of source number `source`. For importers that only
-   * know importPages, a chunked range comes in 64 KiB pieces (the seeds' import_file_region), any other whole.
+   * know importPages, a chunked range comes in 64 KiB pieces (OpenVMM's import_file_region), any other whole.
    */
   | {
       readonly kind: "source";
@@ -61,6 +61,8 @@ export interface LoadPlan<R extends VpRegister = VpRegister> {
   readonly steps: readonly PlanStep<R>[];
   /** What `source` of {@link PageData} numbers. */
   readonly sources: readonly Source[];
+  /** The RAM that the plan was made for. A memory or importer that says where its own RAM lies must have all of it. */
+  readonly layout?: MemoryLayout;
 }
 
 /** Bytes that a step hands to its importer, leading zeros included. */
@@ -75,7 +77,7 @@ export function dataLength(data: PageData): number {
   }
 }
 
-/** Collects steps; each is checked as it is added. */
+/** Collects steps. The plan is checked when it is whole. */
 export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
   readonly #steps: PlanStep<R>[] = [];
   readonly #sources: Source[] = [];
@@ -88,10 +90,6 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
     return this.#sources;
   }
 
-  /**
-   * @throws DirectBootError ADDRESS_OVERFLOW if the pages pass 2^64, IMPORT_DATA_TOO_LONG if the data passes the
-   *   pages
-   */
   #pages(
     pageBase: bigint,
     pageCount: number,
@@ -99,18 +97,6 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
     acceptance: BootPageAcceptance,
     data: PageData,
   ): void {
-    if ((pageBase + BigInt(pageCount)) * HV_PAGE_SIZE > ADDRESS_LIMIT) {
-      throw new DirectBootError(
-        "ADDRESS_OVERFLOW",
-        `${tag}: ${pageCount} pages at ${hex(pageBase * HV_PAGE_SIZE)} pass 2^64`,
-      );
-    }
-    if (dataLength(data) > pageCount * PAGE_BYTES) {
-      throw new DirectBootError(
-        "IMPORT_DATA_TOO_LONG",
-        `${tag}: ${dataLength(data)} bytes of data for ${pageCount} pages`,
-      );
-    }
     this.#steps.push({ kind: "pages", pageBase, pageCount, tag, acceptance, data });
   }
 
@@ -151,7 +137,7 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
   }
 
   /**
-   * The seeds' `import_file_region`: `fileLength` bytes of a source at any address, zeros around them up to the
+   * OpenVMM's `import_file_region`: `fileLength` bytes of a source at any address, zeros around them up to the
    * page bounds of `[gpa, gpa + memoryLength)`. Adds nothing if `memoryLength` is 0.
    *
    * @throws DirectBootError REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH, REGION_OVERFLOW, REGION_READ (the source

@@ -2,7 +2,7 @@
 import { DirectBootError } from "../base/errors.js";
 import type * as DecodersModule from "../decoders/index.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat } from "../images/detect.js";
-import { DECODER_WORK_PAGES } from "../memory/guest-memory.js";
+import { DECODER_WORK_PAGES } from "../memory/host-buffer.js";
 import { readBytes, readWhole } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
 import { pause, type Task } from "../task/task.js";

@@ -6,8 +6,9 @@ import { GuestMemoryImporter } from "../../src/importers/guest-memory-importer.j
 import type { ImageLoad, X86Register } from "../../src/importers/importer.js";
 import { RecordingImporter } from "../../src/importers/recording-importer.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
-import { applyPlan, applyPlanSync, type LoadProgress } from "../../src/plan/apply.js";
+import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
 import { type LoadPlan, PlanBuilder } from "../../src/plan/plan.js";
+import type { LoadProgress } from "../../src/plan/progress.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { concatSources } from "../../src/sources/concat.js";
 import { gunzipSource } from "../../src/sources/gzip.js";

@@ -6,8 +6,9 @@ import { GuestMemoryImporter } from "../../src/importers/guest-memory-importer.j
 import type { ImageLoad, X86Register } from "../../src/importers/importer.js";
 import { RecordingImporter } from "../../src/importers/recording-importer.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
-import { type ApplyOptions, applyPlan, applyPlanSync, type LoadProgress } from "../../src/plan/apply.js";
+import { type ApplyOptions, applyPlan, applyPlanSync } from "../../src/plan/apply.js";
 import { type LoadPlan, PlanBuilder, type PlanStep } from "../../src/plan/plan.js";
+import type { LoadProgress } from "../../src/plan/progress.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import type { Source } from "../../src/sources/source.js";
 import { outcome, refusal, refusalBecause } from "../support/refusal.js";

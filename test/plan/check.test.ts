@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { DirectBootErrorCode } from "../../src/base/errors.js";
+import type { ImageLoad } from "../../src/importers/importer.js";
 import { RecordingImporter } from "../../src/importers/recording-importer.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
+import { MemoryLayout } from "../../src/memory/memory-layout.js";
+import { MemoryRange } from "../../src/memory/memory-range.js";
 import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
 import { checkPlan } from "../../src/plan/check.js";
 import type { LoadPlan } from "../../src/plan/plan.js";
@@ -85,18 +88,59 @@ describe("a plan of which a step", () => {
 
 describe("checkPlan", () => {
   it("passes a plan that can be carried out", () => {
-    checkPlan(plan(step(), { kind: "register", register: { name: "rip", value: 1n } }));
-    checkPlan(plan(step({ pageBase: (1n << 52n) - 2n })));
+    checkPlan(plan(step(), { kind: "register", register: { name: "rip", value: 1n } }), false);
+    checkPlan(plan(step({ pageBase: (1n << 52n) - 2n })), false);
   });
 
   it("passes steps without data, at the end of their source", () => {
-    checkPlan(plan(step({}, { offset: 200, length: 0 })));
+    checkPlan(plan(step({}, { offset: 200, length: 0 })), false);
   });
 
   it("refuses what is no plan by a TypeError", () => {
     const nothing = { steps: undefined, sources: [] } as unknown as LoadPlan;
-    assert.throws(() => checkPlan(nothing), TypeError);
+    assert.throws(() => checkPlan(nothing, false), TypeError);
     const noSource = { steps: [], sources: [5] } as unknown as LoadPlan;
-    assert.throws(() => checkPlan(noSource), TypeError);
+    assert.throws(() => checkPlan(noSource, false), TypeError);
+  });
+});
+
+describe("a plan for 4 MiB of RAM", () => {
+  const MIB = 1 << 20;
+  const planned: LoadPlan = { ...plan(step()), layout: new MemoryLayout(4 * MIB) };
+  const cloned = { ...planned, layout: structuredClone({ ...new MemoryLayout(4 * MIB) }) as MemoryLayout };
+  const bank = { guestPhysicalAddress: 0, byteOffset: 0, byteLength: 2 * MIB };
+  const recording = (layout: MemoryLayout): ImageLoad => Object.assign(new RecordingImporter(), { layout });
+
+  const SMALL: Readonly<Record<string, ImageLoad | GuestMemory>> = {
+    "a guest memory": GuestMemory.create(2 * MIB),
+    "a guest memory with a hole": GuestMemory.create(
+      new MemoryLayout(4 * MIB, [new MemoryRange(MIB, 2 * MIB)]),
+    ),
+    "attached banks": GuestMemory.attach(new ArrayBuffer(4 * MIB), [bank]),
+    "an importer that says where its RAM lies": recording(new MemoryLayout(2 * MIB)),
+  };
+  for (const [what, target] of Object.entries(SMALL)) {
+    it(`does not go into ${what}, which has not all of it`, async () => {
+      const refused = refusal("PLAN_DOES_NOT_FIT_MEMORY", "0x0-0x400000");
+      assert.throws(() => applyPlanSync(planned, target), refused);
+      assert.throws(() => applyPlanSync(cloned, target), refused);
+      await assert.rejects(applyPlan(planned, target), refused);
+    });
+  }
+
+  it("goes into a memory of that size, and into a larger one", () => {
+    for (const size of [4, 8]) {
+      applyPlanSync(planned, GuestMemory.create(size * MIB));
+      applyPlanSync(cloned, recording(new MemoryLayout(size * MIB)));
+    }
+  });
+
+  it("is refused, wherever it goes, if a step lies outside of it or on another", () => {
+    const outside = { ...planned, steps: plan(step({ pageBase: 1024n })).steps };
+    assert.throws(() => applyPlanSync(outside, new RecordingImporter()), refusal("GUEST_MEMORY_NOT_RAM"));
+    const twice = { ...planned, steps: plan(step(), step()).steps };
+    assert.throws(() => applyPlanSync(twice, new RecordingImporter()), refusal("IMPORT_OVERLAP"));
+    const noLayout = { ...planned, layout: 4 * MIB } as unknown as LoadPlan;
+    assert.throws(() => applyPlanSync(noLayout, new RecordingImporter()), TypeError);
   });
 });

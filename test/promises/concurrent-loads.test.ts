@@ -222,7 +222,7 @@ describe("a memory is free again", () => {
   it("after loads whose memory is refused: the reason is theirs", async () => {
     const buffer = new ArrayBuffer(4097);
     for (let i = 0; i < 2; i++) {
-      await assert.rejects(loadLinux({ kernel: vmlinux, memory: buffer }), refusal("GUEST_MEMORY_BAD_BANKS"));
+      await assert.rejects(loadLinux({ kernel: vmlinux, memory: buffer }), refusal("LAYOUT_BAD_SIZE"));
       // @ts-expect-error: what a caller without types may give
       await assert.rejects(loadLinux({ kernel: vmlinux, memory: {} }), TypeError);
     }

@@ -10,7 +10,8 @@ import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { MemoryRange } from "../../src/memory/memory-range.js";
-import { applyPlan, type LoadProgress } from "../../src/plan/apply.js";
+import { applyPlan } from "../../src/plan/apply.js";
+import type { LoadProgress } from "../../src/plan/progress.js";
 import { compress, METHODS, type Method, nameOf, ONE_OF_EACH } from "../decoders/tools.js";
 import {
   bzImageAround,

@@ -1,0 +1,106 @@
+/** How far a load is, told to the caller while it goes on. */
+import { describeType } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { fill } from "../sources/reading.js";
+import { isMade, isSyncSource, type MadeSource, needsNoGuard, type Source } from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
+import type { Task } from "../task/task.js";
+
+/** How far a load is. */
+export interface LoadProgress {
+  /** "decompress": while planning, the kernel is unpacked. "load": data goes to guest memory. */
+  readonly phase: "load" | "decompress";
+  /** Bytes of data imported, or unpacked, so far. */
+  readonly loaded: number;
+  /** Bytes of data in all; while decompressing what is known of it. */
+  readonly total: number;
+}
+
+// Between two reports; a read of this size costs as much a byte as one of the whole file.
+const PROGRESS_BYTES = 8 * 1024 * 1024;
+
+/** Carries what a callback of the caller's threw through code that would take it for a source's failure. */
+export class CallbackFailure {
+  readonly thrown: unknown;
+
+  constructor(thrown: unknown) {
+    this.thrown = thrown;
+  }
+}
+
+/** Counts the bytes of one load and reports them. */
+export class ProgressCount {
+  readonly #onProgress: (progress: LoadProgress) => void;
+  readonly #total: number;
+  #before = 0;
+  #within = 0;
+
+  constructor(onProgress: (progress: LoadProgress) => void, total: number) {
+    if (typeof onProgress !== "function") {
+      throw new TypeError(`onProgress must be a function, got ${describeType(onProgress)}`);
+    }
+    this.#onProgress = onProgress;
+    this.#total = total;
+  }
+
+  report(): void {
+    try {
+      this.#onProgress({ phase: "load", loaded: this.#before + this.#within, total: this.#total });
+    } catch (thrown) {
+      throw new CallbackFailure(thrown);
+    }
+  }
+
+  /** Says that a step of `byteLength` bytes is done; `isCounted` if its bytes were reported as they were read. */
+  stepDone(byteLength: number, isCounted: boolean): void {
+    this.#before += byteLength;
+    this.#within = 0;
+    if (!isCounted) this.report();
+  }
+
+  /** The same source, reporting what is read from it. */
+  counted(source: Source): Source {
+    const onRead = (byteLength: number): void => {
+      this.#within += byteLength;
+      this.report();
+    };
+    const { name, byteLength } = source;
+    const reporting: Source = {
+      name,
+      byteLength,
+      read: (target, offset, signal) => runAsync(inPieces(source, target, offset, onRead), signal),
+      ...(isSyncSource(source)
+        ? {
+            readSync: (target: Uint8Array, offset: number) =>
+              runSync(inPieces(source, target, offset, onRead)),
+          }
+        : {}),
+    };
+    const made: Source | MadeSource = isMade(source)
+      ? { ...reporting, makeInto: (place) => source.makeInto(place, onRead) }
+      : reporting;
+    needsNoGuard(made);
+    return made;
+  }
+}
+
+function* inPieces(
+  source: Source,
+  target: Uint8Array,
+  offset: number,
+  onRead: (byteLength: number) => void,
+): Task<void> {
+  const { byteLength: total } = target;
+  for (let done = 0; done < total; done += PROGRESS_BYTES) {
+    // Between two pieces a callback or an await may have let the memory grow, which detaches its views.
+    if (target.byteLength !== total) {
+      throw new DirectBootError(
+        "GUEST_MEMORY_DETACHED",
+        `${source.name}: the buffer went away at byte ${done} of ${total}`,
+      );
+    }
+    const piece = target.subarray(done, Math.min(done + PROGRESS_BYTES, total));
+    yield* fill(source, piece, offset + done);
+    onRead(piece.byteLength);
+  }
+}

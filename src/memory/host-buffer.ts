@@ -1,6 +1,7 @@
 /** Buffers of the host that guest RAM lies in. */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { DECODER_WORK_PAGES } from "../sources/source.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { hotPathsOverBuffer, hotPathsOverMemory, prepareHotPaths } from "../wasm/hot-paths.js";
 import { isSharedBuffer, SCRATCH_BYTES } from "../wasm/instance.js";
@@ -13,8 +14,6 @@ const WASM_PAGE_BYTES = 65536;
 const MOST_WASM_PAGES = 65536;
 /** 4 GiB: the most that one buffer holds. */
 export const MOST_FLAT_BYTES = MOST_WASM_PAGES * WASM_PAGE_BYTES;
-/** Pages of WebAssembly that decoders need beside their output: DECODER_SCRATCH_BYTES of decoders/, which is not imported. */
-export const DECODER_WORK_PAGES = 9;
 
 /** Calls `make`, which allocates `byteLength` bytes. Throws GUEST_MEMORY_TOO_LARGE if the host can't. */
 export function allocate<T>(byteLength: number, make: () => T): T {

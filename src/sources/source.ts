@@ -35,6 +35,9 @@ export interface Source {
   peek?(offset: number, length: number): Uint8Array | undefined;
 }
 
+/** Pages of WebAssembly that decoders need beside their output: DECODER_SCRATCH_BYTES of decoders/, which is not imported. */
+export const DECODER_WORK_PAGES = 9;
+
 /** A place in linear memory where bytes can be made. Offsets and lengths in bytes. */
 export interface MemoryPlace {
   readonly memory: WebAssembly.Memory;

@@ -2,9 +2,8 @@
 import { DirectBootError } from "../base/errors.js";
 import type * as DecodersModule from "../decoders/index.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat } from "../images/detect.js";
-import { DECODER_WORK_PAGES } from "../memory/host-buffer.js";
 import { readBytes, readWhole } from "../sources/reading.js";
-import type { Source } from "../sources/source.js";
+import { DECODER_WORK_PAGES, type Source } from "../sources/source.js";
 import { pause, type Task } from "../task/task.js";
 
 /** What `import * as decoders from "directboot/decoders"` gives. */

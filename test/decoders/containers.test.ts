@@ -11,7 +11,7 @@ import {
   decompressInto,
   decompressMember,
 } from "../../src/decoders/index.js";
-import { DECODER_WORK_PAGES } from "../../src/memory/host-buffer.js";
+import { DECODER_WORK_PAGES } from "../../src/sources/source.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { tempFolder } from "../support/temp-folder.js";

@@ -21,7 +21,7 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   if (out === undefined || out === "") throw new UsageError("extract needs -o FILE");
   const limit = args.text("max-size");
   const maxDecompressedSize = limit === undefined ? undefined : Number(parseSize(limit, "max-size"));
-  // Told before the work, not after it. What goes into a stream must not be mixed with the report.
+  // Checked before the work, not after it. A report must not mix with output that goes to a stream.
   const report = isStream(out) ? process.stderr : process.stdout;
   const start = performance.now();
   const bar = progressBar("decompressing");

@@ -1,4 +1,4 @@
-/** How the commands show things to people. */
+/** Text output of the commands. */
 import { hex } from "../base/address.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
@@ -9,7 +9,7 @@ export function printJson(result: unknown): void {
   process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
 }
 
-/** Milliseconds with as many digits as mean anything. */
+/** Milliseconds with one decimal, with two below 10. */
 export function formatMilliseconds(milliseconds: number): string {
   return milliseconds < 10 ? `${milliseconds.toFixed(2)} ms` : `${milliseconds.toFixed(1)} ms`;
 }

@@ -65,7 +65,7 @@ function fieldJson({ offset, kind: _, ...field }: InspectedField): unknown {
   return { ...field, offset: hex(offset) };
 }
 
-/** An inspection as data; what is compressed and what is inside only where there is something. */
+/** An inspection as data; `compression` and `inside` only where there is something. */
 function json({ name, byteLength, format, header, fields, compression, inside }: KernelInspection): unknown {
   return {
     file: name,
@@ -86,7 +86,7 @@ function compressionJson({ format, compressedBytes, bytes }: InspectedCompressio
   };
 }
 
-/** What is compressed, in a line. */
+/** The compression, in a line. */
 function compressionLine({ description, compressedBytes, bytes }: InspectedCompression): string {
   const sizes = [
     ...(compressedBytes === undefined ? [] : [formatSize(compressedBytes)]),
@@ -95,14 +95,14 @@ function compressionLine({ description, compressedBytes, bytes }: InspectedCompr
   return [`inside: ${description}`, ...sizes].join(", ");
 }
 
-/** An inspection for people, and that of the kernel inside below it. */
+/** An inspection as text, with the kernel inside below it. */
 function text(inspection: KernelInspection, title: string): string[] {
   const { byteLength, format, compression, inside } = inspection;
   const size = byteLength === undefined ? "" : `, ${formatSize(byteLength)}`;
   return [
     `${title}: ${describeFormat(format)}${size}`,
     ...tables(inspection),
-    // A file that is compressed as a whole has said so.
+    // The first line has named the compression of a whole file.
     ...(compression === undefined || compression.format === format ? [] : [compressionLine(compression)]),
     ...(inside === undefined ? [] : ["", ...text(inside, "the kernel inside")]),
   ];

@@ -1,4 +1,4 @@
-/** What `plan`, `export` and `boot` share: their arguments made a plan, and the plan made a guest. */
+/** From arguments to a plan, and from the plan to a loaded guest. */
 
 import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
@@ -17,7 +17,7 @@ import { readSeed } from "./seed.js";
 
 const DEFAULT_MEMORY = "256M";
 
-/** What the embedded guest is given to read back, where the caller says nothing else. */
+/** The embedded guest reads this back, unless the caller gives another one. */
 const DEFAULT_COMMAND_LINE = "console=ttyS0 directboot=default";
 
 /** The kernel that comes with the package. */
@@ -25,12 +25,12 @@ export function embeddedKernel(): string {
   return packageFile("guests/x86_64.elf");
 }
 
-/** Bytes of RAM that the arguments ask for. */
+/** RAM that the arguments ask for, bytes. */
 export function memorySize(args: Arguments): bigint {
   return parseSize(args.text("memory") ?? DEFAULT_MEMORY, "memory");
 }
 
-/** The options that the arguments spell. Without KERNEL, the embedded guest. */
+/** The options of a load. Without KERNEL, the embedded guest. */
 export function linuxOptions(args: Arguments): LinuxSyncOptions {
   if (args.positionals.length > 1) {
     throw new UsageError(`one KERNEL is expected, got ${args.positionals.join(" ")}`);
@@ -101,7 +101,7 @@ export async function loadGuest(options: LinuxSyncOptions): Promise<LoadedGuest>
   }
 }
 
-/** Where everything went and how long it took, in words. */
+/** The regions of a loaded guest and the times it took, as text. */
 export function formatLoaded({ guest, planMilliseconds, loadMilliseconds }: LoadedGuest): string {
   const { kernel, initrd, dtb } = guest.info;
   const bytes = guest.regions.reduce((sum, { dataLength }) => sum + dataLength, 0);

@@ -1,4 +1,4 @@
-/** The command line of `directboot`: what the commands share. */
+/** Arguments of the commands. */
 import { parseArgs } from "node:util";
 import { E820_RESERVED, type E820Entry } from "../x86/e820.js";
 
@@ -29,7 +29,7 @@ export const LOAD_OPTIONS = {
   json: { type: "boolean" },
 } as const satisfies OptionTable;
 
-/** What the arguments say: option values by name, and the rest. */
+/** Parsed arguments: option values by name, and the rest. */
 export interface Arguments {
   readonly text: (name: string) => string | undefined;
   /** All values of an option that may be given more than once. */

@@ -1,4 +1,4 @@
-/** How files are written: in a folder that nobody else can enter, then renamed, so that each is whole or not there. */
+/** Files are written in a folder that nobody else can enter, then renamed, so that each is whole or not there. */
 import {
   closeSync,
   constants,
@@ -28,7 +28,7 @@ export const FILE_MODE = 0o666;
 /** Until a pipe is asked again whether it takes more. */
 const MILLISECONDS_TO_DRAIN = 5;
 
-/** An error of the system's as ours: what was being written, and why it failed. */
+/** A system error as OUTPUT_FAILED: what was being written, and why it failed. */
 export function outputError(what: string, cause: unknown): DirectBootError {
   if (cause instanceof DirectBootError) return cause;
   return new DirectBootError("OUTPUT_FAILED", `${what}: ${messageOf(cause)}`, { cause });
@@ -114,7 +114,7 @@ export class StagingFolder {
   }
 }
 
-/** What stands at a path; undefined if nothing does. */
+/** The file, folder or link at a path; undefined if there is none. */
 function look(stat: (path: string) => Stats, path: string): Stats | undefined {
   try {
     return stat(path);

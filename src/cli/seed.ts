@@ -2,7 +2,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { DirectBootError } from "../base/errors.js";
 
-/** What is read of a device, which has no end: as many as QEMU gives its guests (hw/i386/x86-common.c, RNG_SEED_LENGTH). */
+/** Bytes read from a device, which has no end: as many as QEMU gives its guests (hw/i386/x86-common.c, RNG_SEED_LENGTH). */
 const DEVICE_SEED_BYTES = 32;
 /** More than any generator keeps. */
 const MOST_SEED_BYTES = 4096;
@@ -24,7 +24,7 @@ export function readSeed(path: string): Uint8Array {
         `${path} is neither a regular file nor a character device`,
       );
     }
-    // One more than is taken: what is there tells, not the size, which is 0 of files in /proc.
+    // One more than is taken: files in /proc have a size of 0, so only reading tells.
     const bytes = new Uint8Array(stat.isFile() ? MOST_SEED_BYTES + 1 : DEVICE_SEED_BYTES);
     let length = 0;
     while (length < bytes.byteLength) {

@@ -1,10 +1,10 @@
 /**
  * The emulator v86 (npm: v86), started at a kernel's 32-bit entry: no BIOS, no option ROM.
  *
- * v86 has no interface for the state of its processor. What is set here are the fields that its own multiboot loader
- * sets (src/cpu.js, load_multiboot_option_rom) and those that restoring a state sets (set_state): they are internals of
- * the version {@link V86_VERSION}, so all of them are looked at before anything is changed. The emulator is the caller's;
- * nothing is imported from v86.
+ * v86 has no interface for the state of its processor. This sets the fields that v86's own multiboot loader sets
+ * (src/cpu.js, load_multiboot_option_rom) and those that restoring a state sets (set_state). They are internals of the
+ * version {@link V86_VERSION}, so all of them are checked before anything changes. The emulator is the caller's; nothing
+ * is imported from v86.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { GuestMemory } from "../memory/guest-memory.js";
 import { type ApplyOptions, applyPlan } from "../plan/apply.js";
 import { abortedError } from "../task/run.js";
 
-/** The version of v86 whose internals are known. */
+/** The version of v86 whose internals this module knows. */
 export const V86_VERSION = "0.5.462";
 
 /** An instance of v86's class `V86`, as far as it is used here. */
@@ -62,32 +62,22 @@ const CR0_PE = 1n;
 /** The arrays of numbers that are set, each with how many elements of it. */
 const CPU_ARRAYS = {
   cr: 5,
-  protected_mode: 1,
-  flags: 1,
-  flags_changed: 1,
-  cpl: 1,
-  is_32: 1,
-  stack_size_32: 1,
-  tss_size_32: 1,
-  in_hlt: 1,
-  gdtr_offset: 1,
-  gdtr_size: 1,
-  idtr_offset: 1,
-  idtr_size: 1,
+  ...{ protected_mode: 1, flags: 1, flags_changed: 1, cpl: 1, in_hlt: 1, instruction_pointer: 1 },
+  ...{ is_32: 1, stack_size_32: 1, tss_size_32: 1 },
+  ...{ gdtr_offset: 1, gdtr_size: 1, idtr_offset: 1, idtr_size: 1 },
   segment_is_null: V86_SEGMENTS.length,
   segment_offsets: V86_SEGMENTS.length,
   segment_limits: V86_SEGMENTS.length,
   segment_access_bytes: V86_SEGMENTS.length,
   sreg: V86_SEGMENTS.length,
   reg32: V86_GENERAL.length,
-  instruction_pointer: 1,
-} as const;
-type CpuArray = keyof typeof CPU_ARRAYS;
+};
+type CpuArrays = Readonly<Record<keyof typeof CPU_ARRAYS, Numbers>>;
 const CPU_METHODS = ["full_clear_tlb", "jit_clear_cache", "update_state_flags"] as const;
 
-/** v86's processor, with all that is used of it looked at. */
+/** v86's processor; every part of it that is used has been checked. */
 interface V86Cpu {
-  readonly arrays: Readonly<Record<CpuArray, Numbers>>;
+  readonly arrays: CpuArrays;
   /** Makes v86 forget what it keeps of memory and state. */
   readonly refresh: () => void;
   readonly memory: WebAssembly.Memory;
@@ -110,7 +100,7 @@ function isProcedure(value: unknown): value is () => void {
   return typeof value === "function";
 }
 
-/** The error for an internal that v86 has otherwise than it should. */
+/** The error for an internal of another kind than wanted. */
 function otherwise(field: string, value: unknown, wanted: string): DirectBootError {
   return new DirectBootError(
     "V86_INTERNALS",
@@ -132,37 +122,16 @@ function ramBytesOf(cpu: Readonly<Record<string, unknown>>): number {
   return memory_size[0] ?? 0;
 }
 
-/** Looks at everything that is used. Throws V86_INTERNALS for the first that is not as it should be. */
+function checkArrays(cpu: Readonly<Record<string, unknown>>): asserts cpu is CpuArrays {
+  for (const [name, count] of Object.entries(CPU_ARRAYS)) {
+    const value = cpu[name];
+    if (!isNumbers(value, count)) throw otherwise(`cpu.${name}`, value, `${count} numbers`);
+  }
+}
+
+/** Checks every part that is used. Throws V86_INTERNALS for the first that is missing or of another kind. */
 function inspect(emulator: V86Emulator): V86Cpu {
   const cpu = cpuFields(emulator);
-  const numbers = (name: CpuArray): Numbers => {
-    const value = cpu[name];
-    const count = CPU_ARRAYS[name];
-    if (!isNumbers(value, count)) throw otherwise(`cpu.${name}`, value, `${count} numbers`);
-    return value;
-  };
-  const arrays: V86Cpu["arrays"] = {
-    cr: numbers("cr"),
-    protected_mode: numbers("protected_mode"),
-    flags: numbers("flags"),
-    flags_changed: numbers("flags_changed"),
-    cpl: numbers("cpl"),
-    is_32: numbers("is_32"),
-    stack_size_32: numbers("stack_size_32"),
-    tss_size_32: numbers("tss_size_32"),
-    in_hlt: numbers("in_hlt"),
-    gdtr_offset: numbers("gdtr_offset"),
-    gdtr_size: numbers("gdtr_size"),
-    idtr_offset: numbers("idtr_offset"),
-    idtr_size: numbers("idtr_size"),
-    segment_is_null: numbers("segment_is_null"),
-    segment_offsets: numbers("segment_offsets"),
-    segment_limits: numbers("segment_limits"),
-    segment_access_bytes: numbers("segment_access_bytes"),
-    sreg: numbers("sreg"),
-    reg32: numbers("reg32"),
-    instruction_pointer: numbers("instruction_pointer"),
-  };
   const methods = CPU_METHODS.map((name) => {
     const value = cpu[name];
     if (!isProcedure(value)) throw otherwise(`cpu.${name}`, value, "a function");
@@ -180,7 +149,8 @@ function inspect(emulator: V86Emulator): V86Cpu {
   const refresh = (): void => {
     for (const method of methods) method.call(cpu);
   };
-  return { arrays, refresh, memory, ramOffset, ramBytes };
+  checkArrays(cpu);
+  return { arrays: cpu, refresh, memory, ramOffset, ramBytes };
 }
 
 /** Waits until the emulator has made its machine: "emulator-loaded". */

@@ -1,4 +1,4 @@
-/** A register in words: its fields bit by bit, and what the boot protocol wants of it. */
+/** A register in words: its fields bit by bit, and the boot protocol's demand on it. */
 import { hex } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import type { SegmentRegister, TableRegister, VpRegister } from "../importers/importer.js";
@@ -23,7 +23,7 @@ export interface RegisterDescription {
   readonly title: string;
   /** A hex string; of a register of several parts, the parts in one line. */
   readonly value: string;
-  /** What the boot protocol wants of it. */
+  /** The boot protocol's demand on it. */
   readonly role: string;
   /** Where its layout is from: manual, volume, section. */
   readonly source: string;

@@ -27,7 +27,7 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
   128: "reserved by the kernel",
 };
 
-/** What an e820 type is called; of one without a name its number. */
+/** The name of an e820 type, or its number if it has none. */
 export function e820TypeName(type: number): string {
   return TYPE_NAMES[type] ?? `type ${hex(type)}`;
 }

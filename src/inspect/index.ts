@@ -1,5 +1,5 @@
 /**
- * What a kernel's file is, and what a guest's memory and registers hold, as plain data and as a picture.
+ * Explains kernel files, and a guest's memory and registers, as plain data and as a picture.
  *
  * @module
  */

@@ -1,9 +1,9 @@
-/** What the inspector gives is plain data. Addresses are bigint, which JSON has no form for. */
+/** JSON for plain data with bigint addresses, which JSON has no form for. */
 import { hex } from "../base/address.js";
 
 /**
  * The same object, which `JSON.stringify` writes with hex strings in place of its bigints, and without its functions.
- * What does so is not enumerable: copies and messages to workers carry the data alone.
+ * Its `toJSON` is not enumerable: copies and messages to workers carry the data alone.
  */
 export function jsonSafe<T extends object>(data: T): T {
   return Object.defineProperty(data, "toJSON", {

@@ -1,4 +1,4 @@
-/** What the headers of a kernel's file say, format by format. */
+/** Headers of kernel files, explained format by format. */
 import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { decodeAarch64ImageFlags, readArm64Image } from "../images/arm64-image.js";
@@ -33,7 +33,7 @@ export interface InspectedField {
   readonly offset: number;
   /** Bytes. */
   readonly size: number;
-  /** What `value` is: an integer as a hex string, or text. */
+  /** The kind of `value`: an integer as a hex string, or text. */
   readonly kind: "integer" | "text";
   readonly value: string;
   /** The value in words. */
@@ -57,11 +57,11 @@ export interface InspectedSegment {
   readonly alignment: string;
 }
 
-/** What the headers say. */
+/** The headers of a file, explained. */
 export interface KernelHeaders {
   /** In words, such as "an x86 bzImage, protocol 2.15". */
   readonly description: string;
-  /** What it runs on; undefined if that is not known or nothing that `loadLinux` loads. */
+  /** The architecture; undefined if it is not known, or none that `loadLinux` loads. */
   readonly architecture: GuestArchitecture | undefined;
   /** The entries that an x86 kernel has, the default first. */
   readonly entries: readonly X86Entry[];

@@ -1,4 +1,4 @@
-/** What a kernel's file is: its format, what is compressed in it, and its headers field by field. */
+/** Explains a kernel's file: its format, the compression in it, and its headers field by field. */
 import type { DirectBootError, DirectBootErrorCode } from "../base/errors.js";
 import {
   DETECT_BYTES,
@@ -19,7 +19,7 @@ import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 import { attempt, type KernelHeaders, readHeaders } from "./kernel-headers.js";
 
-/** What is compressed in a file. */
+/** The compression in a file. */
 export interface InspectedCompression {
   readonly format: ImageFormat;
   /** In words, such as "xz-compressed data". */
@@ -30,9 +30,9 @@ export interface InspectedCompression {
   readonly bytes: number | undefined;
 }
 
-/** What a file is. All of it is plain data that JSON has a form for. */
+/** A file, explained. All of it is plain data that JSON has a form for. */
 export interface KernelInspection extends KernelHeaders {
-  /** What messages call the file. */
+  /** The file's name in messages. */
   readonly name: string;
   /** Undefined for a stream that does not say. */
   readonly byteLength: number | undefined;
@@ -52,7 +52,7 @@ export interface InspectOptions {
    */
   readonly decoders?: Decoders | undefined;
   /**
-   * What is unpacked to look at the kernel inside: "wrappers" (default) are compressed files and zboot images, "all" the
+   * How much is unpacked to look at the kernel inside: "wrappers" (default) are compressed files and zboot images, "all" the
    * payload of a bzImage, too; "none" takes the least time.
    */
   readonly unpack?: "none" | "wrappers" | "all" | undefined;
@@ -71,7 +71,7 @@ const MOST_UNPACKED = 1024 * 1024 * 1024;
 
 type Unpack = NonNullable<InspectOptions["unpack"]>;
 
-/** What is compressed in a file, told without unpacking it. */
+/** The compression in a file, without unpacking it. */
 function* packedIn(source: Source, format: ImageFormat): Task<InspectedCompression | undefined> {
   if (isCompressionFormat(format)) {
     const compressedBytes = hasKnownLength(source) ? source.byteLength : undefined;

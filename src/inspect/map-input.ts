@@ -1,4 +1,4 @@
-/** What a picture is drawn from, checked. */
+/** The input of a picture, checked. */
 import { hex, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { e820TypeName } from "./e820-table.js";
@@ -31,7 +31,7 @@ const ENTRY_NAMES: Readonly<Record<string, string>> = {
 /** The input, checked. */
 export interface CheckedMap {
   readonly arch: string;
-  /** What stands below the title. */
+  /** The texts below the title. */
   readonly facts: readonly string[];
   readonly ram: readonly MapRange[];
   /** Regions and holes, sorted by their starts. */
@@ -60,7 +60,7 @@ export function totalBytes(ranges: readonly MapRange[]): bigint {
 }
 
 /**
- * Checks what came from outside.
+ * Checks a map that came from outside.
  *
  * @param part what to show of it; by default all that has RAM or a region
  * @throws TypeError, DirectBootError ADDRESS_OUT_OF_RANGE, MEMORY_RANGE_INVALID

@@ -6,7 +6,7 @@
 /** Something that lies at addresses. */
 export interface MapItem {
   readonly name: string;
-  /** What decides its colour. */
+  /** Decides its colour. */
   readonly kind: string;
   readonly start: bigint;
   /** One past the last byte. */
@@ -21,7 +21,7 @@ export interface MapWindow {
   readonly end: bigint;
   /** 0 for the whole. */
   readonly depth: number;
-  /** What is named in this window: no child shows it better. */
+  /** The items that are named in this window: no child shows them better. */
   readonly items: readonly MapItem[];
   /** In ascending order, without overlaps. */
   readonly children: readonly MapWindow[];
@@ -77,7 +77,7 @@ function clustersOf(hidden: readonly MapItem[], span: bigint, depth: number): Cl
   return clusters;
 }
 
-/** What touches a cluster and is not much larger belongs to it, hidden or not. */
+/** Items that touch a cluster and are not much larger belong to it, hidden or not. */
 const NEIGHBOUR_FACTOR = 8n;
 
 function withNeighbours({ start, end, items: hidden }: Cluster, items: readonly MapItem[]): Cluster {

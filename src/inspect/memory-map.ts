@@ -1,4 +1,4 @@
-/** What lies where in a guest's memory, as data: what a picture is drawn from. */
+/** A guest's memory as data, from which pictures are drawn. */
 import { type AddressLike, hexRange, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
@@ -9,7 +9,7 @@ import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import { decodeE820, decodeE820Extension, decodeStartInfoMap, type NamedE820Entry } from "./e820-table.js";
 import { jsonSafe } from "./json-safe.js";
 
-/** What a region is for: what its colour in a picture tells. */
+/** The purpose of a region, which decides its colour in a picture. */
 export type RegionKind =
   | "kernel"
   | "initrd"
@@ -36,7 +36,7 @@ export interface MapRegion extends MapRange {
   readonly kind: RegionKind;
 }
 
-/** Addresses that are no RAM between, or that were reserved. */
+/** Addresses without RAM. */
 export interface MapHole extends MapRange {
   readonly name: string;
 }
@@ -64,7 +64,7 @@ export interface RangeInput {
   readonly end: MapAddress;
 }
 
-/** What `drawMemoryMap` takes: a {@link MemoryMap}, the same after a way through JSON, or one that was made by hand. */
+/** The input of `drawMemoryMap`: a {@link MemoryMap}, the same parsed from its JSON, or one that was made by hand. */
 export interface MemoryMapInput {
   readonly arch: string;
   readonly entryMode?: string | undefined;
@@ -92,7 +92,7 @@ const KINDS: Readonly<Record<string, RegionKind>> = {
   "linux-acpi-tables": "acpi",
 };
 
-/** What a region with that tag is for. */
+/** The purpose of a region with that tag. */
 export function regionKind(name: string): RegionKind {
   return Object.hasOwn(KINDS, name) ? (KINDS[name] ?? "other") : "other";
 }

@@ -2,7 +2,7 @@
  * Page tables in guest memory as a tree that unfolds as far as somebody looks.
  *
  * A tree is never deeper than the processor's walk (five levels), whatever the tables say: a table that points to itself is
- * shown again, as the processor would walk it, and marked. What is not looked at is not read.
+ * shown again, as the processor would walk it, and marked. Tables are read when their entries are first asked for.
  */
 import { describeType } from "../base/describe.js";
 import type { RegistersByName } from "../linux/loaded-linux.js";
@@ -10,13 +10,13 @@ import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { jsonSafe } from "./json-safe.js";
 import { arm64Format, type Decoded, type PagingFormat, x86Format } from "./paging-formats.js";
 
-/** Guest memory, as far as it is needed here. A `GuestMemory` is one. */
+/** Memory to read tables from. A `GuestMemory` is one. */
 export interface PhysicalMemory {
   /** A copy of the bytes; throws where there is no RAM. */
   read(address: bigint, byteLength: number): Uint8Array;
 }
 
-/** What an entry maps, or each entry of a run together. */
+/** The pages of an entry, or of a run of entries. */
 export interface MappedPages {
   readonly virtualStart: bigint;
   /** One past the last byte. */
@@ -42,7 +42,7 @@ export interface PageTableEntry {
   readonly maps: MappedPages | undefined;
   /** The physical address of the table that the entry points to, if it does. */
   readonly table: bigint | undefined;
-  /** What is wrong with the entry: a table that is not in RAM, that is its own ancestor, reserved bits. */
+  /** A fault of the entry: a table that is not in RAM or is its own ancestor, reserved bits. */
   readonly problem: string | undefined;
   /** The table that the entry points to; undefined if it points to none, or to one that can't be read. */
   children(): PageTable | undefined;

@@ -1,4 +1,4 @@
-/** What lies in guest memory, told by checksums. */
+/** Checksums of the regions in guest memory. */
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { jsonSafe } from "./json-safe.js";
 
@@ -18,7 +18,7 @@ export interface RegionChecksum {
 /**
  * The CRC-32 of each region's data as it is in memory now, in the order of the regions. Nothing is copied.
  *
- * @param loaded what `loadLinux` gave, or any guest memory with its regions
+ * @param loaded a guest of `loadLinux`, or any guest memory with its regions
  * @throws DirectBootError GUEST_MEMORY_NOT_RAM if a region does not lie in that memory
  */
 export function regionChecksums({

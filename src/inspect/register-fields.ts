@@ -18,12 +18,12 @@ export interface RegisterField {
   readonly part: RegisterPart;
 }
 
-/** What is known of a field without a value. Bits are numbered from 0. */
+/** The definition of a field. Bits are numbered from 0. */
 export interface RegisterFieldDefinition {
   readonly high: number;
   readonly low: number;
   readonly name: string;
-  /** What a value means; two texts are for a bit that is clear, and set. */
+  /** The meaning of a value; two texts are for a bit that is clear, and set. */
   readonly meaning: string | readonly [clear: string, set: string] | ((value: bigint) => string);
 }
 
@@ -33,7 +33,7 @@ export interface RegisterDefinition {
   readonly title: string;
   /** Manual, volume and section. */
   readonly source: string;
-  /** What the boot protocol wants of it. */
+  /** The boot protocol's demand on it. */
   readonly role: string | ((value: bigint) => string);
   readonly fields: readonly RegisterFieldDefinition[];
 }

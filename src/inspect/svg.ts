@@ -8,7 +8,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** All that XML 1.0 has no place for (section 2.2, "Characters"): most control characters, halves of surrogate pairs. */
+/** Characters that XML 1.0 forbids (section 2.2, "Characters"): most control characters, halves of surrogate pairs. */
 const FORBIDDEN = /[^\t\n\r -\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
 
 /** `text` for an element or an attribute. Characters that XML forbids become U+FFFD. */

@@ -314,7 +314,7 @@ const SEGMENT_ROLES: Readonly<Record<string, string>> = {
   tr: "a busy task state segment: PVH demands it, and processors with VT do not start a guest without",
 };
 
-/** What the protocols want of a segment register. */
+/** The protocols' demand on a segment register. */
 export function segmentRole(name: string): string {
   return Object.hasOwn(SEGMENT_ROLES, name) ? (SEGMENT_ROLES[name] ?? "") : "";
 }

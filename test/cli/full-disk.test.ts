@@ -108,29 +108,14 @@ describe("an output that can't be written leaves what was there, and nothing els
       return "failed";
     };
 
-    it(`${name}: a disk that is full, at any size up to one that is enough`, async () => {
-      const outcomes: string[] = [];
-      const step = Math.max(1, Math.floor((pages - first) / 5));
-      for (let size = first; size < pages; size += step) {
-        outcomes.push(
-          await run({ options: `size=${size * PAGE}` }).catch((cause: unknown) => {
-            throw new Error(`${size} pages`, { cause });
-          }),
-        );
-      }
-      outcomes.push(await run({ options: `size=${pages * PAGE}` }));
-      assert.equal(outcomes[0], "failed");
-      assert.equal(outcomes.at(-1), "done");
-      assert.equal(outcomes.join(" "), [...outcomes].sort().reverse().join(" "), "once it fits, it fits");
+    it(`${name}: a disk that is full, at its first page, before its last, and one that is enough`, async () => {
+      assert.equal(await run({ options: `size=${first * PAGE}` }), "failed");
+      assert.equal(await run({ options: `size=${Math.floor((first + pages) / 3) * PAGE}` }), "failed");
+      assert.equal(await run({ options: `size=${pages * PAGE}` }), "done");
     });
 
-    it(`${name}: a disk with too few inodes, at any number up to one that is enough`, async () => {
-      const outcomes: string[] = [];
-      for (let count = firstInodes; outcomes.at(-1) !== "done" && count < 40; count++) {
-        outcomes.push(await run({ options: `size=64m,nr_inodes=${count}` }));
-      }
-      assert.equal(outcomes[0], "failed");
-      assert.equal(outcomes.at(-1), "done");
+    it(`${name}: a disk without a free inode`, async () => {
+      assert.equal(await run({ options: `size=64m,nr_inodes=${firstInodes}` }), "failed");
     });
 
     it(`${name}: a read-only file system`, async () => {
@@ -138,27 +123,18 @@ describe("an output that can't be written leaves what was there, and nothing els
     });
   }
 
-  it("a limit of file size (RLIMIT_FSIZE), at any number of bytes", async () => {
+  it("a limit of file size (RLIMIT_FSIZE)", async () => {
     const size = statSync(join(reference, "memory.bin")).size;
-    for (const limit of [0, 1, 100, 4095, Math.floor(size / 2), size - 1]) {
-      for (const [args, isReached] of [
-        [["export", "--out", "out/new"], true],
-        [["extract", bzImage, "-o", "out"], limit < statSync(extracted).size],
-        [["boot", "--qemu", noQemu], limit < 65536],
-      ] as const) {
-        const temporary = mkdtempSync(join(folder, "tmp-"));
-        const { status, stderr } = await runProgram(
-          "prlimit",
-          [`--fsize=${limit}`, "--core=0", "--", process.execPath, CLI, ...args],
-          // What Node would write of its coverage is not to be cut off.
-          { cwd: temporary, env: { ...process.env, TMPDIR: temporary, NODE_V8_COVERAGE: "" } },
-        );
-        if (!isReached) continue;
-        assert.equal(status, 1, stderr);
-        assert.match(stderr, /^directboot: OUTPUT_FAILED: [^\n]+EFBIG[^\n]+$/m);
-        assert.deepEqual(contents(temporary), {}, `${args[0]}, ${limit} bytes`);
-      }
-    }
+    const temporary = mkdtempSync(join(folder, "tmp-"));
+    const { status, stderr } = await runProgram(
+      "prlimit",
+      [`--fsize=${size - 1}`, "--core=0", "--", process.execPath, CLI, "export", "--out", "out/new"],
+      // What Node would write of its coverage is not to be cut off.
+      { cwd: temporary, env: { ...process.env, TMPDIR: temporary, NODE_V8_COVERAGE: "" } },
+    );
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /^directboot: OUTPUT_FAILED: [^\n]+EFBIG[^\n]+$/m);
+    assert.deepEqual(contents(temporary), {});
   });
 
   it("what lies in the way is found before anything is renamed: an export stays what it was", async () => {

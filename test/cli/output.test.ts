@@ -193,9 +193,7 @@ describe("an output that is no file", () => {
 
 describe("modes and names", () => {
   for (const [umask, fileMode, folderMode] of [
-    ["022", 0o644, 0o755],
     ["077", 0o600, 0o700],
-    ["002", 0o664, 0o775],
     ["000", 0o666, 0o777],
   ] as const) {
     it(`outputs have what the umask ${umask} leaves`, async () => {
@@ -238,7 +236,7 @@ describe("modes and names", () => {
 });
 
 describe("a reader of standard output that goes away", () => {
-  for (const args of [["plan"], ["plan", "--json"], ["inspect"], ["--help"], ["crc32", bzImage]]) {
+  for (const args of [["plan"], ["--help"]]) {
     it(`ends ${args.join(" ").replace(folder, "…")} with exit status 0, without a word`, async () => {
       const { stdout, stderr } = await inShell('{ "$0" "$@"; echo "$?" >&2; } | true', args);
       assert.equal(stdout, "");

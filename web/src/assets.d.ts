@@ -1,4 +1,4 @@
-/** What the bundler makes of a file that is imported with `?url`: where the page finds it. */
+/** The URL of a file that is imported with `?url`, from the bundler. */
 declare module "*?url" {
   const url: string;
   // biome-ignore lint/style/noDefaultExport: that is how the bundler hands it out

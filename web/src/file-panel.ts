@@ -4,7 +4,7 @@ import { byId } from "./dom.js";
 import { formatBytes } from "./format.js";
 import type { KernelFiles } from "./protocol.js";
 
-/** What detectFormat looks at, bytes. */
+/** Bytes that detectFormat needs. */
 const HEAD_BYTES = 0x210;
 /** Devicetree Specification, 5.2: magic, big-endian. */
 const DEVICE_TREE_MAGIC = [0xd0, 0x0d, 0xfe, 0xed];

@@ -1,4 +1,4 @@
-/** What the user chose, as options of loadLinux. */
+/** The user's choices, as options of loadLinux. */
 import type { LinuxOptions } from "directboot";
 import { bareDeviceTree } from "./bare-device-tree.js";
 import type { Choices, KernelFiles } from "./protocol.js";

@@ -35,7 +35,7 @@ const PHASES: Readonly<Record<Progress["phase"], string>> = {
   export: "Writing the export",
 };
 
-/** What a load is of. */
+/** A load: its inputs and its results. */
 interface Job {
   readonly files: KernelFiles;
   readonly choices: Choices;

@@ -64,7 +64,7 @@ export class OptionPanel {
     return isValid;
   }
 
-  /** What is chosen; undefined while the size of RAM is none. */
+  /** The choice; undefined while the size of RAM is invalid. */
   get choices(): Choices | undefined {
     const memoryBytes = parseBytes(this.#memory.value);
     if (memoryBytes === undefined) return undefined;

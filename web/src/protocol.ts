@@ -1,4 +1,4 @@
-/** What the page and its workers say to each other: plain data, so that it can be posted. */
+/** Messages between the page and its workers: plain data, so that it can be posted. */
 import type { EntryMode, GuestArchitecture, X86Entry } from "directboot";
 import type { KernelInspection, MemoryMap, RegisterDescription } from "directboot/inspect";
 import type { PageTableView } from "./inspection.js";
@@ -10,7 +10,7 @@ export interface KernelFiles {
   readonly deviceTree: File | undefined;
 }
 
-/** What the user says about the machine; undefined is the library's default. */
+/** The user's choices for the machine; undefined is the library's default. */
 export interface Choices {
   readonly memoryBytes: number;
   readonly commandLine: string;
@@ -23,11 +23,11 @@ export interface Choices {
 export interface Problem {
   /** undefined for what is no DirectBootError. */
   readonly code: string | undefined;
-  /** What is wrong, with the value and the limit. */
+  /** The problem, with the value and the limit. */
   readonly what: string;
-  /** What can be done about it. */
+  /** The cure. */
   readonly cure: string | undefined;
-  /** What the code stands for. */
+  /** The meaning of the code. */
   readonly meaning: string | undefined;
 }
 

@@ -37,7 +37,7 @@ export function setUpTheme(fieldset: HTMLFieldSetElement, onChange: () => void):
   apply(inputs.find(({ checked }) => checked)?.value ?? "auto");
 }
 
-/** What is shown now. */
+/** The theme that is shown now. */
 export function currentTheme(): "light" | "dark" {
   const chosen = document.documentElement.dataset["theme"];
   if (chosen === "light" || chosen === "dark") return chosen;

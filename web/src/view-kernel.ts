@@ -1,4 +1,4 @@
-/** What the file is: its headers, field by field. */
+/** The view of the file: its headers, field by field. */
 import type { InspectedField, InspectedSegment, KernelInspection } from "directboot/inspect";
 import { code, el, section, table } from "./dom.js";
 import { formatBytes, formatHex } from "./format.js";

@@ -11,7 +11,7 @@ const WIDE_PIXELS = 720;
 /** The rules in a picture; no name of a region can end them. */
 const STYLE = /<style>([^<]*)<\/style>/;
 
-/** What a region is for, by its tag. */
+/** The purpose of a region, by its tag. */
 const PURPOSES: Readonly<Record<string, string>> = {
   "linux-kernel": "the kernel's image, where its headers want it",
   "linux-initrd": "the initial RAM file system",

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { instantiate } from "../src/wasm/instance.js";
+import { instantiateSync } from "@assemblyscript/loader";
 
 /** This file lies in build/bench/. */
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -19,6 +19,6 @@ export function limitsOver(memory: WebAssembly.Memory): LimitExports {
     cwd: ROOT,
     stdio: ["ignore", "inherit", "inherit"],
   });
-  const module = new WebAssembly.Module(readFileSync(`${ROOT}build/bench/limits.wasm`));
-  return instantiate<LimitExports>(module, memory);
+  const module = readFileSync(`${ROOT}build/bench/limits.wasm`);
+  return instantiateSync(module, { env: { memory } }).instance.exports as LimitExports;
 }

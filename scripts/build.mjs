@@ -1,10 +1,18 @@
 // npm run build: AssemblyScript -> WASM -> inlined TypeScript -> build/ (for tests and benches) -> dist/.
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-process.chdir(root);
+/** What package.json exports, and the command: files of dist/, each with its module in src/. */
+const ENTRIES = {
+  index: "index",
+  loader: "loader",
+  decoders: "decoders/index",
+  inspect: "inspect/index",
+  v86: "hosts/v86",
+};
+
+process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 // The package holds the modes of what is built here: they must not be the builder's choice.
 process.umask(0o022);
 
@@ -17,64 +25,50 @@ const run = (script, ...args) => {
   }
 };
 
-const asc = "node_modules/assemblyscript/bin/asc.js";
-run(asc, "assembly/hot-paths.ts", "--target", "release");
-run(asc, "assembly/decoders.ts", "--target", "decoders");
-
 // The modules are inlined: a bundler needs no plugin, a page needs no fetch, and the first call is synchronous.
-for (const [name, constant] of [
-  ["hot-paths", "HOT_PATHS_WASM_BASE64"],
-  ["decoders", "DECODERS_WASM_BASE64"],
+for (const [name, room, constant] of [
+  ["hot-paths", "wasm", "HOT_PATHS_WASM_BASE64"],
+  ["decoders", "decoders", "DECODERS_WASM_BASE64"],
 ]) {
-  const wasm = readFileSync(`build/wasm/${name}.wasm`);
-  const generated = `src/${name === "decoders" ? "decoders" : "wasm"}/${name}-wasm.generated.ts`;
-  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant}: string =\n  "${wasm.toString("base64")}";\n`;
+  run("node_modules/assemblyscript/bin/asc.js", `assembly/${name}.ts`, "--target", name);
+  const base64 = readFileSync(`build/wasm/${name}.wasm`, "base64");
+  const generated = `src/${room}/${name}-wasm.generated.ts`;
+  const text = `// Made by npm run build from assembly/; not committed.\nexport const ${constant}: string =\n  "${base64}";\n`;
   if (!existsSync(generated) || readFileSync(generated, "utf8") !== text) writeFileSync(generated, text);
 }
 
+rmSync("build/src", { recursive: true, force: true });
 run("node_modules/typescript/bin/tsc", "-p", "tsconfig.json");
 
 rmSync("dist", { recursive: true, force: true });
-mkdirSync("dist", { recursive: true });
-run("node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json");
+cpSync("build/src", "dist/types", {
+  recursive: true,
+  filter: (path) => !/build\/src\/cli|\.js$|\.map$|\.generated\./.test(path.replaceAll("\\", "/")),
+});
 // Only now: building must say that packages are missing, not fail to start.
 const { bundle } = await import("./bundle.mjs");
-await bundle({
-  common: {
-    index: "src/index.ts",
-    loader: "src/loader.ts",
-    decoders: "src/decoders/index.ts",
-    inspect: "src/inspect/index.ts",
-    v86: "src/hosts/v86.ts",
-  },
-  // For the files of the conditions workerd and edge-light, below.
-  forBundlers: { modules: "src/wasm/provided.ts" },
-  forNode: { cli: "src/cli/main.ts" },
-});
+await bundle(ENTRIES, { cli: "cli/main" });
 chmodSync("dist/cli.js", 0o755);
-copyFileSync("build/wasm/hot-paths.wasm", "dist/hot-paths.wasm");
-copyFileSync("build/wasm/decoders.wasm", "dist/decoders.wasm");
+for (const name of ["hot-paths.wasm", "decoders.wasm"]) copyFileSync(`build/wasm/${name}`, `dist/${name}`);
 
-// Runtimes that forbid compiling from bytes import a .wasm file as a WebAssembly.Module, each in its own words.
-const MODULE_IMPORTS = { workerd: ".wasm", "edge-light": ".wasm?module" };
-for (const [condition, suffix] of Object.entries(MODULE_IMPORTS)) {
-  mkdirSync(`dist/${condition}`);
+// workerd and its kin forbid compiling from bytes, but import a .wasm file as a WebAssembly.Module, each in its own
+// words. All entries are one file for them: names that two entries export are the same thing.
+for (const [condition, query] of Object.entries({ workerd: "", "edge-light": "?module" })) {
   writeFileSync(
-    `dist/${condition}/modules.js`,
-    `import hotPaths from "../hot-paths${suffix}";
-import decoders from "../decoders${suffix}";
-import { provideModules } from "../modules.js";
-provideModules({ hotPaths, decoders });
-`,
+    `dist/${condition}.js`,
+    `import hotPathsModule from "./hot-paths.wasm${query}";
+import decodersModule from "./decoders.wasm${query}";
+import { decoders } from "./decoders.js";
+import { hotPaths } from "./index.js";
+hotPaths.use(hotPathsModule);
+decoders.use(decodersModule);
+${Object.keys(ENTRIES)
+  .map((name) => `export * from "./${name}.js";\n`)
+  .join("")}`,
   );
-  for (const entry of ["index", "loader", "decoders", "inspect", "v86"]) {
-    writeFileSync(
-      `dist/${condition}/${entry}.js`,
-      `import "./modules.js";\nexport * from "../${entry}.js";\n`,
-    );
-  }
 }
-// What a runtime or bundler that knows .wasm imports makes of directboot/wasm.
+
+// The type of directboot/wasm in a runtime or bundler that knows .wasm imports.
 for (const [name, file] of [
   ["wasm", "hot-paths.wasm"],
   ["wasm-decoders", "decoders.wasm"],
@@ -99,15 +93,7 @@ declare namespace WebAssembly {
 }
 `,
 );
-for (const path of [
-  "index",
-  "loader",
-  "decoders/index",
-  "inspect/index",
-  "hosts/v86",
-  "wasm",
-  "wasm-decoders",
-]) {
+for (const path of [...Object.values(ENTRIES), "wasm", "wasm-decoders"]) {
   const file = `dist/types/${path}.d.ts`;
   const up = path.includes("/") ? ".." : ".";
   writeFileSync(file, `/// <reference path="${up}/platform.d.ts" />\n${readFileSync(file, "utf8")}`);

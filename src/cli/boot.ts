@@ -2,7 +2,6 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
-import * as decoders from "../decoders/index.js";
 import { guestFiles } from "../hosts/qemu/guest-files.js";
 import {
   dumpDeviceTree,
@@ -129,7 +128,7 @@ export async function bootCommand(argv: readonly string[]): Promise<number> {
   const seconds = timeout === undefined ? undefined : parseSeconds(timeout, "timeout");
   const isJson = args.flag("json");
   const asked = linuxOptions(args);
-  const architecture = (await detectKernel(asked.kernel, { decoders })).architecture ?? "x86_64";
+  const architecture = (await detectKernel(asked.kernel)).architecture ?? "x86_64";
   const machine = machineOf(args, architecture);
   const staging = makeFolder();
   try {

@@ -1,6 +1,5 @@
 /** `directboot extract`: the ELF or Image out of a bzImage, an EFI zboot image or a compressed file. */
 
-import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import { formatSize } from "../inspect/sizes.js";
 import { type ExtractedKernel, extractKernel } from "../linux/extract-kernel.js";
@@ -28,7 +27,6 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   let extracted: ExtractedKernel;
   try {
     extracted = await extractKernel(file, {
-      decoders,
       maxDecompressedSize,
       onProgress: ({ loaded, total }) => bar.update(loaded, total),
     });

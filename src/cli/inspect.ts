@@ -1,7 +1,6 @@
 /** `directboot inspect`: what a file is, header field by header field. */
 
 import { hex } from "../base/address.js";
-import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import type { InspectedField } from "../inspect/kernel-headers.js";
 import {
@@ -114,12 +113,14 @@ function text(inspection: KernelInspection, title: string): string[] {
  *
  * @throws DirectBootError what the parser of its format throws
  */
-export function inspectCommand(argv: readonly string[]): number {
+export async function inspectCommand(argv: readonly string[]): Promise<number> {
   const args = parseArguments(argv, { json: { type: "boolean" }, unpack: { type: "boolean" } });
   if (args.positionals.length > 1) throw new UsageError("inspect takes one FILE");
   const { source, close } = openSource(args.positionals[0] ?? embeddedKernel(), "kernel");
   try {
-    const options = args.flag("unpack") ? { decoders, unpack: "all" as const } : { unpack: "none" as const };
+    const options = args.flag("unpack")
+      ? { decoders: await import("../decoders/index.js"), unpack: "all" as const }
+      : { unpack: "none" as const };
     const { inspection, error } = inspectSourceSync(source, options);
     const shown = args.flag("json")
       ? JSON.stringify(json(inspection), null, 2)

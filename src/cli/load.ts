@@ -1,6 +1,5 @@
 /** From arguments to a plan, and from the plan to a loaded guest. */
 
-import * as decoders from "../decoders/index.js";
 import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { formatSize } from "../inspect/sizes.js";
@@ -66,7 +65,6 @@ export function linuxOptions(args: Arguments): LinuxSyncOptions {
     rngSeed: seed === undefined ? undefined : readSeed(seed),
     decompress,
     decompressInitrd: args.flag("decompress-initrd"),
-    decoders,
     memory: memorySize(args),
   };
 }

@@ -3,8 +3,7 @@
  * memory that holds the output.
  */
 import { describeType } from "../base/describe.js";
-import { decodeBase64, instantiate, isSharedBuffer, withSharedMemoryImport } from "../wasm/instance.js";
-import { providedModules } from "../wasm/provided.js";
+import { AssemblyModule, checkExports } from "../wasm/assembly-module.js";
 import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 
 /** What assembly/decoders.ts exports; addresses and results are numbers, and u32 may come back negative. */
@@ -52,9 +51,10 @@ export interface DecoderExports extends Record<string, unknown> {
   zstdPrepare(work: number): void;
 }
 
-let chosen: WebAssembly.Module | "none" | undefined;
-let shared: WebAssembly.Module | undefined;
-let attached: WeakMap<WebAssembly.Memory, DecoderExports> | undefined;
+const NAME = "directboot/wasm/decoders";
+
+let chosen: AssemblyModule<DecoderExports> | "none" | undefined;
+let given: WebAssembly.Module | undefined;
 
 /** Which decoders run, and the switch between them. */
 export const decoders = {
@@ -65,8 +65,8 @@ export const decoders = {
 
   /**
    * Chooses the decoders from now on: a `WebAssembly.Module` made from `directboot/wasm/decoders` serves runtimes
-   * that forbid compiling from bytes, "javascript" forces the twin, which knows only gzip, and "auto" chooses again at the next
-   * call.
+   * that forbid compiling from bytes, "javascript" forces the twin, which knows only gzip, and "auto" chooses again at the
+   * next call: a module that was given before, or the inlined one.
    *
    * @throws TypeError for anything else
    */
@@ -74,24 +74,21 @@ export const decoders = {
     if (choice === "auto") chosen = undefined;
     else if (choice === "javascript") chosen = "none";
     else if (typeof WebAssembly === "object" && choice instanceof WebAssembly.Module) {
-      if (!WebAssembly.Module.exports(choice).some(({ name }) => name === "zstdBlock")) {
-        throw new TypeError("the module is not directboot/wasm/decoders of this version");
-      }
-      chosen = choice;
+      checkExports(NAME, choice, ["zstdBlock"]);
+      given = choice;
+      chosen = undefined;
     } else {
       throw new TypeError(
         `decoders.use takes "auto", "javascript" or a WebAssembly.Module, got ${describeType(choice)}`,
       );
     }
-    shared = undefined;
-    attached = undefined;
   },
 };
 
-function moduleOrNone(): WebAssembly.Module | undefined {
+function moduleOrNone(): AssemblyModule<DecoderExports> | undefined {
   if (chosen === undefined) {
     try {
-      chosen = providedModules()?.decoders ?? new WebAssembly.Module(decodeBase64(DECODERS_WASM_BASE64));
+      chosen = new AssemblyModule<DecoderExports>(DECODERS_WASM_BASE64, given);
     } catch {
       // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it.
       chosen = "none";
@@ -102,21 +99,10 @@ function moduleOrNone(): WebAssembly.Module | undefined {
 
 /** The decoders over `memory`; undefined where there is no WebAssembly for it. */
 export function decodersOver(memory: WebAssembly.Memory): DecoderExports | undefined {
-  const known = attached?.get(memory);
-  if (known !== undefined) return known;
-  let module = moduleOrNone();
-  if (module === undefined) return undefined;
-  if (isSharedBuffer(memory.buffer)) {
-    // Another memory import makes another module, compiled from bytes: not where that is forbidden.
-    try {
-      shared ??= new WebAssembly.Module(withSharedMemoryImport(decodeBase64(DECODERS_WASM_BASE64)));
-    } catch {
-      return undefined;
-    }
-    module = shared;
+  try {
+    return moduleOrNone()?.over(memory);
+  } catch {
+    // A shared memory needs a module of its own, made from bytes: not where compiling is forbidden.
+    return undefined;
   }
-  const exports = instantiate<DecoderExports>(module, memory);
-  attached ??= new WeakMap();
-  attached.set(memory, exports);
-  return exports;
 }

@@ -4,7 +4,8 @@ import { DirectBootError } from "../base/errors.js";
 import { DECODER_WORK_PAGES } from "../sources/source.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { hotPathsOverBuffer, hotPathsOverMemory, prepareHotPaths } from "../wasm/hot-paths.js";
-import { isSharedBuffer, SCRATCH_BYTES } from "../wasm/instance.js";
+import { isSharedBuffer } from "../wasm/assembly-module.js";
+import { SCRATCH_BYTES } from "../wasm/instance.js";
 
 /** What guest memory can lie in. */
 export type GuestBuffer = WebAssembly.Memory | ArrayBuffer | SharedArrayBuffer;

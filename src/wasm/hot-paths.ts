@@ -9,13 +9,14 @@ import { crc32Twin, twinHotPaths } from "./twins.js";
 /** Below this many bytes a copy into WASM costs more than it saves; crc-32 is used. */
 const SMALL_BYTES = 256;
 
+let given: WebAssembly.Module | undefined;
 let wasm: WasmHotPaths | undefined;
 let implementation: HotPathImplementation | undefined;
 
 function choose(): HotPathImplementation {
   if (implementation === undefined) {
     try {
-      wasm = new WasmHotPaths();
+      wasm = new WasmHotPaths(given);
       implementation = "wasm";
     } catch {
       // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it: the twins do the same.
@@ -33,9 +34,9 @@ export const hotPaths = {
   },
 
   /**
-   * Chooses the hot paths for everything that is created from now on: "javascript" forces the twins, "wasm" the
-   * inlined module, a `WebAssembly.Module` made from `directboot/wasm` serves runtimes that forbid compiling
-   * from bytes, and "auto" chooses again at the next call.
+   * Chooses the hot paths for everything that is created from now on: "javascript" forces the twins, "wasm"
+   * WebAssembly, a `WebAssembly.Module` made from `directboot/wasm` serves runtimes that forbid compiling from bytes
+   * and takes the place of the inlined one, and "auto" chooses again at the next call.
    *
    * @throws TypeError for anything else
    * @throws WebAssembly.CompileError if "wasm" is asked for where it can't be compiled
@@ -47,10 +48,11 @@ export const hotPaths = {
     } else if (choice === "javascript") {
       implementation = "javascript";
     } else if (choice === "wasm") {
-      wasm = new WasmHotPaths();
+      wasm = new WasmHotPaths(given);
       implementation = "wasm";
     } else if (typeof WebAssembly === "object" && choice instanceof WebAssembly.Module) {
       wasm = new WasmHotPaths(choice);
+      given = choice;
       implementation = "wasm";
     } else {
       throw new TypeError(

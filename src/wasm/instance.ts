@@ -2,10 +2,10 @@
  * The WASM hot paths: compiled from the inlined bytes at the first call, never at import, and attached to
  * whatever linear memory they are to work in.
  */
+import { AssemblyModule, checkExports } from "./assembly-module.js";
 import type { BufferHotPaths } from "./hot-path-functions.js";
 import { HOT_PATHS_WASM_BASE64 } from "./hot-paths-wasm.generated.js";
 import type { IdentityMap } from "./identity-map.js";
-import { providedModules } from "./provided.js";
 
 /** What assembly/hot-paths.ts exports; every parameter and result is a number. */
 export interface HotPathExports extends Record<string, unknown> {
@@ -44,63 +44,6 @@ const PIECE_BYTES = 262144;
 const FOUR_GIB = 2 ** 32;
 const HALF = FOUR_GIB / 2;
 
-/** The bytes of an inlined module. */
-export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  if (typeof Buffer === "function") {
-    const decoded = Buffer.from(text, "base64");
-    const bytes = new Uint8Array(decoded.byteLength);
-    bytes.set(decoded);
-    return bytes;
-  }
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
-}
-
-// The import of an unshared memory as asc writes it: section 2, 15 bytes, one import, "env" "memory", kind
-// memory, limits without a maximum, from 0 pages. Shared memory differs in these bytes alone (WebAssembly
-// core specification, 5.5.5 and 5.3.8; the threads proposal for flag 3).
-const IMPORT_NAME = [0x01, 0x03, 0x65, 0x6e, 0x76, 0x06, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 0x02];
-const UNSHARED_IMPORT = [0x02, 0x0f, ...IMPORT_NAME, 0x00, 0x00];
-const SHARED_IMPORT = [0x02, 0x12, ...IMPORT_NAME, 0x03, 0x00, 0x80, 0x80, 0x04];
-
-/**
- * True for a SharedArrayBuffer. By its tag: a page that is not cross-origin isolated has no name for the class, and
- * still gets one out of a shared WebAssembly.Memory.
- */
-export function isSharedBuffer(buffer: unknown): buffer is SharedArrayBuffer {
-  return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
-}
-
-/** The module's bytes with its memory import made shared, 0 to 65536 pages. */
-export function withSharedMemoryImport(module: Uint8Array): Uint8Array<ArrayBuffer> {
-  const at = module.findIndex((_, start) => UNSHARED_IMPORT.every((byte, i) => module[start + i] === byte));
-  if (at < 0) throw new TypeError("the hot paths' module has no memory import of the expected form");
-  const behind = at + UNSHARED_IMPORT.length;
-  const patched = new Uint8Array(module.length + SHARED_IMPORT.length - UNSHARED_IMPORT.length);
-  patched.set(module.subarray(0, at));
-  patched.set(SHARED_IMPORT, at);
-  patched.set(module.subarray(behind), at + SHARED_IMPORT.length);
-  return patched;
-}
-
-/**
- * A module of assembly/ over `memory`. Only numbers cross the border, so the platform's own instantiation does; what
- * @assemblyscript/loader adds (strings, arrays, classes) took 0.8 ms of a cold process.
- */
-export function instantiate<E extends Record<string, unknown>>(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-): E {
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as E;
-}
-
-/** The module of this build: its bytes, decoded anew at each call. */
-export function hotPathModuleBytes(): Uint8Array<ArrayBuffer> {
-  return decodeBase64(HOT_PATHS_WASM_BASE64);
-}
-
 const EXPORTS: readonly (keyof HotPathExports & string)[] = [
   "copy",
   "copyCrc32",
@@ -111,39 +54,15 @@ const EXPORTS: readonly (keyof HotPathExports & string)[] = [
   "zero",
 ];
 
-/** Throws TypeError for a module that is not this version's `directboot/wasm`. */
-function checkExports(module: WebAssembly.Module): void {
-  const found = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
-  const missing = EXPORTS.filter((name) => !found.has(name));
-  if (missing.length > 0) {
-    throw new TypeError(`the module is not directboot/wasm of this version: it lacks ${missing.join(", ")}`);
-  }
-}
-
 /** A compiled module, and the hot paths' own memory for bytes that lie in no memory of ours. */
 export class WasmHotPaths {
-  readonly #module: WebAssembly.Module;
-  #sharedModule: WebAssembly.Module | undefined;
+  readonly #module: AssemblyModule<HotPathExports>;
   #own: { readonly hotPaths: BufferHotPaths; readonly bytes: Uint8Array } | undefined;
 
-  /**
-   * Compiles, unless a module is handed in here or was by the build; throws what WebAssembly throws where that is
-   * forbidden, and when SIMD is missing.
-   */
-  constructor(module = providedModules()?.hotPaths) {
-    if (module !== undefined) checkExports(module);
-    this.#module = module ?? new WebAssembly.Module(hotPathModuleBytes());
-  }
-
-  /** The module for shared memories: another memory import. Throws where compiling from bytes is forbidden. */
-  get sharedModule(): WebAssembly.Module {
-    this.#sharedModule ??= new WebAssembly.Module(withSharedMemoryImport(hotPathModuleBytes()));
-    return this.#sharedModule;
-  }
-
-  #instantiate(memory: WebAssembly.Memory): HotPathExports {
-    const module = isSharedBuffer(memory.buffer) ? this.sharedModule : this.#module;
-    return instantiate<HotPathExports>(module, memory);
+  /** Compiles, unless a module is handed in; throws what WebAssembly throws where that is forbidden. */
+  constructor(module?: WebAssembly.Module) {
+    if (module !== undefined) checkExports("directboot/wasm", module, EXPORTS);
+    this.#module = new AssemblyModule(HOT_PATHS_WASM_BASE64, module);
   }
 
   #ownMemory(): { readonly hotPaths: BufferHotPaths; readonly bytes: Uint8Array } {
@@ -185,7 +104,7 @@ export class WasmHotPaths {
    * without, CRCs go through the hot paths' own memory.
    */
   attach(memory: WebAssembly.Memory, scratch: number | undefined): BufferHotPaths {
-    const exports = this.#instantiate(memory);
+    const exports = this.#module.over(memory);
     let prepared = false;
     const crc32 = (offset: number, length: number, seed: number): number => {
       if (scratch === undefined) return this.crc32(new Uint8Array(memory.buffer, offset, length), seed);

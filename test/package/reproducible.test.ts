@@ -29,15 +29,7 @@ const PARTS = [
     "scripts",
     "src",
   ],
-  ...[
-    "tsconfig.json",
-    "tsconfig.types.json",
-    "CHANGELOG.md",
-    "LICENSE",
-    "NOTICE",
-    "README.md",
-    "SECURITY.md",
-  ],
+  ...["tsconfig.json", "CHANGELOG.md", "LICENSE", "NOTICE", "README.md", "SECURITY.md"],
 ];
 
 const folder = tempFolder();

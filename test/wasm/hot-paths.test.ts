@@ -5,17 +5,12 @@ import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
+import { AssemblyModule, decodeBase64, withSharedMemoryImport } from "../../src/wasm/assembly-module.js";
 import type { BufferHotPaths, HotPathImplementation } from "../../src/wasm/hot-path-functions.js";
 import { crc32, hotPaths, hotPathsOverBuffer, hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
+import { HOT_PATHS_WASM_BASE64 } from "../../src/wasm/hot-paths-wasm.generated.js";
 import { type IdentityMap, identityMapBytes } from "../../src/wasm/identity-map.js";
-import {
-  type HotPathExports,
-  hotPathModuleBytes,
-  instantiate,
-  SCRATCH_BYTES,
-  WasmHotPaths,
-  withSharedMemoryImport,
-} from "../../src/wasm/instance.js";
+import { type HotPathExports, SCRATCH_BYTES, WasmHotPaths } from "../../src/wasm/instance.js";
 import { crc32Twin, identityMapTwin, twinHotPaths } from "../../src/wasm/twins.js";
 import { withHotPaths } from "../support/hot-path-choice.js";
 import { entriesOf, walkPages } from "../support/page-walk.js";
@@ -400,7 +395,8 @@ function sectionIds(module: Uint8Array): number[] {
 }
 
 describe("the WASM module", () => {
-  const module = hotPathModuleBytes();
+  const module = decodeBase64(HOT_PATHS_WASM_BASE64);
+  const compiled = new AssemblyModule<HotPathExports>(HOT_PATHS_WASM_BASE64);
 
   it("inlined is build/wasm/hot-paths.wasm, byte for byte", () => {
     assert.equal(Buffer.compare(module, readFileSync(inRoot("build/wasm/hot-paths.wasm"))), 0);
@@ -425,10 +421,9 @@ describe("the WASM module", () => {
   });
 
   it("attaches to memories of 0, 1 and 65536 pages, and changes none", () => {
-    const compiled = new WebAssembly.Module(module);
     for (const initial of [0, 1, 65536]) {
       const memory = new WebAssembly.Memory({ initial });
-      const exports = instantiate<HotPathExports>(compiled, memory);
+      const exports = compiled.over(memory);
       assert.equal(exports.zero(0, 0), undefined);
       const head = new Uint8Array(memory.buffer, 0, Math.min(initial, 1) * WASM_PAGE);
       assert.ok(head.every((byte) => byte === 0));
@@ -437,7 +432,7 @@ describe("the WASM module", () => {
 
   it("needs no more scratch than is kept for it", () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
-    const exports = instantiate<HotPathExports>(new WebAssembly.Module(module), memory);
+    const exports = compiled.over(memory);
     assert.ok(exports.crc32Prepare(0) <= SCRATCH_BYTES);
   });
 
@@ -445,7 +440,7 @@ describe("the WASM module", () => {
     const memory = new WebAssembly.Memory({ initial: 2 });
     const bytes = new Uint8Array(memory.buffer);
     bytes.fill(0xee);
-    const exports = instantiate<HotPathExports>(new WebAssembly.Module(module), memory);
+    const exports = compiled.over(memory);
     const end = 4096 + exports.crc32Prepare(4096);
     assert.ok(bytes.subarray(0, 4096).every((byte) => byte === 0xee));
     assert.ok(bytes.subarray(end).every((byte) => byte === 0xee));
@@ -481,7 +476,7 @@ describe("hotPaths", () => {
   it("use is a TypeError for anything else, and then changes nothing", () => {
     restoring(() => {
       hotPaths.use("javascript");
-      for (const choice of ["WASM", "", undefined, null, 1, {}, hotPathModuleBytes()]) {
+      for (const choice of ["WASM", "", undefined, null, 1, {}, decodeBase64(HOT_PATHS_WASM_BASE64)]) {
         assert.throws(() => hotPaths.use(choice as unknown as "auto"), TypeError);
         assert.equal(hotPaths.implementation, "javascript");
       }

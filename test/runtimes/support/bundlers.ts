@@ -27,7 +27,7 @@ function resolvePackage(folder: string, id: string): string | undefined {
 
 /** Modules of the package that may have effects: those that package.json names. */
 function hasNoEffects(path: string): boolean {
-  return path.includes("/node_modules/directboot/dist/") && !/\/dist\/(workerd|edge-light)\//.test(path);
+  return path.includes("/node_modules/directboot/dist/") && !/\/dist\/(workerd|edge-light)\.js/.test(path);
 }
 
 async function withRollup(folder: string, entry: string, output: string): Promise<void> {

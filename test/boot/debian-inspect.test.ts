@@ -29,6 +29,11 @@ describe("the inspector, of Debian's kernels", () => {
       const told = inspectKernelSync(vmlinuz, { decoders, unpack: "all" });
       assert.ok(told.kernelVersion?.startsWith(packageName.replace("linux-image-", "")), told.kernelVersion);
       assert.equal(told.architecture, arch === "amd64" ? "x86_64" : "i386");
+      const file = readFileSync(vmlinuz);
+      for (const { name, offset, size, value } of told.fields) {
+        const found = [...file.subarray(Number(offset), Number(offset) + size)].reverse();
+        assert.equal(BigInt(value), BigInt(`0x${Buffer.from(found).toString("hex")}`), name);
+      }
       const { kernel } = extractKernelSync(vmlinuz, { decoders });
       const path = join(folder, `vmlinux-${arch}`);
       writeFileSync(path, kernel);

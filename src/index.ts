@@ -39,13 +39,15 @@ export type {
 export { type RecordedCall, RecordingImporter } from "./importers/recording-importer.js";
 export {
   type DetectedKernel,
-  type DetectOptions,
+  type DetectKernelOptions,
+  type DetectKernelSyncOptions,
   detectKernel,
   detectKernelSync,
 } from "./linux/detect-kernel.js";
 export {
   type ExtractedKernel,
-  type ExtractOptions,
+  type ExtractKernelOptions,
+  type ExtractKernelSyncOptions,
   extractKernel,
   extractKernelSync,
 } from "./linux/extract-kernel.js";
@@ -53,8 +55,16 @@ export { LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
 export { loadLinux, planLinux } from "./linux/load-linux.js";
 export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
 export { LinuxGuest, type LoadedLinux, type RegistersByName } from "./linux/loaded-linux.js";
-export type { ImporterOption, LinuxOptions, LinuxOptionsOf, LinuxSyncOptions } from "./linux/options.js";
-export type { LoadOptions } from "./linux/prepare.js";
+export type {
+  ImporterOption,
+  ImportLinuxOptions,
+  ImportLinuxSyncOptions,
+  LinuxOptionsOf,
+  LoadLinuxOptions,
+  LoadLinuxSyncOptions,
+  PlanLinuxOptions,
+  PlanLinuxSyncOptions,
+} from "./linux/options.js";
 export { GuestMemory, type MemoryBank } from "./memory/guest-memory.js";
 export type { GuestBuffer } from "./memory/host-buffer.js";
 export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";
@@ -62,7 +72,7 @@ export type { MemoryInput } from "./memory/memory-input.js";
 export { MemoryLayout, type RamRange, type RamRangeInput } from "./memory/memory-layout.js";
 export { MemoryRange } from "./memory/memory-range.js";
 export type { MemoryBankInput } from "./memory/segments.js";
-export { type ApplyOptions, applyPlan, applyPlanSync } from "./plan/apply.js";
+export { type ApplyOptions, type ApplySyncOptions, applyPlan, applyPlanSync } from "./plan/apply.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./plan/load-info.js";
 export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
 export type { EntryMode, GuestArchitecture } from "./plan/planned-guest.js";
@@ -88,6 +98,7 @@ export type {
   StreamedSource,
   SyncSource,
 } from "./sources/source.js";
+export type { StreamOptions, StreamSource } from "./sources/stream.js";
 export type { Decoders } from "./unpack/decoding.js";
 export type { Decompression } from "./unpack/kernel-file.js";
 export type { HotPathImplementation } from "./wasm/hot-path-functions.js";

@@ -13,7 +13,7 @@ import {
 import { checkResult, runQemu } from "../hosts/qemu/process.js";
 import { detectKernel } from "../linux/detect-kernel.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
-import type { LinuxSyncOptions } from "../linux/options.js";
+import type { LoadLinuxSyncOptions } from "../linux/options.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { formatMilliseconds, printJson } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
@@ -79,10 +79,10 @@ function machineOf(args: Arguments, architecture: GuestArchitecture): Machine {
 async function optionsFor(
   machine: Machine,
   architecture: GuestArchitecture,
-  asked: LinuxSyncOptions,
+  asked: LoadLinuxSyncOptions,
   size: bigint,
   folder: string,
-): Promise<LinuxSyncOptions> {
+): Promise<LoadLinuxSyncOptions> {
   if (architecture !== "aarch64") {
     return { ...asked, memory: x86Layout(machine.machine, size) };
   }

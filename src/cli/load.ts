@@ -5,7 +5,7 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
 import { LinuxGuest } from "../linux/loaded-linux.js";
-import type { LinuxSyncOptions } from "../linux/options.js";
+import type { LoadLinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlan } from "../plan/apply.js";
 import { formatAddress, formatMilliseconds, formatRegions, formatTable } from "./format.js";
@@ -30,7 +30,7 @@ export function memorySize(args: Arguments): bigint {
 }
 
 /** The options of a load. Without KERNEL, the embedded guest. */
-export function linuxOptions(args: Arguments): LinuxSyncOptions {
+export function linuxOptions(args: Arguments): LoadLinuxSyncOptions {
   if (args.positionals.length > 1) {
     throw new UsageError(`one KERNEL is expected, got ${args.positionals.join(" ")}`);
   }
@@ -77,7 +77,7 @@ export interface LoadedGuest {
 }
 
 /** Plans and loads, with a progress bar where it takes long; asynchronously, so that signals are heeded. */
-export async function loadGuest(options: LinuxSyncOptions): Promise<LoadedGuest> {
+export async function loadGuest(options: LoadLinuxSyncOptions): Promise<LoadedGuest> {
   const start = performance.now();
   const plan = await planLinux(options);
   try {

@@ -10,13 +10,14 @@
  */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { GuestMemoryImporter, type GuestMemoryImporterOptions } from "../importers/guest-memory-importer.js";
+import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
+import { checkLoadOptions } from "../linux/check-options.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
 import { planLinux } from "../linux/load-linux.js";
 import { LinuxGuest, type RegistersByName } from "../linux/loaded-linux.js";
-import type { LinuxOptions } from "../linux/options.js";
+import type { LoadLinuxOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
-import { type ApplyOptions, applyPlan } from "../plan/apply.js";
+import { applyPlan } from "../plan/apply.js";
 import { abortedError } from "../task/run.js";
 
 /** The version of v86 whose internals this module knows. */
@@ -37,9 +38,7 @@ export interface V86Emulator {
 }
 
 /** Options of {@link loadV86} and {@link bootV86}: those of `loadLinux`; the memory is the emulator's. */
-export type V86Options = Omit<LinuxOptions, "memory"> &
-  ApplyOptions &
-  GuestMemoryImporterOptions & { readonly signal?: AbortSignal | undefined };
+export interface V86Options extends Omit<LoadLinuxOptions, "memory"> {}
 
 /** A part of v86's state: a typed array, or a stand-in for one (lib.js, view), anew over its memory at each access. */
 interface Numbers {
@@ -290,9 +289,10 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
   if (typeof emulator?.add_listener !== "function" || typeof emulator.is_running !== "function") {
     throw new TypeError(`emulator must be an instance of V86, got ${describeType(emulator)}`);
   }
-  if ("memory" in options && options.memory !== undefined) {
+  if (typeof options === "object" && options !== null && Reflect.get(options, "memory") !== undefined) {
     throw new TypeError("memory is the emulator's: give memory_size to V86, and no memory here");
   }
+  checkLoadOptions({ ...options, memory: 0 });
   const { signal, onProgress } = options;
   await loaded(emulator, signal);
   checkStopped(emulator);
@@ -310,10 +310,7 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
     // The caller may have gone on while the plan was made.
     checkStopped(emulator);
     const importer = new GuestMemoryImporter(memory, options);
-    await applyPlan(plan, importer, {
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    await applyPlan(plan, importer, { onProgress, signal });
     checkStopped(emulator);
     const guest = new LinuxGuest(importer, plan);
     setRegisters(cpu, guest.registers);

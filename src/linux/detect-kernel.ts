@@ -22,6 +22,7 @@ import type { Task } from "../task/task.js";
 import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 import type { X86Entry } from "../x86/options.js";
+import { checkDetectOptions } from "./check-options.js";
 
 /** What {@link detectKernel} tells. */
 export interface DetectedKernel {
@@ -94,13 +95,19 @@ function* findPvhIfTold(source: Source, elf: ElfImage): Task<bigint | undefined>
   }
 }
 
-/** Options of {@link detectKernel}. */
-export interface DetectOptions {
+/** Options of {@link detectKernelSync}. */
+export interface DetectKernelSyncOptions {
   /**
    * `import * as decoders from "directboot/decoders"`: what the synchronous function looks into compressed files with.
    * Without, it looks into gzip files only (in Node), and tells of others what they are. The asynchronous one loads them.
    */
   readonly decoders?: Decoders | undefined;
+}
+
+/** Options of {@link detectKernel}. */
+export interface DetectKernelOptions extends DetectKernelSyncOptions {
+  /** Ends the reading. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 function* detect(source: Source, unpacking: Unpacking): Task<DetectedKernel> {
@@ -174,8 +181,9 @@ async function decodersFor(source: Source, signal: AbortSignal | undefined): Pro
  */
 export async function detectKernel(
   input: AsyncByteInput,
-  options: DetectOptions & { readonly signal?: AbortSignal | undefined } = {},
+  options: DetectKernelOptions = {},
 ): Promise<DetectedKernel> {
+  checkDetectOptions(options);
   const { signal } = options;
   const { source, close } = openSource(input, "kernel");
   const unpacked: StreamSource[] = [];
@@ -203,7 +211,8 @@ export async function detectKernel(
  * console.log(detectKernelSync("Image").architecture); // aarch64
  * ```
  */
-export function detectKernelSync(input: ByteInput, options: DetectOptions = {}): DetectedKernel {
+export function detectKernelSync(input: ByteInput, options: DetectKernelSyncOptions = {}): DetectedKernel {
+  checkDetectOptions(options);
   const { decoders } = options;
   const { source, close } = openSource(input, "kernel");
   try {

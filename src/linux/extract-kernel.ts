@@ -10,15 +10,22 @@ import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import { type Decoders, loadDecoders, UnpackProgress } from "../unpack/decoding.js";
 import { openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
+import { checkExtractOptions } from "./check-options.js";
 
-/** Options of {@link extractKernel}. */
-export interface ExtractOptions {
+/** Options of {@link extractKernelSync}. */
+export interface ExtractKernelSyncOptions {
   /** Most bytes that the kernel may have when it is unpacked; 1 GiB by default. */
   readonly maxDecompressedSize?: number | undefined;
   /** `import * as decoders from "directboot/decoders"`: what the synchronous function decompresses with. */
   readonly decoders?: Decoders | undefined;
   /** Called between pieces of some MiB. What it throws ends the work. */
   readonly onProgress?: ((progress: { readonly loaded: number; readonly total: number }) => void) | undefined;
+}
+
+/** Options of {@link extractKernel}. */
+export interface ExtractKernelOptions extends ExtractKernelSyncOptions {
+  /** Ends the reading and the decompression. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What {@link extractKernel} gives. */
@@ -58,7 +65,7 @@ function* extract(
 }
 
 function unpackingOf(
-  options: ExtractOptions,
+  options: ExtractKernelSyncOptions,
   gunzip: Unpacking["gunzip"],
   decoders: Decoders | undefined,
 ): Unpacking {
@@ -91,8 +98,9 @@ function unpackingOf(
  */
 export async function extractKernel(
   input: AsyncByteInput,
-  options: ExtractOptions & { readonly signal?: AbortSignal | undefined } = {},
+  options: ExtractKernelOptions = {},
 ): Promise<ExtractedKernel> {
+  checkExtractOptions(options);
   const { signal, maxDecompressedSize = MOST_BYTES } = options;
   const { source, close } = openSource(input, "kernel", { spoolLimit: maxDecompressedSize });
   try {
@@ -121,7 +129,8 @@ export async function extractKernel(
  * console.log(extractKernelSync("vmlinux.xz", { decoders }).compression); // xz
  * ```
  */
-export function extractKernelSync(input: ByteInput, options: ExtractOptions = {}): ExtractedKernel {
+export function extractKernelSync(input: ByteInput, options: ExtractKernelSyncOptions = {}): ExtractedKernel {
+  checkExtractOptions(options);
   const { source, close } = openSource(input, "kernel");
   try {
     const { decoders, maxDecompressedSize: maximumBytes = MOST_BYTES } = options;

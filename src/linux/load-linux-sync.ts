@@ -4,18 +4,21 @@ import { planArm64Guest } from "../arm64/planner.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory } from "../memory/memory-input.js";
-import { type ApplyOptions, carryOut } from "../plan/apply.js";
+import { carryOut } from "../plan/apply.js";
 import { gunzipSourceSync } from "../sources/gzip.js";
 import { runSync } from "../task/run.js";
 import type { Unpacking } from "../unpack/kernel-file.js";
 import { planX86Guest } from "../x86/planner.js";
+import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
-import type { ImporterOption, LinuxSyncOptions } from "./options.js";
+import type {
+  ImporterOption,
+  ImportLinuxSyncOptions,
+  LoadLinuxSyncOptions,
+  PlanLinuxSyncOptions,
+} from "./options.js";
 import {
-  checkImporterMemory,
-  checkOptionTypes,
-  type LoadOptions,
   mostDecompressed,
   open,
   type Planners,
@@ -37,7 +40,7 @@ const HERE: Planners = {
   },
 };
 
-function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
+function prepareSync(options: PlanLinuxSyncOptions): Prepared {
   const { close, ...inputs } = open(options);
   try {
     const maximumBytes = mostDecompressed(options);
@@ -68,7 +71,8 @@ function prepareSync(options: LinuxSyncOptions & ApplyOptions): Prepared {
  * plan.close();
  * ```
  */
-export function planLinuxSync(options: LinuxSyncOptions & ApplyOptions): LinuxPlan {
+export function planLinuxSync(options: PlanLinuxSyncOptions): LinuxPlan {
+  checkLoadOptions(options);
   return prepareSync(options).plan;
 }
 
@@ -88,13 +92,10 @@ export function planLinuxSync(options: LinuxSyncOptions & ApplyOptions): LinuxPl
  * console.log(guest.entryMode, guest.registers.rip?.toString(16)); // long64 1000200
  * ```
  */
-export function loadLinuxSync(options: LinuxSyncOptions & ApplyOptions & ImporterOption): LoadedLinux;
-export function loadLinuxSync(options: LinuxSyncOptions & LoadOptions): LinuxGuest;
-export function loadLinuxSync(
-  options: LinuxSyncOptions & LoadOptions & Partial<ImporterOption>,
-): LoadedLinux {
-  checkOptionTypes(options);
-  if (options.importer !== undefined) checkImporterMemory(options.memory);
+export function loadLinuxSync(options: ImportLinuxSyncOptions): LoadedLinux;
+export function loadLinuxSync(options: LoadLinuxSyncOptions): LinuxGuest;
+export function loadLinuxSync(options: LoadLinuxSyncOptions & Partial<ImporterOption>): LoadedLinux {
+  checkLoadOptions(options);
   const { memory: input, claim } = claimMemory(options.memory);
   try {
     const { plan, memory } = prepareSync({ ...options, memory: input });

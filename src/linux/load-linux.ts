@@ -4,7 +4,7 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory } from "../memory/memory-input.js";
-import { type ApplyOptions, carryOut } from "../plan/apply.js";
+import { carryOut } from "../plan/apply.js";
 import { gunzipSource } from "../sources/gzip.js";
 import { readHead } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
@@ -12,14 +12,12 @@ import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 import { runAsync } from "../task/run.js";
 import { perform } from "../task/task.js";
 import { type Decoders, loadDecoders } from "../unpack/decoding.js";
+import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
-import type { ImporterOption, LinuxOptions } from "./options.js";
+import type { ImporterOption, ImportLinuxOptions, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
 import {
-  checkImporterMemory,
-  checkOptionTypes,
   type Inputs,
-  type LoadOptions,
   mostDecompressed,
   open,
   type Planners,
@@ -40,7 +38,7 @@ const ON_DEMAND: Planners = {
 
 /** The decoders, if the kernel or the initrds may need them: a file of their own. */
 async function decodersFor(
-  options: LinuxOptions,
+  options: PlanLinuxOptions,
   kernel: Source,
   signal: AbortSignal | undefined,
 ): Promise<Decoders | undefined> {
@@ -53,10 +51,7 @@ async function decodersFor(
   return await loadDecoders();
 }
 
-async function prepareAsync(
-  options: LinuxOptions & ApplyOptions,
-  signal: AbortSignal | undefined,
-): Promise<Prepared> {
+async function prepareAsync(options: PlanLinuxOptions, signal: AbortSignal | undefined): Promise<Prepared> {
   const { close: closeInputs, kernel, initrds, deviceTree, acpi } = open(options);
   const unpacked: StreamSource[] = [];
   const close = (): void => {
@@ -109,9 +104,8 @@ async function prepareAsync(
  * plan.close();
  * ```
  */
-export async function planLinux(
-  options: LinuxOptions & ApplyOptions & { readonly signal?: AbortSignal | undefined },
-): Promise<LinuxPlan> {
+export async function planLinux(options: PlanLinuxOptions): Promise<LinuxPlan> {
+  checkLoadOptions(options);
   return (await prepareAsync(options, options.signal)).plan;
 }
 
@@ -138,19 +132,10 @@ export async function planLinux(
  * console.log(guest.architecture, guest.entryMode); // x86_64 long64
  * ```
  */
-export function loadLinux(
-  options: LinuxOptions & ApplyOptions & ImporterOption & { readonly signal?: AbortSignal | undefined },
-): Promise<LoadedLinux>;
-export function loadLinux(
-  options: LinuxOptions & LoadOptions & { readonly signal?: AbortSignal | undefined },
-): Promise<LinuxGuest>;
-export async function loadLinux(
-  options: LinuxOptions &
-    LoadOptions &
-    Partial<ImporterOption> & { readonly signal?: AbortSignal | undefined },
-): Promise<LoadedLinux> {
-  checkOptionTypes(options);
-  if (options.importer !== undefined) checkImporterMemory(options.memory);
+export function loadLinux(options: ImportLinuxOptions): Promise<LoadedLinux>;
+export function loadLinux(options: LoadLinuxOptions): Promise<LinuxGuest>;
+export async function loadLinux(options: LoadLinuxOptions & Partial<ImporterOption>): Promise<LoadedLinux> {
+  checkLoadOptions(options);
   const { signal } = options;
   const { memory: input, claim } = claimMemory(options.memory);
   try {

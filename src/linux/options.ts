@@ -1,13 +1,15 @@
 /** What callers of loadLinux and planLinux say. */
 import type { Arm64Options } from "../arm64/options.js";
 import type { AddressLike } from "../base/address.js";
+import type { GuestMemoryImporterOptions } from "../importers/guest-memory-importer.js";
 import type { ImageLoad } from "../importers/importer.js";
+import type { ApplyOptions, ApplySyncOptions } from "../plan/apply.js";
 import type { GuestOptions } from "../plan/planned-guest.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import type { Decoders } from "../unpack/decoding.js";
 import type { X86Addresses, X86Options } from "../x86/options.js";
 
-/** Options of {@link planLinux} and {@link loadLinux}; `Input` is what bytes may come from. */
+/** What all that plan and load take; `Input` is what bytes may come from. */
 export interface LinuxOptionsOf<Input> extends GuestOptions, X86Options<Input>, Arm64Options {
   /**
    * A kernel as it is distributed: an ELF (vmlinux), a bzImage (vmlinuz), an arm64 Image, an EFI zboot image; ELF, bzImage
@@ -46,14 +48,26 @@ export interface LinuxOptionsOf<Input> extends GuestOptions, X86Options<Input>, 
   readonly decoders?: Decoders | undefined;
 }
 
-/** Options of {@link planLinuxSync} and {@link loadLinuxSync}. */
-export type LinuxSyncOptions = LinuxOptionsOf<ByteInput>;
+/** Options of {@link planLinuxSync}. */
+export interface PlanLinuxSyncOptions extends LinuxOptionsOf<ByteInput>, ApplySyncOptions {}
 
-/** Options of {@link planLinux} and {@link loadLinux}: bytes may also come from Blobs, Responses and streams. */
-export type LinuxOptions = LinuxOptionsOf<AsyncByteInput>;
+/** Options of {@link planLinux}: bytes may also come from Blobs, Responses and streams. */
+export interface PlanLinuxOptions extends LinuxOptionsOf<AsyncByteInput>, ApplyOptions {}
+
+/** Options of {@link loadLinuxSync}. */
+export interface LoadLinuxSyncOptions extends PlanLinuxSyncOptions, GuestMemoryImporterOptions {}
+
+/** Options of {@link loadLinux}: bytes may also come from Blobs, Responses and streams. */
+export interface LoadLinuxOptions extends PlanLinuxOptions, GuestMemoryImporterOptions {}
 
 /** A host that takes pages and registers itself, in place of a memory. */
 export interface ImporterOption {
   /** Gets the pages and registers, in the order of the plan. */
   readonly importer: ImageLoad;
 }
+
+/** Options of {@link loadLinuxSync} with an importer. */
+export interface ImportLinuxSyncOptions extends PlanLinuxSyncOptions, ImporterOption {}
+
+/** Options of {@link loadLinux} with an importer. */
+export interface ImportLinuxOptions extends PlanLinuxOptions, ImporterOption {}

@@ -2,13 +2,10 @@
 
 import type { planArm64Guest } from "../arm64/planner.js";
 import { toAddress } from "../base/address.js";
-import { describeType, hasMethods } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import type { GuestMemoryImporterOptions, ImportedRegion } from "../importers/guest-memory-importer.js";
+import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";
-import { MemoryLayout } from "../memory/memory-layout.js";
-import type { ApplyOptions } from "../plan/apply.js";
+import { ramSizeOf } from "../memory/memory-input.js";
 import type { GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { concatSources } from "../sources/concat.js";
 import { type OpenSource, openSource } from "../sources/open.js";
@@ -20,10 +17,7 @@ import { plainInitrds } from "../unpack/initrd.js";
 import { isLengthNeeded, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
 import type { planX86Guest } from "../x86/planner.js";
 import { LinuxPlan } from "./linux-plan.js";
-import type { LinuxOptions } from "./options.js";
-
-/** Options of one load. */
-export type LoadOptions = ApplyOptions & GuestMemoryImporterOptions;
+import type { PlanLinuxOptions } from "./options.js";
 
 /** A plan, and the guest memory that the caller gave, if any. */
 export interface Prepared {
@@ -44,10 +38,10 @@ const X86_OPTIONS = [
   "entry",
   "reservations",
   "rngSeed",
-] as const satisfies readonly (keyof LinuxOptions)[];
+] as const satisfies readonly (keyof PlanLinuxOptions)[];
 
 /** Throws OPTION_NOT_FOR_ARCHITECTURE for options that the kernel's architecture does not have. */
-function checkArchitecture(options: LinuxOptions, isArm64: boolean, kernel: string): void {
+function checkArchitecture(options: PlanLinuxOptions, isArm64: boolean, kernel: string): void {
   let foreign: string | undefined = (isArm64 ? X86_OPTIONS : (["arm64"] as const)).find(
     (name) => options[name] !== undefined,
   );
@@ -65,7 +59,7 @@ function checkArchitecture(options: LinuxOptions, isArm64: boolean, kernel: stri
 
 /** Looks into the kernel's file, and plans with what it finds. */
 export function* prepare(
-  options: LinuxOptions,
+  options: PlanLinuxOptions,
   { initrds, ...sources }: Inputs,
   unpacking: Unpacking,
   planners: Planners,
@@ -106,40 +100,8 @@ export interface Opened extends Inputs {
   readonly close: () => void;
 }
 
-/** What an option must be whose use would fail far from the call, or not at all. */
-const OPTION_TYPES: readonly (readonly [
-  option: string,
-  wanted: string,
-  isIt: (value: unknown) => boolean,
-])[] = [
-  ["onProgress", "a function", (value) => typeof value === "function"],
-  ["reservations", "an array", Array.isArray],
-  ["rngSeed", "a Uint8Array", (value) => value instanceof Uint8Array],
-  ["decoders", "the module directboot/decoders", (value) => hasMethods(value, ["decodeStepsInto"])],
-  ["signal", "an AbortSignal", (value) => hasMethods(value, ["addEventListener", "removeEventListener"])],
-  [
-    "importer",
-    "an object with importPages and importVpRegister",
-    (value) => hasMethods(value, ["importPages", "importVpRegister"]),
-  ],
-];
-
-/** Throws TypeError, before anything is opened, for options that are no object, or of which one is of a wrong type. */
-export function checkOptionTypes(options: object): void {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(`options must be an object, got ${describeType(options)}`);
-  }
-  for (const [name, wanted, isIt] of OPTION_TYPES) {
-    const value: unknown = Reflect.get(options, name);
-    if (value !== undefined && !isIt(value)) {
-      throw new TypeError(`${name} must be ${wanted}, got ${describeType(value)}`);
-    }
-  }
-}
-
 /** Opens the inputs; closes them again if one can't be opened. */
-export function open(options: LinuxOptions): Opened {
-  checkOptionTypes(options);
+export function open(options: PlanLinuxOptions): Opened {
   const closers: OpenSource["close"][] = [];
   const close = (): void => {
     for (const each of closers.splice(0)) each();
@@ -189,7 +151,7 @@ function oneInitrd(initrds: readonly Source[]): Source | undefined {
 }
 
 /** How many bytes a compressed kernel may have. */
-export function mostDecompressed({ maxDecompressedSize, memory }: LinuxOptions): number {
+export function mostDecompressed({ maxDecompressedSize, memory }: PlanLinuxOptions): number {
   const most =
     maxDecompressedSize === undefined
       ? ramSizeOf(memory)
@@ -199,17 +161,11 @@ export function mostDecompressed({ maxDecompressedSize, memory }: LinuxOptions):
 
 /** How compressed input is undone; `gunzip` by the platform where no decoders are asked for. */
 export function unpackingOf(
-  options: LinuxOptions & ApplyOptions,
+  options: PlanLinuxOptions,
   gunzip: Unpacking["gunzip"],
   decoders: Decoders | undefined,
 ): Unpacking {
   const { addresses, decompress, decompressInto, entry, onProgress } = options;
-  if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
-    throw new TypeError(`decompress must be "host" or "guest", got ${describeType(decompress)}`);
-  }
-  if (decompressInto !== undefined && decompressInto !== "memory" && decompressInto !== "buffer") {
-    throw new TypeError(`decompressInto must be "memory" or "buffer", got ${describeType(decompressInto)}`);
-  }
   return {
     gunzip,
     decoders,
@@ -223,14 +179,6 @@ export function unpackingOf(
         ? undefined
         : new UnpackProgress(({ loaded, total }) => onProgress({ phase: "decompress", loaded, total })),
   };
-}
-
-/** Throws TypeError for a memory beside an importer, which has its own. */
-export function checkImporterMemory(memory: MemoryInput): void {
-  if (typeof memory === "number" || typeof memory === "bigint" || memory instanceof MemoryLayout) return;
-  throw new TypeError(
-    `with an importer memory must be a number of bytes or a MemoryLayout, got ${describeType(memory)}`,
-  );
 }
 
 /** What a plan put where, for importers that keep no record of it. */

@@ -19,10 +19,16 @@ import { dataLength, type LoadPlan, type PagesStep } from "./plan.js";
 import { type LoadProgress, ProgressCount } from "./progress.js";
 import { inStreamOrder } from "./stream-order.js";
 
-/** Options of {@link applyPlan} and {@link applyPlanSync}. */
-export interface ApplyOptions {
+/** Options of {@link applyPlanSync}. */
+export interface ApplySyncOptions {
   /** Called at the start, after each piece that was read, and at the end. What it throws ends the load. */
-  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
+/** Options of {@link applyPlan}. */
+export interface ApplyOptions extends ApplySyncOptions {
+  /** Aborts the load: what it had written is zero again. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** How {@link carryOut} goes about it. */
@@ -209,7 +215,7 @@ export function applyPlanSync<R extends VpRegister>(
 export async function applyPlan<R extends VpRegister>(
   plan: LoadPlan<R>,
   target: ImageLoad<R> | GuestMemory,
-  options: ApplyOptions & { readonly signal?: AbortSignal } = {},
+  options: ApplyOptions = {},
 ): Promise<void> {
   await runAsync(carryOut(plan, target, { ...options, isSync: false }), options.signal);
 }

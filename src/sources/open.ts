@@ -13,6 +13,13 @@ export interface OpenSource {
   readonly close: () => void;
 }
 
+/** Throws TypeError if `input` is none of {@link AsyncByteInput}. */
+export function checkByteInput(input: unknown, name: string): void {
+  if (input instanceof Uint8Array || input instanceof ArrayBuffer || input instanceof URL) return;
+  if (typeof input === "string" || isSource(input) || isFileHandle(input)) return;
+  if (!isResponse(input) && !isBlob(input) && !isByteStream(input)) throw notBytes(input, name);
+}
+
 const nothing = (): void => {};
 
 /**

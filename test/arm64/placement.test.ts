@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { DirectBootError, type LinuxPlan, type LinuxSyncOptions, planLinuxSync } from "../../src/index.js";
+import {
+  DirectBootError,
+  type LinuxPlan,
+  type LoadLinuxSyncOptions,
+  planLinuxSync,
+} from "../../src/index.js";
 import { makeArm64Image } from "../linux/guest-reader.js";
 import {
   checkApart,
@@ -75,7 +80,7 @@ describe("any arm64 guest in any RAM", () => {
             end: at + shift + size,
           }));
           const kernel = makeArm64Image({ imageSize, textOffset, flags, byteLength: 4096 });
-          const options: LinuxSyncOptions = {
+          const options: LoadLinuxSyncOptions = {
             kernel,
             memory: layout,
             arm64: { lowPlacement: true },

@@ -11,7 +11,7 @@ import {
   GuestMemory,
   GuestMemoryImporter,
   type LinuxPlan,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   loadLinuxSync,
   MemoryLayout,
   planLinux,
@@ -62,7 +62,7 @@ const TREE = compile(`${memoryNode([0x4000_0000, MEMORY])} ${CHOSEN}`);
 
 const guestOptions = { kernel: KERNEL, memory: MEMORY, deviceTree: TREE } as const;
 
-function plan(options: Partial<LinuxSyncOptions> = {}): LinuxPlan {
+function plan(options: Partial<LoadLinuxSyncOptions> = {}): LinuxPlan {
   return planLinuxSync({ ...guestOptions, ...options });
 }
 

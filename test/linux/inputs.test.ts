@@ -17,7 +17,7 @@ import {
   GuestMemoryImporter,
   type ImageLoad,
   type LinuxGuest,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   loadLinux,
   loadLinuxSync,
   MemoryLayout,
@@ -285,7 +285,7 @@ describe("a plan of loadLinux's options", () => {
 });
 
 /** Loads that can't come to anything, and why. */
-const DOOMED: readonly (readonly [string, Partial<LinuxSyncOptions> & { kernel?: Uint8Array }])[] = [
+const DOOMED: readonly (readonly [string, Partial<LoadLinuxSyncOptions> & { kernel?: Uint8Array }])[] = [
   ["a kernel that is none", { kernel: noise(5000) }],
   ["a kernel that is cut off", { kernel: BZIMAGE.subarray(0, 0x4000) }],
   ["a kernel that is cut off and compressed", { kernel: gzipSync(BZIMAGE).subarray(0, 0x4000) }],

@@ -11,7 +11,7 @@ import { registerToJSON } from "../../src/linux/linux-plan.js";
 import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
 import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
-import type { LinuxSyncOptions as LinuxOptions } from "../../src/linux/options.js";
+import type { LoadLinuxSyncOptions as LoadLinuxOptions } from "../../src/linux/options.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import type { MemoryInput } from "../../src/memory/memory-input.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
@@ -32,7 +32,7 @@ const RAM = 64 * MIB;
 const folder = tempFolder();
 const kernel = new Uint8Array(readFileSync(X86_64_GUEST));
 
-function options(changes: Partial<LinuxOptions> = {}): LinuxOptions {
+function options(changes: Partial<LoadLinuxOptions> = {}): LoadLinuxOptions {
   return { kernel, commandLine: "console=ttyS0 quiet", memory: RAM, ...changes };
 }
 
@@ -227,7 +227,7 @@ describe("loadLinuxSync", () => {
   });
 
   it("is a TypeError for memory, MTRRs or inputs that are none", () => {
-    const bad: readonly Partial<Record<keyof LinuxOptions, unknown>>[] = [
+    const bad: readonly Partial<Record<keyof LoadLinuxOptions, unknown>>[] = [
       { memory: undefined },
       { memory: null },
       { memory: "64M" },
@@ -348,8 +348,8 @@ describe("loadLinuxSync", () => {
   it("does not change the caller's buffers", () => {
     const inputs = { kernel: kernel.slice(), initrd: noise(5000), rsdp: noise(20), tables: noise(100) };
     const before = structuredClone(inputs);
-    const { rsdp, tables } = inputs;
-    loadLinuxSync({ ...inputs, acpi: { rsdp, tables }, memory: RAM });
+    const { rsdp, tables, ...rest } = inputs;
+    loadLinuxSync({ ...rest, acpi: { rsdp, tables }, memory: RAM });
     assert.deepEqual(inputs, before);
   });
 

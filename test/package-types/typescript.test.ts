@@ -26,18 +26,18 @@ declare global {
 }
 `;
 /** Every entry, and types that other code writes down. */
-const USES = `import { crc32, DirectBootError, GuestMemory, type ImageLoad, hotPaths, type LinuxOptions } from "directboot";
+const USES = `import { crc32, DirectBootError, GuestMemory, type ImageLoad, hotPaths, type LoadLinuxOptions } from "directboot";
 import { loadLinux, type LoadedLinux, type X86Register } from "directboot";
 import * as decoders from "directboot/decoders";
 import { bootV86 } from "directboot/v86";
 import hotPathsModule from "directboot/wasm";
 import decodersModule from "directboot/wasm/decoders";
 
-export const options: LinuxOptions = { kernel: new Uint8Array(1), memory: 1 << 20, decoders };
+export const options: LoadLinuxOptions = { kernel: new Uint8Array(1), memory: 1 << 20, decoders };
 export const importer: ImageLoad<X86Register> = { importPages: () => {}, importVpRegister: () => {} };
 export const memory: GuestMemory = GuestMemory.create(1 << 20);
 export const sum: number = crc32(decoders.decompress("gzip", new Uint8Array(1), { maximumBytes: 1 }));
-export async function load(kernel: LinuxOptions["kernel"]): Promise<bigint | undefined> {
+export async function load(kernel: LoadLinuxOptions["kernel"]): Promise<bigint | undefined> {
   hotPaths.use(hotPathsModule);
   decoders.decoders.use(decodersModule);
   const guest: LoadedLinux = await loadLinux({ ...options, kernel });

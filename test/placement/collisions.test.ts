@@ -6,7 +6,7 @@ import {
   type E820Entry,
   GuestMemory,
   GuestMemoryImporter,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   MemoryLayout,
   MemoryRange,
   planLinuxSync,
@@ -62,7 +62,7 @@ interface Kind {
   readonly name: string;
   readonly tag: string;
   readonly pages: number;
-  readonly at: (address: number) => Partial<LinuxSyncOptions> & {
+  readonly at: (address: number) => Partial<LoadLinuxSyncOptions> & {
     readonly addresses?: X86Addresses;
     readonly reservations?: readonly E820Entry[];
   };
@@ -73,7 +73,7 @@ const ACPI = { rsdp: noise(36), tables: noise(2 * PAGE + 1) };
 const TREE = makeDeviceTree(PAGE);
 const INITRD = noise(2 * PAGE + 100);
 
-function kindsOf(entry: LinuxSyncOptions["entry"]): Kind[] {
+function kindsOf(entry: LoadLinuxSyncOptions["entry"]): Kind[] {
   const isLong = entry === "64";
   const address = (name: keyof X86Addresses, tag: string, pages: number): Kind => ({
     name,
@@ -118,10 +118,10 @@ const ENTRIES = [
 /** 64 MiB, with what both kinds need. */
 function planBoth(
   kernel: Uint8Array,
-  entry: LinuxSyncOptions["entry"],
+  entry: LoadLinuxSyncOptions["entry"],
   a: ReturnType<Kind["at"]>,
   b: ReturnType<Kind["at"]>,
-  memory: LinuxSyncOptions["memory"] = 64 * MIB,
+  memory: LoadLinuxSyncOptions["memory"] = 64 * MIB,
 ): unknown {
   return planLinuxSync({
     kernel,

@@ -8,7 +8,7 @@ import {
   type DirectBootErrorCode,
   GuestMemory,
   GuestMemoryImporter,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   loadLinuxSync,
   MemoryLayout,
   MemoryRange,
@@ -40,7 +40,7 @@ const memory64 = Buffer.alloc(RAM, 0x5a);
 const untouched = Buffer.alloc(RAM, 0x5a);
 
 /** A guest of 64 MiB; what it is refused for leaves a memory of the caller's as it was. */
-function load(options: Partial<LinuxSyncOptions>): void {
+function load(options: Partial<LoadLinuxSyncOptions>): void {
   try {
     loadLinuxSync({ kernel: makeBzImage(), memory: memory64.buffer, ...options });
   } catch (error) {
@@ -49,7 +49,7 @@ function load(options: Partial<LinuxSyncOptions>): void {
   }
 }
 
-const plan = (options: Partial<LinuxSyncOptions>): unknown =>
+const plan = (options: Partial<LoadLinuxSyncOptions>): unknown =>
   planLinuxSync({ kernel: makeBzImage(), memory: RAM, ...options });
 
 /** A row of the page: what is refused, and with which code. */
@@ -390,7 +390,7 @@ describe("a hostile arm64 Image:", () => {
     const importer = new GuestMemoryImporter<Aarch64Register>(GuestMemory.create(memory));
     loadKernelAndInitrdArm64(importer, { kernel, deviceTree, kernelMinimumStartAddress: START });
   };
-  const planImage = (options: Partial<LinuxSyncOptions>): ReturnType<typeof planLinuxSync> =>
+  const planImage = (options: Partial<LoadLinuxSyncOptions>): ReturnType<typeof planLinuxSync> =>
     planLinuxSync({ kernel: makeArm64Image(), memory, ...options });
   const tree = makeDeviceTree();
 

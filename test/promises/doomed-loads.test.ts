@@ -7,7 +7,7 @@ import * as decoders from "../../src/decoders/index.js";
 import { detectKernelSync } from "../../src/linux/detect-kernel.js";
 import { loadLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync } from "../../src/linux/load-linux-sync.js";
-import type { LinuxSyncOptions } from "../../src/linux/options.js";
+import type { LoadLinuxSyncOptions } from "../../src/linux/options.js";
 import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
 import type { LoadPlan, PlanStep } from "../../src/plan/plan.js";
 import { BytesSource } from "../../src/sources/bytes.js";
@@ -48,7 +48,7 @@ function mutate(
   return copy;
 }
 
-const badOptions: fc.Arbitrary<Partial<LinuxSyncOptions>> = fc.record(
+const badOptions: fc.Arbitrary<Partial<LoadLinuxSyncOptions>> = fc.record(
   {
     commandLine: fc.constantFrom("quiet", "a\0b", "x".repeat(5000)),
     initrd: fc.constantFrom(noise(100), new Uint8Array(0), noise(3 * MIB), [noise(5), noise(0)]),

@@ -8,7 +8,7 @@ import type { DirectBootError } from "../../src/base/errors.js";
 import * as decoders from "../../src/decoders/index.js";
 import { loadLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync } from "../../src/linux/load-linux-sync.js";
-import type { LinuxSyncOptions } from "../../src/linux/options.js";
+import type { LoadLinuxSyncOptions } from "../../src/linux/options.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
@@ -134,7 +134,7 @@ describe("a read that fails, whichever it is", () => {
         for (; ; n++) {
           const faults = new Faults(n, "throws halfway");
           const { memory, read, before } = noisyMemory(24 * MIB);
-          const options: LinuxSyncOptions = {
+          const options: LoadLinuxSyncOptions = {
             kernel: faults.over(bytes, "kernel"),
             initrd: [faults.over(initrdBytes, "one"), faults.over(kernelBytes, "other")],
             commandLine: "quiet",

@@ -60,7 +60,7 @@ const page = (script: string): string =>
 const files: Readonly<Record<string, string>> = {
   // Without a bundler: files are named by their paths.
   "run-files.js": runModule(
-    (entry) => `./node_modules/directboot/dist/${entry === "." ? "index" : "decoders"}.js`,
+    (entry) => `./node_modules/directboot/dist/${entry === "." ? "index" : entry.slice(2)}.js`,
   ),
   "main-files.js": main("./run-files.js"),
   "worker.js": 'new Worker("./main-files.js", { type: "module" });\n',

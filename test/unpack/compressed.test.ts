@@ -10,7 +10,7 @@ import {
   detectKernel,
   detectKernelSync,
   GuestMemory,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   loadLinux,
   loadLinuxSync,
   MemoryLayout,
@@ -38,7 +38,7 @@ const zboot = (payload: Uint8Array, compression = "gzip"): Uint8Array => makeZbo
 
 /** The same call both ways: what it throws must have `code`, or nothing is thrown. */
 async function refusedBothWays(
-  options: LinuxSyncOptions,
+  options: LoadLinuxSyncOptions,
   ...said: Parameters<typeof refusal>
 ): Promise<void> {
   assert.throws(() => planLinuxSync(options), refusal(...said));
@@ -257,7 +257,7 @@ describe("a header that lies", () => {
   };
 
   it("gives a plan or a DirectBootError, soon", async () => {
-    const memories = fc.constantFrom<LinuxSyncOptions["memory"]>(RAM, new MemoryLayout(1n << 36n));
+    const memories = fc.constantFrom<LoadLinuxSyncOptions["memory"]>(RAM, new MemoryLayout(1n << 36n));
     const someMutations = fc.array(aMutation, { minLength: 1, maxLength: 3 });
     await fc.assert(
       fc.asyncProperty(

@@ -9,7 +9,7 @@ import { detectKernel, detectKernelSync } from "../../src/linux/detect-kernel.js
 import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
 import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
-import type { LinuxOptions } from "../../src/linux/options.js";
+import type { LoadLinuxOptions } from "../../src/linux/options.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { applyPlanSync } from "../../src/plan/apply.js";
 import type { Decoders } from "../../src/unpack/decoding.js";
@@ -132,7 +132,7 @@ describe("a compressed kernel is the same guest as the plain one", () => {
       checkSameGuest(loadLinuxSync({ ...options, kernel: path, decoders }), plain);
       const stream = (): ReadableStream<Uint8Array> =>
         makeStream(packed, { chunks: [70_000, 1, 300] }).stream;
-      const inputs: LinuxOptions["kernel"][] = [
+      const inputs: LoadLinuxOptions["kernel"][] = [
         packed.slice().buffer,
         path,
         new Blob([packed]),

@@ -6,7 +6,7 @@ import {
   DirectBootError,
   type E820Entry,
   type LinuxPlan,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   type MemoryLayout,
   planLinuxSync,
 } from "../../src/index.js";
@@ -36,7 +36,7 @@ const alignUp = (value: bigint, unit: bigint): bigint => ((value + unit - 1n) / 
 /** A kernel, and what its own format says of where it may be. */
 interface Kernel {
   readonly bytes: () => Uint8Array;
-  readonly entry: LinuxSyncOptions["entry"];
+  readonly entry: LoadLinuxSyncOptions["entry"];
   /** What it uses if it is loaded at `load`. */
   readonly uses: (load: bigint) => Range[];
   readonly alignment: bigint;

@@ -6,7 +6,7 @@ import {
   type E820Entry,
   GuestMemory,
   type LinuxGuest,
-  type LinuxSyncOptions,
+  type LoadLinuxSyncOptions,
   loadLinuxSync,
   MemoryLayout,
   planLinuxSync,
@@ -34,7 +34,7 @@ const RAM = 64 << 20;
 const CODE = noise(0x2010, 5);
 const KERNEL = makeBzImage({ code: CODE });
 
-function load(options: Partial<LinuxSyncOptions> = {}): LinuxGuest {
+function load(options: Partial<LoadLinuxSyncOptions> = {}): LinuxGuest {
   return loadLinuxSync({ kernel: KERNEL, memory: RAM, ...options });
 }
 
@@ -179,7 +179,7 @@ describe("a bzImage guest", () => {
   it("that can't be above 4 GiB has nothing there", () => {
     const kernel = makeBzImage({ fields: [[0x236, 2, 1]] });
     const memory = new MemoryLayout(8n * GIB);
-    const plan = (addresses: LinuxSyncOptions["addresses"]): unknown =>
+    const plan = (addresses: LoadLinuxSyncOptions["addresses"]): unknown =>
       planLinuxSync({ kernel, memory, commandLine: "x", addresses });
     assert.throws(() => plan({ kernel: 5n * GIB }), refusal("BZIMAGE_BAD_LOAD_ADDRESS"));
     assert.throws(() => plan({ zeroPage: 5n * GIB }), refusal("BOOT_PARAMS_NOT_SUPPORTED", "boot_params"));

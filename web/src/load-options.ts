@@ -1,5 +1,5 @@
 /** The user's choices, as options of loadLinux. */
-import type { LinuxOptions } from "directboot";
+import type { LoadLinuxOptions } from "directboot";
 import { bareDeviceTree } from "./bare-device-tree.js";
 import type { Choices, KernelFiles } from "./protocol.js";
 
@@ -8,7 +8,7 @@ export function loadOptions(
   { kernel, initrds, deviceTree }: KernelFiles,
   { memoryBytes, commandLine, entry, decompress, decompressInitrd }: Choices,
   isArm64 = false,
-): Omit<LinuxOptions, "memory"> {
+): Omit<LoadLinuxOptions, "memory"> {
   return {
     kernel,
     initrd: initrds.length === 0 ? undefined : initrds,

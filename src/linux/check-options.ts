@@ -1,0 +1,121 @@
+/** Types of all options, checked first thing in a public call: nothing is open yet, and every error names the option. */
+
+import type { Arm64Allowances } from "../arm64/options.js";
+import { describeType, hasMethods } from "../base/describe.js";
+import {
+  type Checks,
+  is,
+  isAddress,
+  isBoolean,
+  isFunction,
+  isLength,
+  listOf,
+  oneOf,
+  optional,
+  options,
+  shape,
+} from "../base/options.js";
+import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
+import { checkByteInput } from "../sources/open.js";
+import type { X86Addresses } from "../x86/options.js";
+import type { LoadLinuxOptions } from "./options.js";
+
+const isDecoders = is("the module directboot/decoders", (value) => hasMethods(value, ["decodeStepsInto"]));
+const isSignal = is("an AbortSignal", (value) =>
+  hasMethods(value, ["addEventListener", "removeEventListener"]),
+);
+const isAddressOrNone = optional(isAddress);
+
+const ADDRESSES: Checks<keyof X86Addresses & string> = {
+  initrd: isAddressOrNone,
+  kernel: isAddressOrNone,
+  gdt: isAddressOrNone,
+  zeroPage: isAddressOrNone,
+  commandLine: isAddressOrNone,
+  pageTables: isAddressOrNone,
+  setupData: isAddressOrNone,
+  rsdp: isAddressOrNone,
+  acpiTables: isAddressOrNone,
+};
+
+const ARM64: Checks<keyof Arm64Allowances & string> = {
+  pageSizes: optional(listOf(oneOf("unspecified", "4KiB", "16KiB", "64KiB"))),
+  lowPlacement: optional(isBoolean),
+};
+
+const RESERVATION: Checks = {
+  start: isAddress,
+  end: isAddress,
+  type: is("a number", (value) => typeof value === "number"),
+};
+
+/** The options of loadLinux, planLinux and their synchronous forms. docs/options.md has a section for each. */
+export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string> = {
+  memory: (value) => void ramSizeOf(value as MemoryInput),
+  kernel: checkByteInput,
+  initrd: optional((value, path) =>
+    Array.isArray(value) ? listOf(checkByteInput)(value, path) : checkByteInput(value, path),
+  ),
+  commandLine: optional(
+    is("a string or a Uint8Array", (value) => typeof value === "string" || value instanceof Uint8Array),
+  ),
+  deviceTree: optional(checkByteInput),
+  acpi: optional(options({ rsdp: checkByteInput, tables: checkByteInput })),
+  entry: optional(oneOf("64", "32", "pvh")),
+  addresses: optional(options(ADDRESSES)),
+  reservations: optional(listOf(shape(RESERVATION))),
+  rngSeed: optional(is("a Uint8Array", (value) => value instanceof Uint8Array)),
+  mtrrs: optional(oneOf("variable", "fixed-only")),
+  physicalAddressWidth: optional(isLength),
+  arm64: optional(options(ARM64)),
+  spoolLimit: optional(isLength),
+  maxDecompressedSize: optional(isAddress),
+  decompress: optional(oneOf("host", "guest")),
+  decompressInto: optional(oneOf("memory", "buffer")),
+  decompressInitrd: optional(isBoolean),
+  decoders: optional(isDecoders),
+  importer: optional(
+    is("an object with importPages and importVpRegister", (value) =>
+      hasMethods(value, ["importPages", "importVpRegister"]),
+    ),
+  ),
+  crc32: optional(isBoolean),
+  onProgress: optional(isFunction),
+  signal: optional(isSignal),
+};
+
+const checkLoad = options(LOAD_OPTIONS);
+
+/**
+ * Throws TypeError for options of a wrong type or an unknown name, and for a memory beside an importer, which has its
+ * own; DirectBootError ADDRESS_OUT_OF_RANGE.
+ */
+export function checkLoadOptions(given: object): void {
+  checkLoad(given, "");
+  const { importer, memory } = given as Partial<Record<string, unknown>>;
+  if (importer === undefined || typeof memory === "number" || typeof memory === "bigint") return;
+  if (memory instanceof MemoryLayout) return;
+  throw new TypeError(
+    `with an importer memory must be a number of bytes or a MemoryLayout, got ${describeType(memory)}`,
+  );
+}
+
+const checkDetect = options({ decoders: optional(isDecoders), signal: optional(isSignal) });
+
+/** Throws TypeError for options of detectKernel that are of a wrong type or have an unknown name. */
+export function checkDetectOptions(given: object): void {
+  checkDetect(given, "");
+}
+
+const checkExtract = options({
+  maxDecompressedSize: optional(isLength),
+  decoders: optional(isDecoders),
+  onProgress: optional(isFunction),
+  signal: optional(isSignal),
+});
+
+/** Throws TypeError for options of extractKernel that are of a wrong type or have an unknown name. */
+export function checkExtractOptions(given: object): void {
+  checkExtract(given, "");
+}

@@ -2,9 +2,9 @@
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { DECODER_WORK_PAGES } from "../sources/source.js";
+import { isSharedBuffer } from "../wasm/assembly-module.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { hotPathsOverBuffer, hotPathsOverMemory, prepareHotPaths } from "../wasm/hot-paths.js";
-import { isSharedBuffer } from "../wasm/assembly-module.js";
 import { SCRATCH_BYTES } from "../wasm/instance.js";
 
 /** What guest memory can lie in. */

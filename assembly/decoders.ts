@@ -23,11 +23,7 @@ export {
 } from "./decoders/checks";
 export {
   arm64Filter,
-  armFilter,
-  armThumbFilter,
   deltaFilter,
-  powerPcFilter,
-  sparcFilter,
   x86Begin,
   x86Filter,
 } from "./decoders/filters";

@@ -99,8 +99,8 @@ export type {
   SyncSource,
 } from "./sources/source.js";
 export type { StreamOptions, StreamSource } from "./sources/stream.js";
-export type { Decoders } from "./unpack/decoding.js";
 export type { Decompression } from "./unpack/kernel-file.js";
+export type { Decoders } from "./unpack/unpacking.js";
 export type { HotPathImplementation } from "./wasm/hot-path-functions.js";
 export { crc32, hotPaths } from "./wasm/hot-paths.js";
 export type { E820Entry } from "./x86/e820.js";

@@ -81,32 +81,6 @@ export function x86Filter(state: usize, pointer: usize, length: usize, position:
   return i;
 }
 
-/** ARM: BL with its condition "always". */
-export function armFilter(pointer: usize, length: usize, position: u32): usize {
-  let i: usize = 0;
-  for (; i + 4 <= length; i += 4) {
-    const word = load<u32>(pointer + i);
-    if (word >>> 24 != 0xeb) continue;
-    const target = ((word << 2) - (position + <u32>i + 8)) >>> 2;
-    store<u32>(pointer + i, 0xeb00_0000 | (target & 0x00ff_ffff));
-  }
-  return i;
-}
-
-/** ARM Thumb: BL in two halves. */
-export function armThumbFilter(pointer: usize, length: usize, position: u32): usize {
-  let i: usize = 0;
-  for (; i + 4 <= length; i += 2) {
-    const word = load<u32>(pointer + i);
-    if ((word & 0xf800_f800) != 0xf800_f000) continue;
-    const source = ((word & 0x7ff) << 11) | ((word >>> 16) & 0x7ff);
-    const target = ((source << 1) - (position + <u32>i + 4)) >>> 1;
-    store<u32>(pointer + i, 0xf800_f000 | ((target >>> 11) & 0x7ff) | ((target & 0x7ff) << 16));
-    i += 2;
-  }
-  return i;
-}
-
 /** arm64: BL, and ADRP within 512 MiB. */
 export function arm64Filter(pointer: usize, length: usize, position: u32): usize {
   let i: usize = 0;
@@ -127,31 +101,6 @@ export function arm64Filter(pointer: usize, length: usize, position: u32): usize
           ((0 - (target & 0x0002_0000)) & 0x00e0_0000),
       );
     }
-  }
-  return i;
-}
-
-/** PowerPC, big-endian: branch with the link bit. */
-export function powerPcFilter(pointer: usize, length: usize, position: u32): usize {
-  let i: usize = 0;
-  for (; i + 4 <= length; i += 4) {
-    const word = bswap<u32>(load<u32>(pointer + i));
-    if ((word & 0xfc00_0003) != 0x4800_0001) continue;
-    const target = (word & 0x03ff_fffc) - (position + <u32>i);
-    store<u32>(pointer + i, bswap<u32>(0x4800_0000 | (target & 0x03ff_fffc) | (word & 3)));
-  }
-  return i;
-}
-
-/** SPARC: call. */
-export function sparcFilter(pointer: usize, length: usize, position: u32): usize {
-  let i: usize = 0;
-  for (; i + 4 <= length; i += 4) {
-    const word = bswap<u32>(load<u32>(pointer + i));
-    if (word >>> 22 != 0x100 && word >>> 22 != 0x1ff) continue;
-    const target = ((word << 2) - (position + <u32>i)) >>> 2;
-    const sign = (0 - ((target >>> 22) & 1)) << 22;
-    store<u32>(pointer + i, bswap<u32>((sign & 0x3fff_ffff) | (target & 0x003f_ffff) | 0x4000_0000));
   }
   return i;
 }

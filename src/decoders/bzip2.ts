@@ -1,5 +1,5 @@
 /** bzip2: streams of blocks, each with a CRC, and one over those. */
-import type { Decoding } from "./options.js";
+import type { Task } from "../task/task.js";
 import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
 const HEADER_BYTES = 4;
@@ -7,7 +7,7 @@ const HEADER_BYTES = 4;
 const MOST_INPUT_BYTES = 2 ** 29 - 65536;
 
 /** One stream. */
-export function* decodeBzip2(w: Workspace): Decoding<void> {
+export function* decodeBzip2(w: Workspace): Task<void> {
   w.need(HEADER_BYTES, "the stream's header");
   const level = w.u8(w.position + 3) - 0x30;
   if (!bzip2Follows(w) || level < 1 || level > 9) throw w.corrupt("there is no bzip2 magic number");
@@ -35,10 +35,10 @@ export function* decodeBzip2(w: Workspace): Decoding<void> {
       w.updateFrom(base);
       if (output === DONE) break;
       if (output !== FULL || w.produced >= w.limit) throw w.failure(output, "a block");
-      if (w.isStep()) yield w.progress();
+      yield* w.step();
     }
     crc = (((crc << 1) | (crc >>> 31)) ^ exports.bzip2BlockCrc(state)) >>> 0;
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
   if (exports.bzip2StoredCrc(state) >>> 0 !== crc) {
     throw w.error("DECOMPRESS_CHECKSUM", "the stream has another CRC");

@@ -1,29 +1,30 @@
 /** One call for each way to decompress: all, a member, in steps, in place. */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { runSync } from "../task/run.js";
+import type { Task } from "../task/task.js";
 import { bzip2Follows, decodeBzip2 } from "./bzip2.js";
-import { decodeGzip, gzipFollows } from "./gzip.js";
-import { decodeGzipTwin } from "./gzip-twin.js";
+import { decodeGzip } from "./gzip.js";
+import { gzipFollows } from "./gzip-header.js";
 import { decodeLz4, decodeLz4Legacy, lz4Follows } from "./lz4.js";
 import { decodeLzma } from "./lzma-alone.js";
 import { decodeLzo, lzoFollows } from "./lzo.js";
-import { type CompressionFormat, checkOptions, type Decoding, type DecompressOptions } from "./options.js";
+import {
+  type CompressionFormat,
+  checkOptions,
+  DECODER_SCRATCH_BYTES,
+  type DecodedMember,
+  type DecompressOptions,
+} from "./options.js";
 import { decoders, decodersOver } from "./wasm.js";
-import { checkInput, DECODER_SCRATCH_BYTES, Workspace } from "./workspace.js";
+import { type OnProgress, Workspace } from "./workspace.js";
 import { decodeXz, xzFollows } from "./xz.js";
+import { gunzipByPlatform } from "./zlib.js";
 import { decodeZstd, zstdFollows } from "./zstd.js";
-
-/** A stream's bytes, and how many bytes of input it took. */
-export interface DecodedMember {
-  /** The decompressed bytes. */
-  readonly output: Uint8Array;
-  /** Bytes of input that it took. */
-  readonly consumed: number;
-}
 
 interface Format {
   /** Decodes one member, stream or frame. */
-  readonly decode: (w: Workspace, allowTrailing: boolean) => Decoding<void>;
+  readonly decode: (w: Workspace, allowTrailing: boolean) => Task<void>;
   /** True if another one stands at the position. */
   readonly follows: (w: Workspace) => boolean;
   /** The format's tool ignores zeros behind the stream. */
@@ -92,7 +93,7 @@ function* decodeWith(
   { decode, follows }: Format,
   options: DecompressOptions,
   isMember: boolean,
-): Decoding<void> {
+): Task<void> {
   const { allowTrailing = false, expectedBytes } = options;
   try {
     do yield* decode(w, allowTrailing || isMember);
@@ -108,24 +109,24 @@ function* decodeWith(
   checkEnd(w.format, w.input, w.position, w.produced, options, isMember);
 }
 
-function* decode(
+/**
+ * {@link decompress}, or {@link decompressMember}, as a task that gives others a turn after about 2 MiB of output.
+ * `input` must not change meanwhile.
+ */
+export function* decodeTask(
   format: CompressionFormat,
   input: Uint8Array,
   options: DecompressOptions,
   isMember: boolean,
-): Decoding<DecodedMember> {
+  onProgress?: OnProgress,
+): Task<DecodedMember> {
+  check(format, input, options);
   if (format === "gzip" && decoders.implementation === "javascript") {
-    const { length } = input;
-    let decoded: DecodedMember;
-    try {
-      decoded = yield* decodeGzipTwin(input, options, isMember);
-    } finally {
-      checkInput(format, input, length);
-    }
+    const decoded = gunzipByPlatform(input, options, isMember);
     checkEnd(format, input, decoded.consumed, decoded.output.length, options, isMember);
     return decoded;
   }
-  const w = new Workspace(format, input, options);
+  const w = new Workspace(format, input, options, onProgress);
   let isDone = false;
   try {
     yield* decodeWith(w, formatOf(format), options, isMember);
@@ -133,13 +134,6 @@ function* decode(
     return { output: w.takeOutput(), consumed: w.position };
   } finally {
     if (!isDone) w.release();
-  }
-}
-
-function finish<T>(decoding: Decoding<T>): T {
-  while (true) {
-    const { done, value } = decoding.next();
-    if (done === true) return value;
   }
 }
 
@@ -171,8 +165,7 @@ export function decompress(
   input: Uint8Array,
   options: DecompressOptions,
 ): Uint8Array {
-  check(format, input, options);
-  return finish(decode(format, input, options, false)).output;
+  return runSync(decodeTask(format, input, options, false)).output;
 }
 
 /**
@@ -186,42 +179,7 @@ export function decompressMember(
   input: Uint8Array,
   options: DecompressOptions,
 ): DecodedMember {
-  check(format, input, options);
-  return finish(decode(format, input, options, true));
-}
-
-/**
- * The same as {@link decompress} in steps of about 2 MiB of output: yields how far it is between them, so that the
- * caller can report progress, give others a turn, or stop (`return()`). `input` must not change meanwhile.
- *
- * @returns the bytes, and how many bytes of input they took
- * @throws as {@link decompress}
- */
-export function decodeSteps(
-  format: CompressionFormat,
-  input: Uint8Array,
-  options: DecompressOptions,
-): Decoding<DecodedMember> {
-  check(format, input, options);
-  return decode(format, input, options, false);
-}
-
-/** {@link decompressMember} in steps, as {@link decodeSteps}. */
-export function decodeMemberSteps(
-  format: CompressionFormat,
-  input: Uint8Array,
-  options: DecompressOptions,
-): Decoding<DecodedMember> {
-  check(format, input, options);
-  return decode(format, input, options, true);
-}
-
-/** What {@link decodeStepsInto} gives: bytes of output, and of input that they took. */
-export interface DecodedInto {
-  /** Bytes of output. */
-  readonly byteLength: number;
-  /** Bytes of input that it took. */
-  readonly consumed: number;
+  return runSync(decodeTask(format, input, options, true));
 }
 
 /** Where {@link decompressInto} puts its output. */
@@ -263,30 +221,16 @@ function checkTarget({ memory, offset, byteLength, scratchOffset }: DecodeTarget
 /** The address behind a memory of 4 GiB does not fit the decoders' 32 bits. */
 const MOST_ADDRESS = 2 ** 32 - 65_536;
 
-/**
- * As {@link decodeSteps}, straight into a memory, for example a guest's. Nothing outside the target and the scratch is
- * written, whatever the input; up to 1 KiB of the target behind the output is zero afterwards. If it fails, the target
- * holds anything. The memory must not change meanwhile, nor `input` lie in the target or the scratch.
- *
- * @throws as {@link decompress}; TypeError for ranges outside the memory or that overlap
- */
-export function decodeStepsInto(
+/** {@link decompressInto} as a task; gives the bytes of output. */
+export function* decodeIntoTask(
   format: CompressionFormat,
   input: Uint8Array,
   target: DecodeTarget,
   options: DecompressOptions,
-): Decoding<DecodedInto> {
+  onProgress?: OnProgress,
+): Task<number> {
   check(format, input, options);
   checkTarget(target);
-  return decodeInto(format, input, target, options);
-}
-
-function* decodeInto(
-  format: CompressionFormat,
-  input: Uint8Array,
-  target: DecodeTarget,
-  options: DecompressOptions,
-): Decoding<DecodedInto> {
   const { memory, offset, byteLength, scratchOffset } = target;
   const isInPlace =
     scratchOffset !== undefined &&
@@ -299,21 +243,26 @@ function* decodeInto(
     const maximumBytes = Math.min(options.maximumBytes, byteLength);
     const limited = { ...options, maximumBytes };
     checkOptions(input, limited);
-    const { output, consumed } = yield* decode(format, input, limited, false);
+    const { output } = yield* decodeTask(format, input, limited, false, onProgress);
     new Uint8Array(memory.buffer).set(output, offset);
-    return { byteLength: output.length, consumed };
+    return output.length;
   }
-  const w = new Workspace(format, input, options, { memory, offset, byteLength, scratch: scratchOffset });
+  const place = { memory, offset, byteLength, scratch: scratchOffset };
+  const w = new Workspace(format, input, options, onProgress, place);
   try {
     yield* decodeWith(w, formatOf(format), options, false);
-    return { byteLength: w.produced, consumed: w.position };
+    return w.produced;
   } finally {
     w.cleanTarget();
   }
 }
 
 /**
- * {@link decodeStepsInto} in one go; gives the bytes of output.
+ * {@link decompress} straight into a memory, for example a guest's; gives the bytes of output. Nothing outside the target
+ * and the scratch is written, whatever the input; up to 1 KiB of the target behind the output is zero afterwards. If it
+ * fails, the target holds anything. `input` must not lie in the target or the scratch.
+ *
+ * @throws as {@link decompress}; TypeError for ranges outside the memory or that overlap
  *
  * @example
  * ```ts
@@ -332,5 +281,8 @@ export function decompressInto(
   target: DecodeTarget,
   options: DecompressOptions,
 ): number {
-  return finish(decodeStepsInto(format, input, target, options)).byteLength;
+  return runSync(decodeIntoTask(format, input, target, options));
 }
+
+/** The decoders as tasks, for those who are handed this module; not for callers. @internal */
+export const tasks = { decode: decodeTask, decodeInto: decodeIntoTask };

@@ -1,6 +1,7 @@
 /** LZ4: the frame format (lz4_Frame_format.md) and the legacy one of `lz4 -l`, which the kernel uses. */
+
+import type { Task } from "../task/task.js";
 import { type Check, xxhCheck } from "./check.js";
-import type { Decoding } from "./options.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
 const FRAME_MAGIC = 0x184d_2204;
@@ -38,7 +39,7 @@ export function skipFrame(w: Workspace): void {
 }
 
 /** Decodes the block up to byte `end` of the input, of at most `most` bytes of output. */
-function* decodeBlock(w: Workspace, end: number, most: number, historyStart: number): Decoding<void> {
+function* decodeBlock(w: Workspace, end: number, most: number, historyStart: number): Task<void> {
   const blockStart = w.produced;
   const isWhole = end <= w.input.length;
   w.exports.lz4Begin(w.state);
@@ -55,12 +56,12 @@ function* decodeBlock(w: Workspace, end: number, most: number, historyStart: num
     }
     if (status === FULL && blockStart + most <= w.limit) throw w.corrupt("a block is larger than allowed");
     if (status >= FULL) throw w.failure(status, "a block", isWhole);
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
 }
 
 /** One archive of the legacy format, or several one after the other. */
-export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Decoding<void> {
+export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<void> {
   w.need(4, "the magic number");
   if (w.u32(w.position) !== LEGACY_MAGIC) throw w.corrupt("there is no legacy LZ4 magic number");
   w.position += 4;
@@ -92,7 +93,7 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Decoding
     yield* decodeBlock(w, w.position + size, LEGACY_BLOCK_BYTES, start);
     isShort = w.produced - start < LEGACY_BLOCK_BYTES;
     isFirst = false;
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
 }
 
@@ -115,7 +116,7 @@ function blockMatches(w: Workspace, size: number): boolean {
 }
 
 /** One frame; skippable ones before it are skipped. */
-export function* decodeLz4(w: Workspace): Decoding<void> {
+export function* decodeLz4(w: Workspace): Task<void> {
   while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
   if (w.left === 0 && w.position > 0) return;
   w.need(7, "the frame's header");
@@ -175,7 +176,7 @@ export function* decodeLz4(w: Workspace): Decoding<void> {
     }
     if (hasChecksum) w.position += 4;
     check?.update(w.produced);
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
   if (contentBytes !== undefined && w.produced - frameStart !== contentBytes) {
     throw w.error(

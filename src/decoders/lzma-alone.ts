@@ -1,5 +1,5 @@
 /** LZMA with a header of 13 bytes (lzma-file-format.txt of xz): what `xz --format=lzma` and CONFIG_KERNEL_LZMA make. */
-import type { Decoding } from "./options.js";
+import type { Task } from "../task/task.js";
 import { DONE, FULL, NEED_INPUT, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
 const HEADER_BYTES = 13;
@@ -23,7 +23,7 @@ export function setProperties(w: Workspace, properties: number, at: number): voi
 }
 
 /** One stream. */
-export function* decodeLzma(w: Workspace): Decoding<void> {
+export function* decodeLzma(w: Workspace): Task<void> {
   w.need(HEADER_BYTES, "the header");
   setProperties(w, w.u8(w.position), w.position);
   const isUnknown = w.u32(w.position + 5) === UNKNOWN_SIZE && w.u32(w.position + 9) === UNKNOWN_SIZE;
@@ -63,6 +63,6 @@ export function* decodeLzma(w: Workspace): Decoding<void> {
       if (status === FULL && left !== undefined) throw w.corrupt("the stream goes on behind its end");
       throw w.failure(status, "the stream");
     }
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
 }

@@ -1,6 +1,7 @@
 /** lzop's container of LZO1X blocks (lzop 1.04, src/lzop.c and src/conf.h; lib/decompress_unlzo.c of Linux). */
+
+import type { Task } from "../task/task.js";
 import { adler32Of, crc32Of } from "./check.js";
-import type { Decoding } from "./options.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
 const MAGIC = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -55,7 +56,7 @@ function readHeader(w: Workspace): number {
 }
 
 /** One file of an archive. */
-export function* decodeLzo(w: Workspace): Decoding<void> {
+export function* decodeLzo(w: Workspace): Task<void> {
   const flags = readHeader(w);
   const outputChecks = [ADLER32_OUTPUT, CRC32_OUTPUT].filter((flag) => (flags & flag) !== 0);
   const inputChecks = [ADLER32_INPUT, CRC32_INPUT].filter((flag) => (flags & flag) !== 0);
@@ -97,7 +98,7 @@ export function* decodeLzo(w: Workspace): Decoding<void> {
     for (const [i, flag] of outputChecks.entries()) {
       checkAt(w, flag === CRC32_OUTPUT, w.outStart + start, outputBytes, checks + 4 * i);
     }
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
 }
 

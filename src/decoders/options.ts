@@ -2,9 +2,13 @@
 import { toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { DECODER_WORK_PAGES } from "../sources/source.js";
 
 /** What kernels and initrds are compressed with. "lz4-legacy" is `lz4 -l`, "lzma" the format of `xz --format=lzma`. */
 export type CompressionFormat = "gzip" | "xz" | "lzma" | "zstd" | "lz4" | "lz4-legacy" | "bzip2" | "lzo";
+
+/** Bytes that a decoder needs beside its output in a memory that is not its own: scratch, window, alignment. */
+export const DECODER_SCRATCH_BYTES = DECODER_WORK_PAGES * 65_536;
 
 /** What may come out of a compressed stream, and what may follow it. */
 export interface DecompressOptions {
@@ -27,8 +31,13 @@ export interface DecodeProgress {
   readonly produced: number;
 }
 
-/** A decoder between two pieces of bounded work. */
-export type Decoding<T = void> = Generator<DecodeProgress, T, undefined>;
+/** A stream's bytes, and how many bytes of input it took. */
+export interface DecodedMember {
+  /** The decompressed bytes. */
+  readonly output: Uint8Array;
+  /** Bytes of input that it took. */
+  readonly consumed: number;
+}
 
 /** Throws TypeError for options of a wrong type, DECOMPRESS_TOO_LARGE for a declared size beyond the limit. */
 export function checkOptions(input: Uint8Array, options: DecompressOptions): void {

@@ -11,8 +11,6 @@ export interface DecoderExports extends Record<string, unknown> {
   BZIP2_WORK_BYTES: { value: number };
   adler32(seed: number, pointer: number, length: number): number;
   arm64Filter(pointer: number, length: number, position: number): number;
-  armFilter(pointer: number, length: number, position: number): number;
-  armThumbFilter(pointer: number, length: number, position: number): number;
   bzip2Begin(state: number): void;
   bzip2BlockCrc(state: number): number;
   bzip2Header(state: number, work: number, level: number): number;
@@ -35,9 +33,7 @@ export interface DecoderExports extends Record<string, unknown> {
   lzmaReset(state: number, probabilities: number, lc: number, lp: number, pb: number): void;
   lzmaRun(state: number): number;
   lzo1xRun(state: number): number;
-  powerPcFilter(pointer: number, length: number, position: number): number;
   sha256Blocks(state: number, pointer: number, length: number): void;
-  sparcFilter(pointer: number, length: number, position: number): number;
   x86Begin(state: number): void;
   x86Filter(state: number, pointer: number, length: number, position: number): number;
   xxh32Begin(state: number): void;
@@ -65,8 +61,8 @@ export const decoders = {
 
   /**
    * Chooses the decoders from now on: a `WebAssembly.Module` made from `directboot/wasm/decoders` serves runtimes
-   * that forbid compiling from bytes, "javascript" forces the twin, which knows only gzip, and "auto" chooses again at the
-   * next call: a module that was given before, or the inlined one.
+   * that forbid compiling from bytes, "javascript" does without WebAssembly (then only gzip can be decompressed, by
+   * node:zlib), and "auto" chooses again at the next call: a module that was given before, or the inlined one.
    *
    * @throws TypeError for anything else
    */

@@ -9,8 +9,10 @@
  * final place and scratch and window are an area that the caller hands in. The WASM checks every access; nothing
  * here depends on a number in a header without comparing it to the limit first.
  */
-import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
-import type { CompressionFormat, DecodeProgress, Decoding, DecompressOptions } from "./options.js";
+import { DirectBootError } from "../base/errors.js";
+import { pause, type Task } from "../task/task.js";
+import { Cursor } from "./cursor.js";
+import type { CompressionFormat, DecodeProgress, DecompressOptions } from "./options.js";
 import { type DecoderExports, decoders, decodersOver } from "./wasm.js";
 
 // assembly/decoders/state.ts
@@ -44,9 +46,6 @@ const SCRATCH = 262144;
 const WINDOW = 262144;
 const WASM_PAGE = 65536;
 const WASM_PAGES = 65536;
-
-/** Bytes that a decoder needs beside its output in a memory that is not its own: scratch, window, alignment. */
-export const DECODER_SCRATCH_BYTES = 589_824;
 
 /** A piece of work: a decoder pauses about once in so many bytes of output. */
 export const STEP_BYTES = 2_097_152;
@@ -112,16 +111,6 @@ export function unavailable(format: CompressionFormat): DirectBootError {
   );
 }
 
-/** Throws SOURCE_READ if the input of `byteLength` bytes has become another: its buffer was detached or resized. */
-export function checkInput(format: CompressionFormat, input: Uint8Array, byteLength: number): void {
-  if (input.length === byteLength) return;
-  throw new DirectBootError(
-    "SOURCE_READ",
-    `${format}: the buffer of the ${byteLength} bytes of input was detached or resized`,
-    { cure: "leave the input as it is until all of it is decompressed" },
-  );
-}
-
 /** Where output goes that is not to lie in a memory of its own. */
 export interface Target {
   readonly memory: WebAssembly.Memory;
@@ -132,11 +121,12 @@ export interface Target {
   readonly scratch: number;
 }
 
+/** Told how far a decoder is. */
+export type OnProgress = (progress: DecodeProgress) => void;
+
 /** One decoding: its input and how far it is, its output and how far it may go. */
-export class Workspace {
+export class Workspace extends Cursor {
   readonly exports: DecoderExports;
-  readonly format: CompressionFormat;
-  readonly input: Uint8Array;
   readonly state: number;
   readonly work: number;
   readonly checkState: number;
@@ -145,28 +135,23 @@ export class Workspace {
   readonly crc64Tables: number;
   /** Address of the output's first byte. */
   readonly outStart: number;
-  /** Next byte of input. */
-  position = 0;
-  /** Bytes of output so far. */
-  produced = 0;
-  /** Most bytes of output, and why. */
-  readonly limit: number;
-  readonly #limitCode: DirectBootErrorCode;
   readonly #areas: Areas;
   readonly #isOwn: boolean;
   #fields: Uint32Array;
   #bytes: Uint8Array;
   #capacity: number;
   #reported = 0;
-  readonly #inputBytes: number;
+  readonly #onProgress: OnProgress | undefined;
 
-  constructor(format: CompressionFormat, input: Uint8Array, options: DecompressOptions, target?: Target) {
-    this.format = format;
-    this.input = input;
-    this.#inputBytes = input.length;
-    const { maximumBytes, expectedBytes } = options;
-    this.limit = expectedBytes === undefined ? maximumBytes : expectedBytes;
-    this.#limitCode = expectedBytes === undefined ? "DECOMPRESS_TOO_LARGE" : "DECOMPRESS_WRONG_SIZE";
+  constructor(
+    format: CompressionFormat,
+    input: Uint8Array,
+    options: DecompressOptions,
+    onProgress?: OnProgress,
+    target?: Target,
+  ) {
+    super(format, input, options);
+    this.#onProgress = onProgress;
     if (target === undefined) {
       this.#areas = ownAreas(format, input.length);
       const { window, windowBytes } = this.#areas;
@@ -188,7 +173,7 @@ export class Workspace {
       this.#capacity = target.byteLength;
       if (target.byteLength < this.limit) {
         this.limit = target.byteLength;
-        this.#limitCode = "DECOMPRESS_TOO_LARGE";
+        this.limitCode = "DECOMPRESS_TOO_LARGE";
       }
     }
     this.#isOwn = target === undefined;
@@ -209,11 +194,6 @@ export class Workspace {
     return this.outStart + this.produced;
   }
 
-  /** Bytes of input that are left. */
-  get left(): number {
-    return this.input.length - this.position;
-  }
-
   get windowBytes(): number {
     return this.#areas.windowBytes;
   }
@@ -227,66 +207,24 @@ export class Workspace {
     return this.#bytes;
   }
 
-  progress(): DecodeProgress {
-    return { consumed: this.position, produced: this.produced };
-  }
-
-  /** True once in {@link STEP_BYTES}: time to yield. */
+  /** True once in {@link STEP_BYTES} of output. */
   isStep(): boolean {
     if (this.produced - this.#reported < STEP_BYTES) return false;
     this.#reported = this.produced;
     return true;
   }
 
-  /** An error of this stream, at byte `position` of the input. */
-  error(code: DirectBootErrorCode, what: string, position = this.position): DirectBootError {
-    return new DirectBootError(code, `${this.format}: ${what}, at byte ${position} of ${this.input.length}`);
-  }
-
-  corrupt(what: string, position?: number): DirectBootError {
-    return this.error("DECOMPRESS_CORRUPT", what, position);
-  }
-
-  truncated(what: string): DirectBootError {
-    return this.error("DECOMPRESS_TRUNCATED", `the input ends within ${what}`, this.input.length);
-  }
-
-  /** The error for more output than is allowed; `bytes` if that is known. */
-  tooLarge(bytes?: number): DirectBootError {
-    const what = bytes === undefined ? `more than ${this.limit}` : `${bytes}`;
-    const limit = this.#limitCode === "DECOMPRESS_TOO_LARGE" ? "the limit is" : "declared are";
-    return this.error(this.#limitCode, `the output is ${what} bytes, ${limit} ${this.limit}`);
-  }
-
-  /** Throws DECOMPRESS_TRUNCATED unless `count` bytes of input are left. */
-  need(count: number, what: string): void {
-    if (count > this.left) throw this.truncated(what);
-  }
-
-  u8(at: number): number {
-    return this.input[at] ?? 0;
-  }
-
-  u16(at: number): number {
-    return this.u8(at) | (this.u8(at + 1) << 8);
-  }
-
-  u32(at: number): number {
-    return (this.u16(at) | (this.u16(at + 2) << 16)) >>> 0;
-  }
-
-  /** Exact up to 2^53; beyond it is rounded, and larger than any limit. */
-  u64(at: number): number {
-    return this.u32(at) + this.u32(at + 4) * 2 ** 32;
-  }
-
-  u32BigEndian(at: number): number {
-    return ((this.u8(at) << 24) | (this.u8(at + 1) << 16) | (this.u8(at + 2) << 8) | this.u8(at + 3)) >>> 0;
-  }
-
-  /** Throws SOURCE_READ if the input's buffer went away between two steps. */
-  checkInput(): void {
-    checkInput(this.format, this.input, this.#inputBytes);
+  /** Once in {@link STEP_BYTES} of output, or `now`: tells how far it is, and gives others a turn. */
+  *step(now = false): Task<void> {
+    if (!now && !this.isStep()) return;
+    this.#onProgress?.({ consumed: this.position, produced: this.produced });
+    yield* pause();
+    if (this.#bytes.buffer !== this.#areas.memory.buffer) {
+      throw new DirectBootError(
+        "GUEST_MEMORY_DETACHED",
+        `${this.format}: the memory grew while it was filled`,
+      );
+    }
   }
 
   /** Copies input up to `end` into the window, as much as it holds; gives how much. */
@@ -379,13 +317,7 @@ export class Workspace {
    *
    * @param onStep is called after each piece
    */
-  *pump(
-    run: () => number,
-    end: number,
-    historyStart: number,
-    what: string,
-    onStep?: () => void,
-  ): Decoding<void> {
+  *pump(run: () => number, end: number, historyStart: number, what: string, onStep?: () => void): Task<void> {
     while (true) {
       this.load(end);
       this.room(STEP_BYTES, historyStart);
@@ -395,12 +327,12 @@ export class Workspace {
       if (status !== NEED_INPUT && status !== PAUSED)
         throw this.failure(status, what, end < this.input.length);
       onStep?.();
-      if (this.isStep()) yield this.progress();
+      yield* this.step();
     }
   }
 
   /** Copies `count` bytes of input to the output. */
-  *copy(count: number, what: string): Decoding<void> {
+  *copy(count: number, what: string): Task<void> {
     this.need(count, what);
     let left = count;
     while (left > 0) {
@@ -411,7 +343,7 @@ export class Workspace {
       this.position += piece;
       this.produced += piece;
       left -= piece;
-      if (this.isStep()) yield this.progress();
+      yield* this.step();
     }
   }
 

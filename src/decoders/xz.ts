@@ -1,8 +1,9 @@
 /** .xz (xz-file-format.txt): streams of blocks, each LZMA2 behind up to three filters, with a check; then an index. */
+
+import type { Task } from "../task/task.js";
 import { crc32Twin } from "../wasm/twins.js";
 import { type Check, crc32Check, crc64Check, sha256Check } from "./check.js";
 import { setProperties } from "./lzma-alone.js";
-import type { Decoding } from "./options.js";
 import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
 const STREAM_HEADER_BYTES = 12;
@@ -22,15 +23,9 @@ const LONGEST_INTEGER = 9;
 const LZMA2 = 0x21;
 const DELTA = 0x03;
 const X86 = 0x04;
-/** Filters of branches by their identifiers (5.3.2), and the alignment of their start offset. */
-const BRANCHES: Readonly<Record<number, { readonly name: BranchFilter; readonly alignment: number }>> = {
-  5: { name: "powerPcFilter", alignment: 4 },
-  7: { name: "armFilter", alignment: 4 },
-  8: { name: "armThumbFilter", alignment: 2 },
-  9: { name: "sparcFilter", alignment: 4 },
-  10: { name: "arm64Filter", alignment: 4 },
-};
-type BranchFilter = "powerPcFilter" | "armFilter" | "armThumbFilter" | "sparcFilter" | "arm64Filter";
+const ARM64 = 0x0a;
+/** What the start offset of a branch filter is a multiple of (5.3.2). The filters of architectures that are no guests are unknown here. */
+const BRANCH_ALIGNMENTS: Readonly<Record<number, number>> = { [X86]: 1, [ARM64]: 4 };
 const MOST_DICTIONARY = 40;
 
 // LZMA2's control byte (5.3.1 and lzma2_decoder.c of xz).
@@ -94,7 +89,7 @@ function readFilters(w: Workspace, count: number, end: number): Filter[] {
       }
       continue;
     }
-    const alignment = id === X86 ? 1 : BRANCHES[id]?.alignment;
+    const alignment = BRANCH_ALIGNMENTS[id];
     if (isLast || (id !== DELTA && alignment === undefined)) {
       throw w.error("DECOMPRESS_UNSUPPORTED", `the filter 0x${id.toString(16)} is unknown`, at);
     }
@@ -113,7 +108,7 @@ function readFilters(w: Workspace, count: number, end: number): Filter[] {
 }
 
 /** The chunks of LZMA2 up to their end marker. */
-function* decodeLzma2(w: Workspace): Decoding<void> {
+function* decodeLzma2(w: Workspace): Task<void> {
   const { exports, state } = w;
   let dictionaryStart: number | undefined;
   let hasProperties = false;
@@ -166,14 +161,13 @@ function* decodeLzma2(w: Workspace): Decoding<void> {
       }
       throw w.failure(status, "a chunk of LZMA2", true);
     }
-    if (w.isStep()) yield w.progress();
+    yield* w.step();
   }
 }
 
 /** Undoes a filter over the output from `start` on, in place, in pieces. */
-function* undoFilter(w: Workspace, { id, value }: Filter, start: number): Decoding<void> {
+function* undoFilter(w: Workspace, { id, value }: Filter, start: number): Task<void> {
   const { exports } = w;
-  const branch = BRANCHES[id];
   if (id === X86) exports.x86Begin(w.filterState);
   let done = start;
   while (done < w.produced) {
@@ -182,12 +176,12 @@ function* undoFilter(w: Workspace, { id, value }: Filter, start: number): Decodi
     const position = (value + done - start) % 2 ** 32;
     let taken = count;
     if (id === X86) taken = exports.x86Filter(w.filterState, at, count, position) >>> 0;
-    else if (branch !== undefined) taken = exports[branch.name](at, count, position) >>> 0;
+    else if (id === ARM64) taken = exports.arm64Filter(at, count, position) >>> 0;
     else exports.deltaFilter(w.outStart + start, at, count, value);
     // The last few bytes are no whole instruction, and stay.
     if (taken === 0 || done + count === w.produced) return;
     done += taken;
-    yield w.progress();
+    yield* w.step(true);
   }
 }
 
@@ -198,7 +192,7 @@ function checkOf(w: Workspace, id: number, start: number): Check | undefined {
   return undefined;
 }
 
-function* decodeBlock(w: Workspace, checkId: number): Decoding<Block> {
+function* decodeBlock(w: Workspace, checkId: number): Task<Block> {
   const what = "a block's header";
   const headerStart = w.position;
   const headerBytes = (w.u8(headerStart) + 1) * 4;
@@ -246,7 +240,7 @@ function* decodeBlock(w: Workspace, checkId: number): Decoding<Block> {
   if (check !== undefined) {
     for (let done = start + STEP_BYTES; done < w.produced; done += STEP_BYTES) {
       check.update(done);
-      yield w.progress();
+      yield* w.step(true);
     }
     if (!check.matches(w.produced, w.position)) {
       throw w.error("DECOMPRESS_CHECKSUM", "a block has another check");
@@ -291,7 +285,7 @@ function checkIndex(w: Workspace, blocks: readonly Block[]): void {
 }
 
 /** One stream. */
-export function* decodeXz(w: Workspace): Decoding<void> {
+export function* decodeXz(w: Workspace): Task<void> {
   const start = w.position;
   w.need(STREAM_HEADER_BYTES, "the stream's header");
   if (!xzFollows(w)) throw w.corrupt("there is no xz magic number");

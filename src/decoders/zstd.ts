@@ -1,7 +1,8 @@
 /** Zstandard (RFC 8878): frames of blocks; windows of any size, since the output is its own window. No dictionaries. */
+
+import type { Task } from "../task/task.js";
 import { xxhCheck } from "./check.js";
 import { isSkippable, skipFrame } from "./lz4.js";
-import type { Decoding } from "./options.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
 const MAGIC = 0xfd2f_b528;
@@ -51,7 +52,7 @@ function readHeader(w: Workspace): FrameHeader {
 }
 
 /** One frame; skippable ones before it are skipped. */
-export function* decodeZstd(w: Workspace): Decoding<void> {
+export function* decodeZstd(w: Workspace): Task<void> {
   while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
   if (w.left === 0 && w.position > 0) return;
   const { contentBytes, hasChecksum } = readHeader(w);
@@ -95,7 +96,7 @@ export function* decodeZstd(w: Workspace): Decoding<void> {
     }
     if (w.isStep()) {
       check?.update(w.produced);
-      yield w.progress();
+      yield* w.step(true);
     }
   }
   if (contentBytes !== undefined && contentBytes !== w.produced - start) {

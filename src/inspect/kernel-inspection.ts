@@ -8,15 +8,13 @@ import {
   isCompressionFormat,
 } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
-import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { readBytes, readHead } from "../sources/reading.js";
+import { readBytes, readHead, withKnownLength } from "../sources/reading.js";
 import { type AsyncByteInput, type ByteInput, hasKnownLength, type Source } from "../sources/source.js";
-import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { type Decoders, loadDecoders } from "../unpack/decoding.js";
-import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
+import { formatOfKernel, openKernelFile } from "../unpack/kernel-file.js";
+import { type Decoders, Unpacking } from "../unpack/unpacking.js";
 import { attempt, type KernelHeaders, readHeaders } from "./kernel-headers.js";
 
 /** The compression in a file. */
@@ -103,7 +101,7 @@ function* lookInside(
   if (!isBzImage && (packed === undefined || unpack === "none")) return asIs;
   // What a bzImage says of its payload is read without unpacking it.
   const decompress = isBzImage && unpack === "all" ? "host" : "guest";
-  const { result: file, error } = yield* attempt(openKernelFile(source, { ...unpacking, decompress }));
+  const { result: file, error } = yield* attempt(openKernelFile(source, unpacking, decompress));
   if (file === undefined) {
     // What is compressed with something that is not at hand is no bad file.
     return error?.code === "DECOMPRESS_UNSUPPORTED" ? asIs : { ...asIs, error };
@@ -150,27 +148,20 @@ export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unp
   };
 }
 
-function unpackingBy(gunzip: Unpacking["gunzip"], decoders: Decoders | undefined): Unpacking {
-  return {
-    gunzip,
-    decoders,
-    maximumBytes: MOST_UNPACKED,
-    decompress: "guest",
-    entry: undefined,
-    hasKernelAddress: false,
-    inPlace: true,
-    progress: undefined,
-  };
+function* inspectOpened(source: Source, options: InspectOptions): Task<SourceInspection> {
+  const { decoders, spoolLimit, unpack = "wrappers" } = options;
+  const unpacking = new Unpacking({ decoders, maximumBytes: MOST_UNPACKED, inPlace: true, spoolLimit });
+  try {
+    // A header may point anywhere: a source of unknown length is read to its end first.
+    return yield* inspectSource(yield* withKnownLength(source, spoolLimit), unpacking, unpack);
+  } finally {
+    unpacking.close();
+  }
 }
 
 /** The synchronous {@link inspectKernel} of an open source, with the error that its refusal was. */
 export function inspectSourceSync(source: Source, options: InspectOptions = {}): SourceInspection {
-  const { decoders, unpack = "wrappers" } = options;
-  const gunzip =
-    decoders === undefined
-      ? (packed: Source): Source => gunzipSourceSync(packed, { maximumBytes: MOST_UNPACKED })
-      : undefined;
-  return runSync(inspectSource(source, unpackingBy(gunzip, decoders), unpack));
+  return runSync(inspectOpened(source, options));
 }
 
 /**
@@ -192,30 +183,13 @@ export async function inspectKernel(
   input: AsyncByteInput,
   options: InspectOptions & { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<KernelInspection> {
-  const { signal, spoolLimit, unpack = "wrappers" } = options;
-  const { source: opened, close } = openSource(input, "kernel", { spoolLimit });
-  const unpacked: StreamSource[] = [];
+  const { source, close } = openSource(input, "kernel", { spoolLimit: options.spoolLimit });
   try {
-    // A header may point anywhere: what does not say how long it is, is read to its end first.
-    const source = await spoolIfUnknown(opened, spoolLimit, signal);
-    const gunzip = (packed: Source): Source => {
-      const stream = gunzipSource(packed, { maximumBytes: MOST_UNPACKED, spoolLimit });
-      unpacked.push(stream);
-      return stream;
-    };
-    const format = detectFormat(await runAsync(readHead(source, DETECT_BYTES), signal));
-    const isPacked =
-      format === "bzImage" ? unpack === "all" : unpack !== "none" && !HEADERS_ALONE.includes(format);
-    const decoders = options.decoders ?? (isPacked ? await loadDecoders() : undefined);
-    return (await runAsync(inspectSource(source, unpackingBy(gunzip, decoders), unpack), signal)).inspection;
+    return (await runAsync(inspectOpened(source, options), options.signal)).inspection;
   } finally {
-    for (const each of unpacked) each.cancel();
     close();
   }
 }
-
-/** Formats that hold nothing that is compressed. */
-const HEADERS_ALONE: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image", "text", "empty", "unknown"];
 
 /** The synchronous {@link inspectKernel}: with `decoders` it looks into all compressed files, without into gzip (Node). */
 export function inspectKernelSync(input: ByteInput, options: InspectOptions = {}): KernelInspection {

@@ -21,7 +21,7 @@ import { checkByteInput } from "../sources/open.js";
 import type { X86Addresses } from "../x86/options.js";
 import type { LoadLinuxOptions } from "./options.js";
 
-const isDecoders = is("the module directboot/decoders", (value) => hasMethods(value, ["decodeStepsInto"]));
+const isDecoders = is("the module directboot/decoders", (value) => hasMethods(value, ["decompressInto"]));
 const isSignal = is("an AbortSignal", (value) =>
   hasMethods(value, ["addEventListener", "removeEventListener"]),
 );

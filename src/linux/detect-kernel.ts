@@ -1,26 +1,18 @@
 /** What a kernel's file is: told from its headers, nothing is loaded. */
 import { DirectBootError } from "../base/errors.js";
-import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
-import {
-  DETECT_BYTES,
-  describeFormat,
-  detectFormat,
-  type ImageFormat,
-  isCompressionFormat,
-} from "../images/detect.js";
+import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
+import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
 import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
-import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
 import { readBytes, readHead } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
-import type { StreamSource } from "../sources/stream.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { type Decoders, loadDecoders } from "../unpack/decoding.js";
-import { formatOfKernel, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
+import { formatOfKernel, type KernelFile, openKernelFile } from "../unpack/kernel-file.js";
+import { type Decoders, Unpacking } from "../unpack/unpacking.js";
 import type { X86Entry } from "../x86/options.js";
 import { checkDetectOptions } from "./check-options.js";
 
@@ -48,13 +40,15 @@ type Told = Omit<DetectedKernel, "format" | "kernelFormat" | "compression"> & {
 const MACHINES = { elf32: EM_386, elf64: EM_X86_64 } as const;
 const ARCHITECTURES = { elf32: "i386", elf64: "x86_64" } as const;
 
-function* tell(source: Source, format: ImageFormat): Task<Told> {
-  const description = describeFormat(format);
-  switch (format) {
+function* tell(file: KernelFile): Task<Told> {
+  const { source } = file;
+  const description = describeFormat(file.format);
+  switch (file.format) {
     case "arm64-image":
       return { description, architecture: "aarch64", entries: [] };
     case "elf64":
     case "elf32": {
+      const { format } = file;
       const elf = yield* format === "elf64" ? readElf(source, undefined) : readElf32(source, undefined);
       const architecture = elf.machine === MACHINES[format] ? ARCHITECTURES[format] : undefined;
       if (architecture === undefined) {
@@ -70,15 +64,14 @@ function* tell(source: Source, format: ImageFormat): Task<Told> {
       };
     }
     case "bzImage": {
-      const image = yield* readBzImage(source);
+      const { image, decompression } = file;
       const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
       const told = `${description}, protocol ${formatProtocolVersion(image.version)}`;
       const architecture = has64 ? "x86_64" : "i386";
       const entries: readonly X86Entry[] = has64 ? ["64", "32"] : ["32"];
-      if (image.payload === undefined) return { description: told, architecture, entries };
-      const { offset, length } = image.payload;
-      const payload = detectFormat(yield* readBytes(source, offset, Math.min(DETECT_BYTES, length)));
-      return { description: `${told}, ${describeFormat(payload)} inside`, architecture, entries, payload };
+      const payload = image.payload === undefined ? undefined : decompression?.format;
+      const inside = payload === undefined ? "" : `, ${describeFormat(payload)} inside`;
+      return { description: `${told}${inside}`, architecture, entries, payload };
     }
     default:
       return { description, architecture: undefined, entries: [] };
@@ -110,10 +103,27 @@ export interface DetectKernelOptions extends DetectKernelSyncOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-function* detect(source: Source, unpacking: Unpacking): Task<DetectedKernel> {
+function* detect(input: AsyncByteInput, { decoders }: DetectKernelSyncOptions): Task<DetectedKernel> {
+  const { source, close } = openSource(input, "kernel");
+  // To tell what a bzImage is, its payload need not be unpacked.
+  const unpacking = new Unpacking({
+    decoders,
+    maximumBytes: MOST_UNPACKED,
+    decompress: "guest",
+    inPlace: true,
+  });
+  try {
+    return yield* detectIn(source, unpacking);
+  } finally {
+    unpacking.close();
+    close();
+  }
+}
+
+function* detectIn(source: Source, unpacking: Unpacking): Task<DetectedKernel> {
   const format = formatOfKernel(yield* readHead(source, DETECT_BYTES));
   if (format !== "zboot" && !isCompressionFormat(format)) {
-    const { payload, ...told } = yield* tell(source, format);
+    const { payload, ...told } = yield* tell(yield* openKernelFile(source, unpacking));
     return { format, kernelFormat: format, ...told, compression: payload };
   }
   let compression: ImageFormat = format;
@@ -125,45 +135,25 @@ function* detect(source: Source, unpacking: Unpacking): Task<DetectedKernel> {
     description = `${description}, ${zboot.compression}-compressed`;
   }
   const canOpen =
-    isCompressionFormat(compression) && (compression === "gzip" || unpacking.decoders !== undefined);
+    isCompressionFormat(compression) &&
+    (compression === "gzip" || (yield* unpacking.decoders()) !== undefined);
   if (!canOpen) {
     const kernelFormat = format === "zboot" ? "unknown" : format;
     return { format, kernelFormat, description, architecture: undefined, entries: [], compression };
   }
-  const { source: kernel, format: kernelFormat } = yield* openKernelFile(source, unpacking);
-  const { payload: _, ...told } = yield* tell(kernel, kernelFormat);
+  const file = yield* openKernelFile(source, unpacking);
+  const { payload: _, ...told } = yield* tell(file);
   return {
     format,
-    kernelFormat,
+    kernelFormat: file.format,
     ...told,
     description: `${describeFormat(format)}: ${told.description}`,
     compression,
   };
 }
 
-/** As far as a kernel's headers need it; to tell what a bzImage is its payload need not be unpacked. */
-function unpackingBy(gunzip: Unpacking["gunzip"], decoders: Decoders | undefined): Unpacking {
-  return {
-    gunzip,
-    decoders,
-    maximumBytes: MOST_UNPACKED,
-    decompress: "guest",
-    entry: undefined,
-    hasKernelAddress: false,
-    inPlace: true,
-    progress: undefined,
-  };
-}
-
 /** More than any kernel has in front of what is looked at. */
 const MOST_UNPACKED = 1024 * 1024 * 1024;
-
-/** The decoders, if the file may need them. */
-async function decodersFor(source: Source, signal: AbortSignal | undefined): Promise<Decoders | undefined> {
-  const format = formatOfKernel(await runAsync(readHead(source, DETECT_BYTES), signal));
-  if (format !== "zboot" && !isCompressionFormat(format)) return undefined;
-  return await loadDecoders();
-}
 
 /**
  * Tells what a kernel's file is. A compressed one is unpacked, as far as its headers need it.
@@ -184,21 +174,7 @@ export async function detectKernel(
   options: DetectKernelOptions = {},
 ): Promise<DetectedKernel> {
   checkDetectOptions(options);
-  const { signal } = options;
-  const { source, close } = openSource(input, "kernel");
-  const unpacked: StreamSource[] = [];
-  try {
-    const gunzip = (compressed: Source): Source => {
-      const stream = gunzipSource(compressed, { maximumBytes: MOST_UNPACKED });
-      unpacked.push(stream);
-      return stream;
-    };
-    const decoders = options.decoders ?? (await decodersFor(source, signal));
-    return await runAsync(detect(source, unpackingBy(gunzip, decoders)), signal);
-  } finally {
-    for (const each of unpacked) each.cancel();
-    close();
-  }
+  return await runAsync(detect(input, options), options.signal);
 }
 
 /**
@@ -213,15 +189,5 @@ export async function detectKernel(
  */
 export function detectKernelSync(input: ByteInput, options: DetectKernelSyncOptions = {}): DetectedKernel {
   checkDetectOptions(options);
-  const { decoders } = options;
-  const { source, close } = openSource(input, "kernel");
-  try {
-    const gunzip =
-      decoders === undefined
-        ? (compressed: Source): Source => gunzipSourceSync(compressed, { maximumBytes: MOST_UNPACKED })
-        : undefined;
-    return runSync(detect(source, unpackingBy(gunzip, decoders)));
-  } finally {
-    close();
-  }
+  return runSync(detect(input, options));
 }

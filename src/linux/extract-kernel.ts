@@ -1,15 +1,13 @@
 /** The kernel out of its wrappers: what emulators, debuggers and VMMs without a decompressor need. */
 import { DirectBootError } from "../base/errors.js";
 import { describeFormat, type ImageFormat } from "../images/detect.js";
-import { gunzipSource, gunzipSourceSync } from "../sources/gzip.js";
 import { openSource } from "../sources/open.js";
-import { readWhole } from "../sources/reading.js";
-import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
-import { spoolIfUnknown } from "../sources/stream.js";
+import { readWhole, withKnownLength } from "../sources/reading.js";
+import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { type Decoders, loadDecoders, UnpackProgress } from "../unpack/decoding.js";
-import { openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
+import { openKernelFile } from "../unpack/kernel-file.js";
+import { type Decoders, Unpacking } from "../unpack/unpacking.js";
 import { checkExtractOptions } from "./check-options.js";
 
 /** Options of {@link extractKernelSync}. */
@@ -47,39 +45,34 @@ const MOST_BYTES = 1_073_741_824;
 
 const KERNELS: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image"];
 
-function* extract(
-  source: Source,
-  unpacking: Unpacking,
-): Task<Omit<ExtractedKernel, "kernel"> & { source: Source }> {
-  const { source: kernel, format, decompression } = yield* openKernelFile(source, unpacking);
-  if (!KERNELS.includes(format)) {
-    throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);
-  }
-  return {
-    source: kernel,
-    format,
-    compression: decompression?.format,
-    compressedSize: decompression?.compressedBytes,
-    size: kernel.byteLength,
-  };
-}
-
-function unpackingOf(
-  options: ExtractKernelSyncOptions,
-  gunzip: Unpacking["gunzip"],
-  decoders: Decoders | undefined,
-): Unpacking {
-  const { maxDecompressedSize = MOST_BYTES, onProgress } = options;
-  return {
-    gunzip,
+function* extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task<ExtractedKernel> {
+  const { maxDecompressedSize: maximumBytes = MOST_BYTES, decoders, onProgress } = options;
+  const { source, close } = openSource(input, "kernel", { spoolLimit: maximumBytes });
+  const unpacking = new Unpacking({
     decoders,
-    maximumBytes: maxDecompressedSize,
+    maximumBytes,
+    spoolLimit: maximumBytes,
     decompress: "host",
-    entry: undefined,
-    hasKernelAddress: false,
-    inPlace: false,
-    progress: onProgress === undefined ? undefined : new UnpackProgress(onProgress),
-  };
+    onProgress,
+  });
+  try {
+    const whole = yield* withKnownLength(source, maximumBytes);
+    const { source: kernel, format, decompression } = yield* openKernelFile(whole, unpacking);
+    if (!KERNELS.includes(format)) {
+      throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);
+    }
+    const bytes = yield* readWhole(kernel);
+    return {
+      kernel: bytes,
+      format,
+      compression: decompression?.format,
+      compressedSize: decompression?.compressedBytes,
+      size: bytes.byteLength,
+    };
+  } finally {
+    unpacking.close();
+    close();
+  }
 }
 
 /**
@@ -101,21 +94,7 @@ export async function extractKernel(
   options: ExtractKernelOptions = {},
 ): Promise<ExtractedKernel> {
   checkExtractOptions(options);
-  const { signal, maxDecompressedSize = MOST_BYTES } = options;
-  const { source, close } = openSource(input, "kernel", { spoolLimit: maxDecompressedSize });
-  try {
-    const decoders = options.decoders ?? (await loadDecoders());
-    const gunzip = (packed: Source): Source =>
-      gunzipSource(packed, { maximumBytes: maxDecompressedSize, spoolLimit: maxDecompressedSize });
-    const whole = await spoolIfUnknown(source, maxDecompressedSize, signal);
-    const found = await runAsync(extract(whole, unpackingOf(options, gunzip, decoders)), signal);
-    const kernel = await spoolIfUnknown(found.source, maxDecompressedSize, signal);
-    const bytes = await runAsync(readWhole(kernel), signal);
-    const { source: _, ...told } = found;
-    return { ...told, kernel: bytes, size: bytes.byteLength };
-  } finally {
-    close();
-  }
+  return await runAsync(extract(input, options), options.signal);
 }
 
 /**
@@ -131,17 +110,5 @@ export async function extractKernel(
  */
 export function extractKernelSync(input: ByteInput, options: ExtractKernelSyncOptions = {}): ExtractedKernel {
   checkExtractOptions(options);
-  const { source, close } = openSource(input, "kernel");
-  try {
-    const { decoders, maxDecompressedSize: maximumBytes = MOST_BYTES } = options;
-    const gunzip =
-      decoders === undefined
-        ? (packed: Source): Source => gunzipSourceSync(packed, { maximumBytes })
-        : undefined;
-    const { source: kernel, ...told } = runSync(extract(source, unpackingOf(options, gunzip, decoders)));
-    const bytes = runSync(readWhole(kernel));
-    return { ...told, kernel: bytes, size: bytes.byteLength };
-  } finally {
-    close();
-  }
+  return runSync(extract(input, options));
 }

@@ -5,9 +5,7 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory } from "../memory/memory-input.js";
 import { carryOut } from "../plan/apply.js";
-import { gunzipSourceSync } from "../sources/gzip.js";
 import { runSync } from "../task/run.js";
-import type { Unpacking } from "../unpack/kernel-file.js";
 import { planX86Guest } from "../x86/planner.js";
 import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
@@ -18,41 +16,12 @@ import type {
   LoadLinuxSyncOptions,
   PlanLinuxSyncOptions,
 } from "./options.js";
-import {
-  mostDecompressed,
-  open,
-  type Planners,
-  type Prepared,
-  plannedRegions,
-  prepare,
-  unpackingOf,
-} from "./prepare.js";
+import { type Planner, plannedRegions, prepare, x86FormatOf } from "./prepare.js";
 
-/** The planners, as computations that have nothing to wait for. */
-const HERE: Planners = {
-  // biome-ignore lint/correctness/useYield: nothing is to be waited for.
-  *x86() {
-    return planX86Guest;
-  },
-  // biome-ignore lint/correctness/useYield: nothing is to be waited for.
-  *arm64() {
-    return planArm64Guest;
-  },
-};
-
-function prepareSync(options: PlanLinuxSyncOptions): Prepared {
-  const { close, ...inputs } = open(options);
-  try {
-    const maximumBytes = mostDecompressed(options);
-    const { decoders } = options;
-    const gunzip: Unpacking["gunzip"] =
-      decoders === undefined ? (source) => gunzipSourceSync(source, { maximumBytes }) : undefined;
-    return runSync(prepare(options, inputs, unpackingOf(options, gunzip, decoders), HERE, close));
-  } catch (cause) {
-    close();
-    throw cause;
-  }
-}
+const planHere: Planner = (file, options, sources) =>
+  file.format === "arm64-image"
+    ? planArm64Guest(options, sources)
+    : planX86Guest(options, sources, x86FormatOf(file), file.image);
 
 /**
  * Plans a load: reads the kernel's headers, places everything, checks that all of it lies in RAM and that nothing
@@ -73,7 +42,7 @@ function prepareSync(options: PlanLinuxSyncOptions): Prepared {
  */
 export function planLinuxSync(options: PlanLinuxSyncOptions): LinuxPlan {
   checkLoadOptions(options);
-  return prepareSync(options).plan;
+  return runSync(prepare(options, planHere)).plan;
 }
 
 /**
@@ -98,7 +67,7 @@ export function loadLinuxSync(options: LoadLinuxSyncOptions & Partial<ImporterOp
   checkLoadOptions(options);
   const { memory: input, claim } = claimMemory(options.memory);
   try {
-    const { plan, memory } = prepareSync({ ...options, memory: input });
+    const { plan, memory } = runSync(prepare({ ...options, memory: input }, planHere));
     const carried = { ...options, isSync: true, claim };
     try {
       if (options.importer !== undefined) {

@@ -1,90 +1,30 @@
 /** Any kernel, one asynchronous call. What only one architecture needs is loaded when the kernel is known. */
-import { DETECT_BYTES, detectFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory } from "../memory/memory-input.js";
 import { carryOut } from "../plan/apply.js";
-import { gunzipSource } from "../sources/gzip.js";
-import { readHead } from "../sources/reading.js";
-import type { Source } from "../sources/source.js";
-import { type StreamSource, spoolIfUnknown } from "../sources/stream.js";
 import { runAsync } from "../task/run.js";
 import { perform } from "../task/task.js";
-import { type Decoders, loadDecoders } from "../unpack/decoding.js";
 import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, ImportLinuxOptions, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
-import {
-  type Inputs,
-  mostDecompressed,
-  open,
-  type Planners,
-  type Prepared,
-  plannedRegions,
-  prepare,
-  unpackingOf,
-} from "./prepare.js";
+import { type Planner, plannedRegions, prepare, x86FormatOf } from "./prepare.js";
 
 const refuse = (): never => {
   throw new TypeError("the synchronous driver has its planners at hand");
 };
 
-const ON_DEMAND: Planners = {
-  x86: () => perform(refuse, async () => (await import("../x86/planner.js")).planX86Guest),
-  arm64: () => perform(refuse, async () => (await import("../arm64/planner.js")).planArm64Guest),
+/** Loads the planner that the kernel needs, and no other. */
+const planOnDemand: Planner = function* (file, options, sources) {
+  if (file.format === "arm64-image") {
+    const { planArm64Guest } = yield* perform(refuse, () => import("../arm64/planner.js"));
+    return yield* planArm64Guest(options, sources);
+  }
+  const { planX86Guest } = yield* perform(refuse, () => import("../x86/planner.js"));
+  return yield* planX86Guest(options, sources, x86FormatOf(file), file.image);
 };
-
-/** The decoders, if the kernel or the initrds may need them: a file of their own. */
-async function decodersFor(
-  options: PlanLinuxOptions,
-  kernel: Source,
-  signal: AbortSignal | undefined,
-): Promise<Decoders | undefined> {
-  if (options.decoders !== undefined) return options.decoders;
-  if (options.decompressInitrd !== true) {
-    const format = detectFormat(await runAsync(readHead(kernel, DETECT_BYTES), signal));
-    if (format === "elf64" || format === "elf32" || format === "arm64-image") return undefined;
-    if (format === "bzImage" && options.decompress === "guest") return undefined;
-  }
-  return await loadDecoders();
-}
-
-async function prepareAsync(options: PlanLinuxOptions, signal: AbortSignal | undefined): Promise<Prepared> {
-  const { close: closeInputs, kernel, initrds, deviceTree, acpi } = open(options);
-  const unpacked: StreamSource[] = [];
-  const close = (): void => {
-    for (const each of unpacked.splice(0)) each.cancel();
-    closeInputs();
-  };
-  try {
-    const { spoolLimit } = options;
-    // What the kernel is told of by its length must be there before.
-    const whole = (source: Source): Promise<Source> => spoolIfUnknown(source, spoolLimit, signal);
-    const known: Source[] = [];
-    for (const initrd of initrds) known.push(await whole(initrd));
-    const inputs: Inputs = {
-      kernel,
-      initrds: known,
-      deviceTree: deviceTree === undefined ? undefined : await whole(deviceTree),
-      acpi:
-        acpi === undefined ? undefined : { rsdp: await whole(acpi.rsdp), tables: await whole(acpi.tables) },
-    };
-    const maximumBytes = mostDecompressed(options);
-    const gunzip = (source: Source): Source => {
-      const stream = gunzipSource(source, { maximumBytes, spoolLimit });
-      unpacked.push(stream);
-      return stream;
-    };
-    const decoders = await decodersFor(options, kernel, signal);
-    const unpacking = unpackingOf(options, gunzip, decoders);
-    return await runAsync(prepare(options, inputs, unpacking, ON_DEMAND, close), signal);
-  } catch (cause) {
-    close();
-    throw cause;
-  }
-}
 
 /**
  * The asynchronous {@link planLinuxSync}, for sources that can't be read synchronously. A plan that reads from a stream
@@ -106,7 +46,7 @@ async function prepareAsync(options: PlanLinuxOptions, signal: AbortSignal | und
  */
 export async function planLinux(options: PlanLinuxOptions): Promise<LinuxPlan> {
   checkLoadOptions(options);
-  return (await prepareAsync(options, options.signal)).plan;
+  return (await runAsync(prepare(options, planOnDemand), options.signal)).plan;
 }
 
 /**
@@ -139,7 +79,7 @@ export async function loadLinux(options: LoadLinuxOptions & Partial<ImporterOpti
   const { signal } = options;
   const { memory: input, claim } = claimMemory(options.memory);
   try {
-    const { plan, memory } = await prepareAsync({ ...options, memory: input }, signal);
+    const { plan, memory } = await runAsync(prepare({ ...options, memory: input }, planOnDemand), signal);
     const carried = { ...options, isSync: false, claim };
     try {
       if (options.importer !== undefined) {

@@ -6,7 +6,7 @@ import type { ImageLoad } from "../importers/importer.js";
 import type { ApplyOptions, ApplySyncOptions } from "../plan/apply.js";
 import type { GuestOptions } from "../plan/planned-guest.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
-import type { Decoders } from "../unpack/decoding.js";
+import type { Decoders } from "../unpack/unpacking.js";
 import type { X86Addresses, X86Options } from "../x86/options.js";
 
 /** What all that plan and load take; `Input` is what bytes may come from. */

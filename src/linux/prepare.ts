@@ -1,6 +1,5 @@
 /** What a load needs before it starts, synchronous or not: inputs opened, the kernel found in its file, a plan. */
 
-import type { planArm64Guest } from "../arm64/planner.js";
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
@@ -12,10 +11,9 @@ import { type OpenSource, openSource } from "../sources/open.js";
 import { withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import { type Decoders, UnpackProgress } from "../unpack/decoding.js";
 import { plainInitrds } from "../unpack/initrd.js";
-import { isLengthNeeded, openKernelFile, type Unpacking } from "../unpack/kernel-file.js";
-import type { planX86Guest } from "../x86/planner.js";
+import { isLengthNeeded, type KernelFile, openKernelFile } from "../unpack/kernel-file.js";
+import { Unpacking, type UnpackingOptions } from "../unpack/unpacking.js";
 import { LinuxPlan } from "./linux-plan.js";
 import type { PlanLinuxOptions } from "./options.js";
 
@@ -25,10 +23,16 @@ export interface Prepared {
   readonly memory: GuestMemory | undefined;
 }
 
-/** What plans for an architecture: code that is there, or that is loaded when it is known which one is needed. */
-export interface Planners {
-  readonly x86: () => Task<typeof planX86Guest>;
-  readonly arm64: () => Task<typeof planArm64Guest>;
+/** Plans with the planner of the kernel's architecture, which may be loaded on demand. */
+export type Planner = (
+  file: KernelFile,
+  options: PlanLinuxOptions,
+  sources: GuestSources,
+) => Task<PlannedGuest>;
+
+/** The format for the x86 planner. Anything but its own goes to the ELF parser, whose error names the format it found. */
+export function x86FormatOf({ format }: KernelFile): "bzImage" | "elf32" | "elf64" {
+  return format === "bzImage" || format === "elf32" ? format : "elf64";
 }
 
 const X86_OPTIONS = [
@@ -57,51 +61,56 @@ function checkArchitecture(options: PlanLinuxOptions, isArm64: boolean, kernel: 
   );
 }
 
-/** Looks into the kernel's file, and plans with what it finds. */
-export function* prepare(
-  options: PlanLinuxOptions,
-  { initrds, ...sources }: Inputs,
-  unpacking: Unpacking,
-  planners: Planners,
-  close: () => void,
-): Task<Prepared> {
-  const file = yield* openKernelFile(sources.kernel, unpacking);
-  const { format, decompression } = file;
-  checkArchitecture(options, format === "arm64-image", sources.kernel.name);
-  // A stream whose header does not tell its length is read to its end.
-  const kernel = (yield* isLengthNeeded(file))
-    ? yield* withKnownLength(file.source, options.spoolLimit)
-    : file.source;
-  const plain = options.decompressInitrd === true ? yield* plainInitrds(initrds, unpacking) : initrds;
-  const opened = { ...sources, kernel, initrd: oneInitrd(plain) };
-  let planned: PlannedGuest;
-  if (format === "arm64-image") {
-    const planArm64 = yield* planners.arm64();
-    planned = yield* planArm64(options, opened);
-  } else {
-    const planX86 = yield* planners.x86();
-    // What is none of them is refused by the ELF parser, which says what it is.
-    const x86Format = format === "bzImage" || format === "elf32" ? format : "elf64";
-    planned = yield* planX86(options, opened, x86Format, file.bzImage);
+/** Opens the inputs, looks into the kernel's file, and plans with what it finds. */
+export function* prepare(options: PlanLinuxOptions, plan: Planner): Task<Prepared> {
+  const { initrds, close: closeInputs, ...inputs } = open(options);
+  const { spoolLimit } = options;
+  let unpacking: Unpacking | undefined;
+  const close = (): void => {
+    unpacking?.close();
+    closeInputs();
+  };
+  try {
+    unpacking = new Unpacking(unpackingOptions(options));
+    // The kernel is told where these end.
+    const whole: Source[] = [];
+    for (const initrd of initrds) whole.push(yield* withKnownLength(initrd, spoolLimit));
+    const { deviceTree, acpi } = inputs;
+    const sources = {
+      deviceTree: deviceTree === undefined ? undefined : yield* withKnownLength(deviceTree, spoolLimit),
+      acpi:
+        acpi === undefined
+          ? undefined
+          : {
+              rsdp: yield* withKnownLength(acpi.rsdp, spoolLimit),
+              tables: yield* withKnownLength(acpi.tables, spoolLimit),
+            },
+    };
+    const file = yield* openKernelFile(inputs.kernel, unpacking);
+    const { decompression } = file;
+    checkArchitecture(options, file.format === "arm64-image", inputs.kernel.name);
+    const kernel = isLengthNeeded(file) ? yield* withKnownLength(file.source, spoolLimit) : file.source;
+    const plain = options.decompressInitrd === true ? yield* plainInitrds(whole, unpacking) : whole;
+    const planned = yield* plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
+    const { memory, ...parts } = planned;
+    return { plan: new LinuxPlan({ ...parts, decompression }, close), memory };
+  } catch (cause) {
+    close();
+    throw cause;
   }
-  const { memory, ...parts } = planned;
-  return { plan: new LinuxPlan({ ...parts, decompression }, close), memory };
 }
 
 /** The inputs, opened. */
-export interface Inputs {
+interface Opened {
   readonly kernel: Source;
   readonly initrds: readonly Source[];
   readonly deviceTree: Source | undefined;
   readonly acpi: GuestSources["acpi"];
-}
-
-export interface Opened extends Inputs {
   readonly close: () => void;
 }
 
 /** Opens the inputs; closes them again if one can't be opened. */
-export function open(options: PlanLinuxOptions): Opened {
+function open(options: PlanLinuxOptions): Opened {
   const closers: OpenSource["close"][] = [];
   const close = (): void => {
     for (const each of closers.splice(0)) each();
@@ -151,7 +160,7 @@ function oneInitrd(initrds: readonly Source[]): Source | undefined {
 }
 
 /** How many bytes a compressed kernel may have. */
-export function mostDecompressed({ maxDecompressedSize, memory }: PlanLinuxOptions): number {
+function mostDecompressed({ maxDecompressedSize, memory }: PlanLinuxOptions): number {
   const most =
     maxDecompressedSize === undefined
       ? ramSizeOf(memory)
@@ -159,25 +168,18 @@ export function mostDecompressed({ maxDecompressedSize, memory }: PlanLinuxOptio
   return most > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(most);
 }
 
-/** How compressed input is undone; `gunzip` by the platform where no decoders are asked for. */
-export function unpackingOf(
-  options: PlanLinuxOptions,
-  gunzip: Unpacking["gunzip"],
-  decoders: Decoders | undefined,
-): Unpacking {
-  const { addresses, decompress, decompressInto, entry, onProgress } = options;
+/** How compressed input is undone. */
+function unpackingOptions(options: PlanLinuxOptions): UnpackingOptions {
+  const { addresses, decoders, decompress, decompressInto, entry, onProgress, spoolLimit } = options;
   return {
-    gunzip,
     decoders,
     maximumBytes: mostDecompressed(options),
     decompress,
     entry,
     hasKernelAddress: addresses?.kernel !== undefined,
     inPlace: decompressInto !== "buffer",
-    progress:
-      onProgress === undefined
-        ? undefined
-        : new UnpackProgress(({ loaded, total }) => onProgress({ phase: "decompress", loaded, total })),
+    spoolLimit,
+    onProgress: onProgress && ((progress) => onProgress({ phase: "decompress", ...progress })),
   };
 }
 

@@ -6,10 +6,7 @@ import { type ByteStream, isUint8Array } from "./platform-shapes.js";
 import {
   type ByteRange,
   checkSourceRange,
-  hasKnownLength,
-  knownLength,
   needsNoGuard,
-  type Source,
   type StreamedSource,
   UNKNOWN_LENGTH,
 } from "./source.js";
@@ -503,17 +500,4 @@ export class StreamSource implements StreamedSource {
     this.#release();
     return byteLength;
   }
-}
-
-/**
- * The same source, or, if only its end will tell its length, its bytes, read whole.
- *
- * @param limit bytes that it may have at most; the stream's spoolLimit by default
- * @throws DirectBootError SOURCE_SPOOL_LIMIT if it has more; SOURCE_LENGTH_UNKNOWN if it is no StreamSource
- */
-export async function spoolIfUnknown(source: Source, limit?: number, signal?: AbortSignal): Promise<Source> {
-  if (hasKnownLength(source)) return source;
-  if (source instanceof StreamSource) return source.spoolWhole(limit, signal);
-  knownLength(source);
-  return source;
 }

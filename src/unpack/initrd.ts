@@ -10,8 +10,7 @@ import { concatSources } from "../sources/concat.js";
 import { readWhole } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import { noDecoder, unpackMember } from "./decoding.js";
-import type { Unpacking } from "./kernel-file.js";
+import type { Unpacking } from "./unpacking.js";
 
 /** "0707": what all headers of cpio's newc format start with (buffer-format.rst, c_magic). */
 const CPIO_MAGIC = [0x30, 0x37, 0x30, 0x37];
@@ -65,9 +64,8 @@ function asIs(bytes: Uint8Array, start: number, end: number): Uint8Array {
  *   SOURCE_EMPTY for one without anything in it
  */
 export function* plainInitrds(initrds: readonly Source[], unpacking: Unpacking): Task<Source[]> {
-  const { decoders, maximumBytes, progress } = unpacking;
   const plain: Source[] = [];
-  let left = maximumBytes;
+  let left = unpacking.options.maximumBytes;
   for (const initrd of initrds) {
     const bytes = yield* readWhole(initrd);
     const parts: Source[] = [];
@@ -85,8 +83,14 @@ export function* plainInitrds(initrds: readonly Source[], unpacking: Unpacking):
         parts.push(new BytesSource(asIs(bytes, start, at), initrd.name));
         continue;
       }
-      if (decoders === undefined) throw noDecoder(initrd, format);
-      const { output, consumed } = yield* unpackMember(decoders, format, bytes.subarray(at), left, progress);
+      const rest = bytes.subarray(at);
+      const { output, consumed } = yield* unpacking.decompress(
+        format,
+        rest,
+        { maximumBytes: left },
+        true,
+        initrd.name,
+      );
       left -= output.byteLength;
       at += consumed;
       if (output.byteLength > 0) parts.push(new BytesSource(output, initrd.name));

@@ -1,5 +1,6 @@
 /** A compressed file as the bytes that it unpacks to, which are made where they are to lie. */
 import { DirectBootError } from "../base/errors.js";
+import type { CompressionFormat } from "../decoders/options.js";
 import {
   checkSourceRange,
   checkTarget,
@@ -8,8 +9,8 @@ import {
   needsNoGuard,
 } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
-import { pause, type Task } from "../task/task.js";
-import type { CompressionFormat, Decoders } from "./decoding.js";
+import type { Task } from "../task/task.js";
+import type { Decoders } from "./unpacking.js";
 
 /** What is unpacked, and to how many bytes at most. */
 export interface UnpackedInput {
@@ -37,21 +38,10 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
   const options = { maximumBytes: byteLength, expectedBytes, allowTrailing };
   let whole: Uint8Array | undefined;
   const unpackWhole = function* (): Task<void> {
-    const steps = decoders.decodeSteps(format, packed, options);
-    try {
-      while (true) {
-        const step = steps.next();
-        if (step.done === true) {
-          checkHead(step.value.output);
-          checkLength(step.value.output.byteLength);
-          whole = step.value.output;
-          return;
-        }
-        yield* pause();
-      }
-    } finally {
-      steps.return({ output: new Uint8Array(0), consumed: 0 });
-    }
+    const { output } = yield* decoders.tasks.decode(format, packed, options, false);
+    checkHead(output);
+    checkLength(output.byteLength);
+    whole = output;
   };
   /** The plan was made by the head: what comes out must begin with it. */
   const checkHead = (made: Uint8Array): void => {
@@ -87,36 +77,18 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
       copy(target, offset);
     },
     makeInto: function* (place: MemoryPlace, onMade?: (byteLength: number) => void) {
-      const buffer = place.memory.buffer;
-      const steps = decoders.decodeStepsInto(format, packed, place, options);
+      const { buffer } = place.memory;
       let made = 0;
-      try {
-        while (true) {
-          if (place.memory.buffer !== buffer) {
-            throw new DirectBootError(
-              "GUEST_MEMORY_DETACHED",
-              `${name}: the memory grew while it was filled`,
-            );
-          }
-          const step = steps.next();
-          if (step.done === true) {
-            const produced = step.value.byteLength;
-            const output = new Uint8Array(buffer, place.offset, place.byteLength);
-            checkHead(output.subarray(0, produced));
-            checkLength(produced);
-            // Memory that was made for the guest may have been used before.
-            output.fill(0, produced);
-            onMade?.(byteLength - made);
-            return;
-          }
-          onMade?.(step.value.produced - made);
-          made = step.value.produced;
-          yield* pause();
-        }
-      } finally {
-        // What it left in its scratch is cleared.
-        steps.return({ byteLength: 0, consumed: 0 });
-      }
+      const produced = yield* decoders.tasks.decodeInto(format, packed, place, options, (progress) => {
+        onMade?.(progress.produced - made);
+        made = progress.produced;
+      });
+      const output = new Uint8Array(buffer, place.offset, place.byteLength);
+      checkHead(output.subarray(0, produced));
+      checkLength(produced);
+      // Memory that was made for the guest may have been used before.
+      output.fill(0, produced);
+      onMade?.(byteLength - made);
     },
   };
   needsNoGuard(source);

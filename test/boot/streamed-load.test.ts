@@ -16,8 +16,8 @@ import {
   loadLinuxSync,
   type Source,
 } from "../../src/index.js";
-import { gunzipSource } from "../../src/sources/gzip.js";
 import { StreamSource } from "../../src/sources/stream.js";
+import { gunzipSource } from "../../src/unpack/gzip-stream.js";
 import { runProgram } from "../support/command.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { debianKernel } from "./support/debian.js";

@@ -6,12 +6,11 @@ import {
   type CompressionFormat,
   DECODER_SCRATCH_BYTES,
   decoders,
-  decodeSteps,
   decompress,
   decompressInto,
   decompressMember,
+  tasks,
 } from "../../src/decoders/index.js";
-import { DECODER_WORK_PAGES } from "../../src/sources/source.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { tempFolder } from "../support/temp-folder.js";
@@ -449,18 +448,12 @@ describe("without WebAssembly", () => {
   });
 });
 
-describe("decodeSteps", () => {
+describe("a decoder as a task", () => {
   it("can be left in the middle", () => {
     const stream = make("zstd", noise(10 * MIB));
-    const steps = decodeSteps("zstd", stream, LIMIT);
+    const steps = tasks.decode("zstd", stream, LIMIT, false);
     assert.equal(steps.next().done, false);
     steps.return({ output: new Uint8Array(0), consumed: 0 });
     same(decompress("zstd", make("zstd"), LIMIT), INPUT);
-  });
-});
-
-describe("the place for decoders in guest memory", () => {
-  it("has the bytes of scratch that they need", () => {
-    assert.equal(DECODER_WORK_PAGES * 65_536, DECODER_SCRATCH_BYTES);
   });
 });

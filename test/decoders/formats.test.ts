@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { decodeSteps, decompress, decompressMember } from "../../src/decoders/index.js";
+import { decompress, decompressMember, tasks } from "../../src/decoders/index.js";
+import { runSync } from "../../src/task/run.js";
 import { noise } from "../support/sources.js";
 import { codeLike, compress, METHODS, nameOf, ONE_OF_EACH, text } from "./tools.js";
 
@@ -62,20 +63,16 @@ describe("decompress", () => {
 
     it(`goes in steps through ${format}`, () => {
       const input = compress(method, program);
-      const steps = decodeSteps(format, input, LIMIT);
       let count = 0;
       let last = 0;
-      while (true) {
-        const step = steps.next();
-        if (step.done === true) {
-          same(step.value.output, program);
-          assert.equal(step.value.consumed, input.length);
-          break;
-        }
-        assert.ok(step.value.produced >= last && step.value.produced <= program.length);
-        last = step.value.produced;
+      const task = tasks.decode(format, input, LIMIT, false, ({ produced }) => {
+        assert.ok(produced >= last && produced <= program.length);
+        last = produced;
         count++;
-      }
+      });
+      const { output, consumed } = runSync(task);
+      same(output, program);
+      assert.equal(consumed, input.length);
       assert.ok(count >= 1, `${count} steps`);
     });
   }
@@ -94,8 +91,8 @@ describe("decompress", () => {
     const method = ONE_OF_EACH.find(({ format }) => format === "zstd");
     assert.ok(method !== undefined);
     const other = program.slice().reverse();
-    const a = decodeSteps("zstd", compress(method, program), LIMIT);
-    const b = decodeSteps("zstd", compress(method, other), LIMIT);
+    const a = tasks.decode("zstd", compress(method, program), LIMIT, false);
+    const b = tasks.decode("zstd", compress(method, other), LIMIT, false);
     let [x, y] = [a.next(), b.next()];
     while (x.done !== true) x = a.next();
     while (y.done !== true) y = b.next();

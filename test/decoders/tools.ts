@@ -61,9 +61,8 @@ export const METHODS: readonly Method[] = [
   method("xz", "xz", "-c", "-1", "--check=none"),
   method("xz", "xz", "-c", "--check=crc32", "--x86", "--lzma2=preset=1,dict=1MiB"),
   method("xz", "xz", "-c", "--check=crc64", "--arm64", "--lzma2=preset=1"),
-  method("xz", "xz", "-c", "--arm=start=4096", "--lzma2=preset=0,lc=1,lp=2,pb=0"),
-  method("xz", "xz", "-c", "--armthumb", "--lzma2=preset=0"),
-  method("xz", "xz", "-c", "--delta=dist=4", "--powerpc", "--sparc", "--lzma2=preset=0"),
+  method("xz", "xz", "-c", "--arm64=start=4096", "--lzma2=preset=0,lc=1,lp=2,pb=0"),
+  method("xz", "xz", "-c", "--delta=dist=4", "--x86", "--lzma2=preset=0"),
   method("xz", "xz", "-c", "-1", "-T2", "--block-size=1MiB"),
 ];
 

@@ -20,6 +20,7 @@ import {
 } from "../../src/index.js";
 import { loadStaticElf } from "../../src/loader.js";
 import { StreamSource } from "../../src/sources/stream.js";
+import { runSync } from "../../src/task/run.js";
 import { buildE820Map } from "../../src/x86/e820.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeElf, type SegmentShape } from "../support/elf-maker.js";
@@ -355,10 +356,12 @@ describe("compressed data", () => {
       for (const maximumBytes of [1000, 4 * MIB]) {
         let steps = 0;
         assert.throws(() => {
-          for (const { produced } of decoders.decodeSteps(method.format, packed, { maximumBytes })) {
-            steps++;
-            assert.ok(produced <= maximumBytes + 1024);
-          }
+          runSync(
+            decoders.tasks.decode(method.format, packed, { maximumBytes }, false, ({ produced }) => {
+              steps++;
+              assert.ok(produced <= maximumBytes + 1024);
+            }),
+          );
         }, refusal("DECOMPRESS_TOO_LARGE"));
         assert.ok(steps <= maximumBytes / (2 * MIB) + 2, `${method.format}: ${steps} steps`);
       }

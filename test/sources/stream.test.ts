@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { ByteStream } from "../../src/sources/platform-shapes.js";
+import { withKnownLength } from "../../src/sources/reading.js";
 import { hasKnownLength, knownLength, UNKNOWN_LENGTH } from "../../src/sources/source.js";
-import { type ChunkSupply, StreamSource, spoolIfUnknown } from "../../src/sources/stream.js";
+import { type ChunkSupply, StreamSource } from "../../src/sources/stream.js";
+import { runAsync } from "../../src/task/run.js";
 import { refusal, refusalBecause } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
 import { isSame, makeStream } from "../support/streams.js";
@@ -224,7 +226,7 @@ describe("a stream that is read whole", () => {
         const made = makeStream(bytes, { chunks: [...lengths, 333] });
         const source = new StreamSource(made.stream);
         await readOf(source, 0, head);
-        const whole = await spoolIfUnknown(source);
+        const whole = await runAsync(withKnownLength(source));
         assert.equal(whole.byteLength, 100_000);
         const target = new Uint8Array(100_000);
         whole.readSync?.(target, 0);
@@ -259,9 +261,9 @@ describe("a stream that is read whole", () => {
 
   it("leaves sources of known length alone, and refuses foreign ones without", async () => {
     const known = asyncOnly(BYTES);
-    assert.equal(await spoolIfUnknown(known), known);
+    assert.equal(await runAsync(withKnownLength(known)), known);
     const endless = { name: "endless", byteLength: UNKNOWN_LENGTH, read: async () => {} };
-    await assert.rejects(spoolIfUnknown(endless), refusal("SOURCE_LENGTH_UNKNOWN", "endless"));
+    await assert.rejects(runAsync(withKnownLength(endless)), refusal("SOURCE_LENGTH_UNKNOWN", "endless"));
   });
 });
 

@@ -12,7 +12,7 @@ import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
 import type { LoadLinuxOptions } from "../../src/linux/options.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { applyPlanSync } from "../../src/plan/apply.js";
-import type { Decoders } from "../../src/unpack/decoding.js";
+import type { Decoders } from "../../src/unpack/unpacking.js";
 import { compress, METHODS, type Method, nameOf, ONE_OF_EACH } from "../decoders/tools.js";
 import {
   bzImageAround,
@@ -205,13 +205,14 @@ describe("a compressed Image", () => {
     for (const method of ONE_OF_EACH.filter(({ format }) => format !== "bzip2" && format !== "lzo")) {
       const places: WebAssembly.Memory[] = [];
       const watched: Decoders = {
-        decodeMemberSteps: never,
-        decodeSteps: never,
-        decompress: never,
-        decodeStepsInto: (format, input, target, options) => {
-          assert.ok(target.scratchOffset !== undefined);
-          places.push(target.memory);
-          return decoders.decodeStepsInto(format, input, target, options);
+        ...decoders,
+        tasks: {
+          decode: never,
+          decodeInto: (format, input, target, options, onProgress) => {
+            assert.ok(target.scratchOffset !== undefined);
+            places.push(target.memory);
+            return decoders.tasks.decodeInto(format, input, target, options, onProgress);
+          },
         },
       };
       const guest = loadLinuxSync({ kernel: compress(method, image), memory: RAM, decoders: watched });
@@ -229,10 +230,12 @@ describe("a compressed Image", () => {
     };
     const watched: Decoders = {
       ...decoders,
-      decodeStepsInto: never,
-      decodeSteps: (...args) => {
-        made++;
-        return decoders.decodeSteps(...args);
+      tasks: {
+        decodeInto: never,
+        decode: (...args) => {
+          made++;
+          return decoders.tasks.decode(...args);
+        },
       },
     };
     const kernel = compress(ZSTD, image);

@@ -1,0 +1,86 @@
+import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
+import type { CompressionFormat, DecompressOptions } from "./options.js";
+
+/** The input of a decoder, how far it is read, and the errors that name where. */
+export class Cursor {
+  readonly format: CompressionFormat;
+  readonly input: Uint8Array;
+  /** Next byte of input. */
+  position = 0;
+  /** Bytes of output so far. */
+  produced = 0;
+  /** Most bytes of output. */
+  limit: number;
+  protected limitCode: DirectBootErrorCode;
+  readonly #inputBytes: number;
+
+  constructor(format: CompressionFormat, input: Uint8Array, options: DecompressOptions) {
+    this.format = format;
+    this.input = input;
+    this.#inputBytes = input.length;
+    const { maximumBytes, expectedBytes } = options;
+    this.limit = expectedBytes ?? maximumBytes;
+    this.limitCode = expectedBytes === undefined ? "DECOMPRESS_TOO_LARGE" : "DECOMPRESS_WRONG_SIZE";
+  }
+
+  /** Bytes of input that are left. */
+  get left(): number {
+    return this.input.length - this.position;
+  }
+
+  /** An error of this stream, at byte `position` of the input. */
+  error(code: DirectBootErrorCode, what: string, position = this.position): DirectBootError {
+    return new DirectBootError(code, `${this.format}: ${what}, at byte ${position} of ${this.input.length}`);
+  }
+
+  corrupt(what: string, position?: number): DirectBootError {
+    return this.error("DECOMPRESS_CORRUPT", what, position);
+  }
+
+  truncated(what: string): DirectBootError {
+    return this.error("DECOMPRESS_TRUNCATED", `the input ends within ${what}`, this.input.length);
+  }
+
+  /** The error for more output than is allowed; `bytes` if that is known. */
+  tooLarge(bytes?: number): DirectBootError {
+    const what = bytes === undefined ? `more than ${this.limit}` : `${bytes}`;
+    const limit = this.limitCode === "DECOMPRESS_TOO_LARGE" ? "the limit is" : "declared are";
+    return this.error(this.limitCode, `the output is ${what} bytes, ${limit} ${this.limit}`);
+  }
+
+  /** Throws DECOMPRESS_TRUNCATED unless `count` bytes of input are left. */
+  need(count: number, what: string): void {
+    if (count > this.left) throw this.truncated(what);
+  }
+
+  u8(at: number): number {
+    return this.input[at] ?? 0;
+  }
+
+  u16(at: number): number {
+    return this.u8(at) | (this.u8(at + 1) << 8);
+  }
+
+  u32(at: number): number {
+    return (this.u16(at) | (this.u16(at + 2) << 16)) >>> 0;
+  }
+
+  /** Exact up to 2^53; beyond it is rounded, and larger than any limit. */
+  u64(at: number): number {
+    return this.u32(at) + this.u32(at + 4) * 2 ** 32;
+  }
+
+  u32BigEndian(at: number): number {
+    return ((this.u8(at) << 24) | (this.u8(at + 1) << 16) | (this.u8(at + 2) << 8) | this.u8(at + 3)) >>> 0;
+  }
+
+  /** Throws SOURCE_READ if the input's buffer was detached or resized between two steps. */
+  checkInput(): void {
+    if (this.input.length === this.#inputBytes) return;
+    throw new DirectBootError(
+      "SOURCE_READ",
+      `${this.format}: the buffer of the ${this.#inputBytes} bytes of input was detached or resized`,
+      { cure: "leave the input as it is until all of it is decompressed" },
+    );
+  }
+}

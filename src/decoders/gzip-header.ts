@@ -1,0 +1,56 @@
+/** Header and trailer of a gzip member (RFC 1952). */
+import type { Cursor } from "./cursor.js";
+
+const DEFLATE = 8;
+const HAS_HEADER_CRC = 2;
+const HAS_EXTRA = 4;
+const HAS_NAME = 8;
+const HAS_COMMENT = 16;
+const RESERVED_FLAGS = 0xe0;
+const HEADER_BYTES = 10;
+const TRAILER_BYTES = 8;
+
+/** Reads a member's header; the position is behind it then. */
+export function readGzipHeader(w: Cursor): void {
+  w.need(HEADER_BYTES, "a member's header");
+  const { position } = w;
+  if (w.u8(position) !== 0x1f || w.u8(position + 1) !== 0x8b)
+    throw w.corrupt("there is no gzip magic number");
+  if (w.u8(position + 2) !== DEFLATE) throw w.corrupt("the method is not deflate", position + 2);
+  const flags = w.u8(position + 3);
+  if ((flags & RESERVED_FLAGS) !== 0) throw w.corrupt("reserved flags are set", position + 3);
+  w.position += HEADER_BYTES;
+  if ((flags & HAS_EXTRA) !== 0) {
+    w.need(2, "a member's header");
+    const length = 2 + w.u16(w.position);
+    w.need(length, "a member's header");
+    w.position += length;
+  }
+  for (const flag of [HAS_NAME, HAS_COMMENT]) {
+    if ((flags & flag) === 0) continue;
+    const end = w.input.indexOf(0, w.position);
+    if (end < 0) throw w.truncated("a member's header");
+    w.position = end + 1;
+  }
+  if ((flags & HAS_HEADER_CRC) !== 0) {
+    w.need(2, "a member's header");
+    w.position += 2;
+  }
+}
+
+/** Compares CRC-32 and size of a member with its trailer; the position is behind it then. `hasCrc32` compares the CRC-32 at an offset of input. */
+export function checkGzipTrailer(w: Cursor, byteLength: number, hasCrc32: (at: number) => boolean): void {
+  w.need(TRAILER_BYTES, "a member's trailer");
+  if (!hasCrc32(w.position)) throw w.error("DECOMPRESS_CHECKSUM", "a member has another CRC-32");
+  // ISIZE: the size modulo 2^32.
+  const declared = w.u32(w.position + 4);
+  if (byteLength % 2 ** 32 !== declared) {
+    throw w.error("DECOMPRESS_WRONG_SIZE", `a member has ${byteLength} bytes, its trailer says ${declared}`);
+  }
+  w.position += TRAILER_BYTES;
+}
+
+/** True if another member follows. */
+export function gzipFollows(w: Cursor): boolean {
+  return w.u16(w.position) === 0x8b1f;
+}

@@ -1,0 +1,89 @@
+/** gzip by node:zlib, where there is no WebAssembly and for those who have not loaded the decoders. */
+import { messageOf } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { crc32 } from "../wasm/hot-paths.js";
+import { Cursor } from "./cursor.js";
+import { checkGzipTrailer, gzipFollows, readGzipHeader } from "./gzip-header.js";
+import type { DecodedMember, DecompressOptions } from "./options.js";
+
+// zlib's output comes in buffers of this size.
+const OUTPUT_PIECE_BYTES = 256 * 1024;
+// zlib hands out no more at once; Node 20 refuses an option above 4 GiB.
+const MOST_OUTPUT_BYTES = 0x7fff_ffff;
+
+interface Zlib {
+  inflateRawSync(
+    bytes: Uint8Array,
+    options: { info: true; chunkSize: number; maxOutputLength: number },
+  ): { readonly buffer: Uint8Array; readonly engine: { readonly bytesWritten: number } };
+}
+
+/** node:zlib, or undefined outside Node; never by an import that a browser bundle would see. */
+function nodeZlib(): Zlib | undefined {
+  const found: unknown = globalThis.process?.getBuiltinModule?.("node:zlib");
+  return found === undefined ? undefined : (found as Zlib);
+}
+
+/** Inflates the deflate stream at the cursor, which is behind it then. */
+function inflate(cursor: Cursor, zlib: Zlib): Uint8Array {
+  const room = cursor.limit - cursor.produced;
+  let inflated: ReturnType<Zlib["inflateRawSync"]>;
+  try {
+    inflated = zlib.inflateRawSync(cursor.input.subarray(cursor.position), {
+      info: true,
+      chunkSize: OUTPUT_PIECE_BYTES,
+      // zlib takes no 0.
+      maxOutputLength: Math.min(Math.max(1, room), MOST_OUTPUT_BYTES),
+    });
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ERR_BUFFER_TOO_LARGE") throw cursor.tooLarge();
+    if (code === "Z_BUF_ERROR") throw cursor.truncated("a member");
+    throw new DirectBootError("DECOMPRESS_CORRUPT", cursor.corrupt(messageOf(cause)).details, { cause });
+  }
+  const { buffer, engine } = inflated;
+  if (buffer.byteLength > room) throw cursor.tooLarge();
+  cursor.position += engine.bytesWritten;
+  cursor.produced += buffer.byteLength;
+  return buffer;
+}
+
+/**
+ * Decompresses all members, or the first. Where the input ends is left to the caller to judge.
+ *
+ * @throws DirectBootError DECOMPRESS_*; DECOMPRESS_UNSUPPORTED outside Node
+ */
+export function gunzipByPlatform(
+  input: Uint8Array,
+  options: DecompressOptions,
+  isMember: boolean,
+): DecodedMember {
+  const zlib = nodeZlib();
+  if (zlib === undefined) {
+    throw new DirectBootError(
+      "DECOMPRESS_UNSUPPORTED",
+      "gzip: there is neither WebAssembly with SIMD for it nor node:zlib",
+    );
+  }
+  const cursor = new Cursor("gzip", input, options);
+  const { allowTrailing = false, expectedBytes } = options;
+  const pieces: Uint8Array[] = [];
+  do {
+    readGzipHeader(cursor);
+    const piece = inflate(cursor, zlib);
+    checkGzipTrailer(cursor, piece.byteLength, (at) => crc32(piece) === cursor.u32(at));
+    pieces.push(piece);
+    // Only a declared size tells where the data ends: a limit that is reached by chance would cut off the next member.
+  } while (!isMember && !(allowTrailing && cursor.produced === expectedBytes) && gzipFollows(cursor));
+  const [first = new Uint8Array(0), ...others] = pieces;
+  let output = first;
+  if (others.length > 0) {
+    output = new Uint8Array(cursor.produced);
+    let at = 0;
+    for (const piece of pieces) {
+      output.set(piece, at);
+      at += piece.byteLength;
+    }
+  }
+  return { output, consumed: cursor.position };
+}

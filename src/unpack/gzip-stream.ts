@@ -1,0 +1,215 @@
+/** gzip (RFC 1952) as the platform's DecompressionStream decompresses it: while it arrives. */
+import { messageOf } from "../base/describe.js";
+import { DirectBootError } from "../base/errors.js";
+import { guardSource, isStreamed, knownLength, type Source } from "../sources/source.js";
+import { type ChunkSupply, type StreamOptions, StreamSource } from "../sources/stream.js";
+import { abortedError } from "../task/run.js";
+
+/** Options of {@link gunzipSource}. */
+export interface GunzipOptions extends Pick<StreamOptions, "spoolLimit"> {
+  /** Most bytes of output; more is DECOMPRESS_TOO_LARGE. */
+  readonly maximumBytes: number;
+}
+
+// CRC32 and ISIZE (RFC 1952, 2.3.1).
+const TRAILER_BYTES = 8;
+// A read of the compressed file.
+const PIECE_BYTES = 256 * 1024;
+// A member's end has fewer zeros than this: 8 of the trailer, and what a code of at most 15 bits leaves before it.
+const MOST_FINAL_ZEROS = 32;
+
+const ignore = (): void => {};
+
+/** The chunks of a source from its start to its end. */
+function chunksOf(source: Source): (signal: AbortSignal) => Promise<Uint8Array | undefined> {
+  if (source instanceof StreamSource) return (signal) => source.takeChunk(signal);
+  const length = knownLength(source);
+  if (isStreamed(source)) source.startStreaming([{ start: 0, end: length }]);
+  let offset = 0;
+  return async (signal) => {
+    if (offset === length) return undefined;
+    const piece = new Uint8Array(Math.min(PIECE_BYTES, length - offset));
+    await source.read(piece, offset, signal);
+    offset += piece.byteLength;
+    return piece;
+  };
+}
+
+/** Bytes up to the last that is not zero. */
+function withoutFinalZeros(bytes: Uint8Array): Uint8Array {
+  let end = bytes.byteLength;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return bytes.subarray(0, end);
+}
+
+/**
+ * Feeds a DecompressionStream and takes what comes out.
+ *
+ * The platforms' streams disagree on what follows a member: Node's take further members and zeros, browsers' fail, and
+ * then lose output that was not taken yet. So zeros are held back until something follows them. Those at the end of
+ * the file are fed one by one, until ISIZE, the last four bytes that were fed, is the number of bytes that came out.
+ */
+class GunzipSupply implements ChunkSupply {
+  /** CRC-32 and size stand behind the data. */
+  readonly isCheckedAtEnd = true;
+  readonly #source: Source;
+  readonly #maximumBytes: number;
+  readonly #name: string;
+  readonly #abort = new AbortController();
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  #isStarted = false;
+  #isOver = false;
+  #mayBeOver = false;
+  /** What the compressed source threw. */
+  #failure: { readonly cause: unknown } | undefined;
+  #fed = 0;
+  #came = 0;
+  #zeros = 0;
+  readonly #last = new Uint8Array(4);
+
+  constructor(source: Source, maximumBytes: number, name: string, stream: DecompressionStream) {
+    this.#source = source;
+    this.#maximumBytes = maximumBytes;
+    this.#name = name;
+    // The DOM's type wants a BufferSource, of which these are one.
+    this.#writer = stream.writable.getWriter();
+    this.#reader = stream.readable.getReader();
+    // Failures are seen where it is read; these promises fail, too, with nobody looking.
+    this.#writer.closed.catch(ignore);
+    this.#writer.ready.catch(ignore);
+    this.#reader.closed.catch(ignore);
+  }
+
+  async #feed(bytes: Uint8Array): Promise<void> {
+    if (bytes.byteLength === 0) return;
+    // A stream's chunk may be shared memory, which a DecompressionStream does not take.
+    const plain =
+      bytes.buffer instanceof ArrayBuffer
+        ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        : new Uint8Array(bytes);
+    const tail = bytes.subarray(-this.#last.byteLength);
+    this.#last.copyWithin(0, tail.byteLength);
+    this.#last.set(tail, this.#last.byteLength - tail.byteLength);
+    this.#fed += bytes.byteLength;
+    await this.#writer.write(plain);
+  }
+
+  async #feedZeros(count: number): Promise<void> {
+    for (let left = count; left > 0; left -= PIECE_BYTES) {
+      await this.#feed(new Uint8Array(Math.min(left, PIECE_BYTES)));
+    }
+  }
+
+  /** True if ISIZE, were it the last that was fed, is what came out. */
+  async #isAtTrailer(): Promise<boolean> {
+    // An empty write is done when all output of those before was taken.
+    await this.#writer.write(new Uint8Array(0));
+    return this.#came > 0 && new DataView(this.#last.buffer).getUint32(0, true) === this.#came % 2 ** 32;
+  }
+
+  async #pump(): Promise<void> {
+    const { signal } = this.#abort;
+    const next = chunksOf(this.#source);
+    for (;;) {
+      let chunk: Uint8Array | undefined;
+      try {
+        chunk = await next(signal);
+      } catch (cause) {
+        this.#failure = { cause };
+        throw cause;
+      }
+      if (chunk === undefined) break;
+      const bytes = withoutFinalZeros(chunk);
+      if (bytes.byteLength > 0) {
+        const zeros = this.#zeros;
+        this.#zeros = 0;
+        await this.#feedZeros(zeros);
+        await this.#feed(bytes);
+      }
+      this.#zeros += chunk.byteLength - bytes.byteLength;
+    }
+    const final = Math.min(this.#zeros, MOST_FINAL_ZEROS);
+    for (let done = 0; done < final; done++) {
+      if (await this.#isAtTrailer()) break;
+      // Nothing has a trailer of zeros only, which can't be told from what follows: there a failure is the end.
+      this.#mayBeOver = this.#came === 0 && done >= TRAILER_BYTES;
+      await this.#feedZeros(1);
+      this.#mayBeOver = false;
+    }
+    await this.#writer.close();
+  }
+
+  async pull(): Promise<Uint8Array | undefined> {
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      // What ends the pump ends the reading below, too.
+      this.#pump().catch((cause: unknown) => this.#writer.abort(cause).catch(ignore));
+    }
+    let value: Uint8Array | undefined;
+    try {
+      ({ value } = await this.#reader.read());
+    } catch (cause) {
+      if (this.#failure !== undefined) throw this.#failure.cause;
+      if (this.#mayBeOver) return undefined;
+      if (this.#isOver) throw abortedError(this.#name, this.#abort.signal);
+      const said = messageOf(cause);
+      // The platform does not say where a member ends, so what follows one (a device tree, say) looks like damage.
+      throw new DirectBootError(
+        "DECOMPRESS_CORRUPT",
+        `${this.#name}: gzip: the data up to byte ${this.#fed}: ${said}`,
+        {
+          cause,
+          cure: "check that the file is complete and unmodified, and that nothing but zeros follows what is compressed",
+        },
+      );
+    }
+    this.#came += value?.byteLength ?? 0;
+    if (this.#came > this.#maximumBytes) {
+      throw new DirectBootError(
+        "DECOMPRESS_TOO_LARGE",
+        `${this.#name}: gzip: it decompresses to more than ${this.#maximumBytes} bytes`,
+      );
+    }
+    return value;
+  }
+
+  cancel(reason: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#abort.abort(reason);
+    this.#writer.abort(reason).catch(ignore);
+    this.#reader.cancel(reason).catch(ignore);
+    if (isStreamed(this.#source)) this.#source.cancel(reason);
+  }
+}
+
+/**
+ * The decompressed bytes of a gzip file as a stream of unknown length, decompressed as they are read: the compressed
+ * file is read once, from its start. Zeros behind the data are ignored. Whether several members make one file is the
+ * platform's decision: Node says yes, browsers refuse it (DECOMPRESS_CORRUPT).
+ *
+ * Reading throws DECOMPRESS_CORRUPT, naming how far the data was read; DECOMPRESS_TOO_LARGE; what reading the
+ * compressed source throws. Ending the stream ends that source's, if it is one.
+ *
+ * @throws DirectBootError DECOMPRESS_UNSUPPORTED without DecompressionStream; SOURCE_LENGTH_UNKNOWN for a foreign source
+ *   of unknown length
+ */
+export function gunzipSource(source: Source, { maximumBytes, spoolLimit }: GunzipOptions): StreamSource {
+  const { name } = source;
+  if (!(source instanceof StreamSource)) knownLength(source);
+  let stream: DecompressionStream;
+  try {
+    stream = new DecompressionStream("gzip");
+  } catch (cause) {
+    throw new DirectBootError(
+      "DECOMPRESS_UNSUPPORTED",
+      `${name} is gzip-compressed, and there is no DecompressionStream for it here`,
+      { cause },
+    );
+  }
+  return new StreamSource(new GunzipSupply(guardSource(source), maximumBytes, name, stream), {
+    name,
+    spoolLimit,
+  });
+}

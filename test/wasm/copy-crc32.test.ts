@@ -3,15 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
-import {
-  applyPlanSync,
-  GuestMemory,
-  GuestMemoryImporter,
-  loadLinux,
-  loadLinuxSync,
-  MemoryLayout,
-  planLinuxSync,
-} from "../../src/index.js";
+import { GuestMemory, loadLinux, loadLinuxSync } from "../../src/index.js";
 import { hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
 import { X86_64_GUEST } from "../support/paths.js";
 import { noise } from "../support/sources.js";
@@ -96,18 +88,5 @@ describe("loadLinux with crc32: true", () => {
   it("has none without being asked", () => {
     const guest = loadLinuxSync({ kernel: X86_64_GUEST, memory: 64 * MIB });
     assert.ok(guest.regions.every((region) => !("crc32" in region)));
-  });
-});
-
-describe("a plan applied to guest memory", () => {
-  it("does what an importer into it does", () => {
-    const plan = planLinuxSync({ kernel: X86_64_GUEST, memory: 64 * MIB });
-    const layout = new MemoryLayout(64 * MIB);
-    const [direct, imported] = [GuestMemory.create(layout), GuestMemory.create(layout)];
-    applyPlanSync(plan, direct);
-    applyPlanSync(plan, new GuestMemoryImporter(imported));
-    plan.close();
-    assert.equal(direct.crc32(0, 64 * MIB), imported.crc32(0, 64 * MIB));
-    assert.notEqual(direct.crc32(0, 64 * MIB), GuestMemory.create(layout).crc32(0, 64 * MIB));
   });
 });

@@ -194,6 +194,22 @@ export type DirectBootErrorCode = keyof typeof ERROR_CURES;
  */
 const PlatformError: new (message: string, options: ErrorOptions) => Omit<Error, "name"> = Error;
 
+/** Frames between a parser and the caller of a load are more than V8's default of 10, most of them of generators. */
+const STACK_FRAMES = 100;
+
+/** Lets stack traces reach the caller's line until {@link restoreStacks}, which takes the result. */
+export function deepenStacks(): number | undefined {
+  const limit: unknown = Reflect.get(Error, "stackTraceLimit");
+  // Other engines have no limit, and a host may freeze it or ask for no traces.
+  if (typeof limit !== "number" || limit <= 0 || limit >= STACK_FRAMES) return undefined;
+  return Reflect.set(Error, "stackTraceLimit", STACK_FRAMES) ? limit : undefined;
+}
+
+/** Restores what {@link deepenStacks} changed. */
+export function restoreStacks(limit: number | undefined): void {
+  if (limit !== undefined) Reflect.set(Error, "stackTraceLimit", limit);
+}
+
 /**
  * The only class of errors that directboot throws, besides `TypeError` for arguments of a wrong type.
  *
@@ -225,7 +241,9 @@ export class DirectBootError extends PlatformError {
    */
   constructor(code: DirectBootErrorCode, details: string, options?: { cause?: unknown; cure?: string }) {
     const cure = options?.cure ?? ERROR_CURES[code];
+    const limit = deepenStacks();
     super(`${details}; ${cure}`, options !== undefined && "cause" in options ? { cause: options.cause } : {});
+    restoreStacks(limit);
     this.code = code;
     this.#details = details;
     this.#cure = cure;

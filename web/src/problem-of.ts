@@ -1,18 +1,21 @@
-/** Errors taken apart: code, what is wrong, what can be done. */
+/** Errors taken apart: code, problem, cure. */
 import { DirectBootError, ERROR_CODES } from "directboot";
 import type { Problem } from "./protocol.js";
 
-/** Takes an error apart: a DirectBootError's message ends with the cure. */
+/** The library's words for its options, and this page's. */
+const PAGE_WORDS = [
+  ["to loadLinux also", "or"],
+  [", or raise maxDecompressedSize, if the file is to be trusted", ""],
+  ['load it with decompress: "guest", which', 'choose "Decompressed by: the guest", which'],
+] as const;
+
+/** Takes an error apart. */
 export function problemOf(error: unknown): Problem {
   if (!(error instanceof DirectBootError)) {
     const what = error instanceof Error ? error.message : String(error);
     return { code: undefined, what, cure: undefined, meaning: undefined };
   }
-  const { code, message } = error;
-  const { cure: usual, meaning } = ERROR_CODES[code];
-  // A few causes have a cure of their own.
-  const at = message.endsWith(`; ${usual}`) ? message.length - usual.length - 2 : message.lastIndexOf("; ");
-  return at < 0
-    ? { code, what: message, cure: usual, meaning }
-    : { code, what: message.slice(0, at), cure: message.slice(at + 2), meaning };
+  const { code, details, cure } = error;
+  const pageCure = PAGE_WORDS.reduce((text, [theirs, ours]) => text.replace(theirs, ours), cure);
+  return { code, what: details, cure: pageCure, meaning: ERROR_CODES[code].meaning };
 }

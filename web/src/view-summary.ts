@@ -15,11 +15,9 @@ function fact(term: string, ...value: (HTMLElement | string)[]): HTMLElement {
   return el("div", {}, el("dt", {}, term), el("dd", {}, ...value));
 }
 
-/** A fact of more words. */
+/** A fact that takes a whole row. */
 function wideFact(term: string, ...value: (HTMLElement | string)[]): HTMLElement {
-  const element = fact(term, ...value);
-  element.className = "wide";
-  return element;
+  return el("div", { class: "wide" }, el("dt", {}, term), el("dd", {}, ...value));
 }
 
 function capitalise(text: string): string {

@@ -85,45 +85,21 @@ interface WantedRange {
   next: number;
 }
 
-/**
- * Most bytes that are kept at once while `ranges` are read one after the other: what was passed already and lies in a
- * later range.
- */
-function mostKept(ranges: readonly ByteRange[]): number {
-  const passed: number[] = [];
+/** Bytes that lie in more than one of `ranges`, which ascend by their starts: no more are kept at once. */
+function wantedTwice(ranges: readonly ByteRange[]): number {
+  let bytes = 0;
+  let counted = 0;
   let furthest = 0;
-  for (const { end } of ranges) {
+  for (const { start, end } of ranges) {
+    const from = Math.max(start, counted);
+    const to = Math.min(end, furthest);
+    if (to > from) {
+      bytes += to - from;
+      counted = to;
+    }
     furthest = Math.max(furthest, end);
-    passed.push(furthest);
   }
-  // From the last range on: the union of those behind, the lowest on top, each with the bytes of all below it.
-  const union: { readonly start: number; readonly end: number; readonly below: number }[] = [];
-  let most = 0;
-  for (let index = ranges.length - 1; index >= 0; index--) {
-    const limit = passed[index] ?? 0;
-    let low = 0;
-    let high = union.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((union[middle]?.start ?? 0) >= limit) low = middle + 1;
-      else high = middle;
-    }
-    const top = union.at(-1);
-    const edge = union[low];
-    if (top !== undefined && edge !== undefined) {
-      const whole = top.below + top.end - top.start;
-      most = Math.max(most, whole - edge.below - Math.max(0, edge.end - limit));
-    }
-    const { start } = ranges[index] ?? { start: 0 };
-    let end = ranges[index]?.end ?? 0;
-    for (let above = union.at(-1); above !== undefined && above.start <= end; above = union.at(-1)) {
-      end = Math.max(end, above.end);
-      union.pop();
-    }
-    const next = union.at(-1);
-    union.push({ start, end, below: next === undefined ? 0 : next.below + next.end - next.start });
-  }
-  return most;
+  return bytes;
 }
 
 /**
@@ -288,7 +264,7 @@ export class StreamSource implements StreamedSource {
       if (start < passed && !this.#spool.covers(start, passed)) throw this.#consumed(start);
       if (this.#isCancelled && end > this.#position && end > start) throw this.#consumed(this.#position);
     }
-    const kept = mostKept(ranges);
+    const kept = wantedTwice(ranges);
     if (kept > this.#spoolLimit) {
       throw new DirectBootError(
         "SOURCE_SPOOL_LIMIT",

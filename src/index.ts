@@ -51,10 +51,15 @@ export {
   extractKernel,
   extractKernelSync,
 } from "./linux/extract-kernel.js";
-export { LinuxPlan, type PlannedPages } from "./linux/linux-plan.js";
+export { type Arm64LinuxPlan, LinuxPlan, type PlannedPages, type X86LinuxPlan } from "./linux/linux-plan.js";
 export { loadLinux, planLinux } from "./linux/load-linux.js";
 export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
-export { LinuxGuest, type LoadedLinux, type RegistersByName } from "./linux/loaded-linux.js";
+export {
+  type Arm64LinuxGuest,
+  LinuxGuest,
+  type LoadedLinux,
+  type X86LinuxGuest,
+} from "./linux/loaded-linux.js";
 export type {
   ImporterOption,
   ImportLinuxOptions,
@@ -65,6 +70,7 @@ export type {
   PlanLinuxOptions,
   PlanLinuxSyncOptions,
 } from "./linux/options.js";
+export type { Aarch64Registers, ForArm64, ForX86, RegistersByName, X86Registers } from "./linux/registers.js";
 export { GuestMemory, type MemoryBank } from "./memory/guest-memory.js";
 export type { GuestBuffer } from "./memory/host-buffer.js";
 export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";

@@ -32,7 +32,7 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
     "pages",
     formatRegions(plan.pages),
     "registers",
-    formatRegisters(plan.registers),
+    formatRegisters(plan.registerList),
   ];
   process.stdout.write(`${text.join("\n")}\n`);
   return 0;

@@ -14,8 +14,9 @@ import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { checkLoadOptions } from "../linux/check-options.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
 import { planLinux } from "../linux/load-linux.js";
-import { LinuxGuest, type RegistersByName } from "../linux/loaded-linux.js";
+import { LinuxGuest, type X86LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxOptions } from "../linux/options.js";
+import type { RegistersByName } from "../linux/registers.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlan } from "../plan/apply.js";
 import { abortedError } from "../task/run.js";
@@ -280,12 +281,12 @@ function attach({ memory, ramOffset, ramBytes }: V86Cpu): GuestMemory {
  *   autostart: false,
  * });
  * const guest = await loadV86(emulator, { kernel: "vmlinuz-i386", commandLine: "console=ttyS0" });
- * console.log(guest.entryMode, guest.registers.rip?.toString(16)); // protected32 1000000
+ * console.log(guest.entryMode, guest.registers.rip.toString(16)); // protected32 1000000
  * // emulator.run() starts it.
  * await emulator.destroy();
  * ```
  */
-export async function loadV86(emulator: V86Emulator, options: V86Options): Promise<LinuxGuest> {
+export async function loadV86(emulator: V86Emulator, options: V86Options): Promise<X86LinuxGuest> {
   if (typeof emulator?.add_listener !== "function" || typeof emulator.is_running !== "function") {
     throw new TypeError(`emulator must be an instance of V86, got ${describeType(emulator)}`);
   }
@@ -314,7 +315,7 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
     checkStopped(emulator);
     const guest = new LinuxGuest(importer, plan);
     setRegisters(cpu, guest.registers);
-    return guest;
+    return guest as X86LinuxGuest;
   } finally {
     plan.close();
   }
@@ -339,7 +340,7 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
  * await emulator.destroy();
  * ```
  */
-export async function bootV86(emulator: V86Emulator, options: V86Options): Promise<LinuxGuest> {
+export async function bootV86(emulator: V86Emulator, options: V86Options): Promise<X86LinuxGuest> {
   const guest = await loadV86(emulator, options);
   await emulator.run();
   return guest;

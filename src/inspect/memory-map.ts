@@ -2,7 +2,7 @@
 import { type AddressLike, hexRange, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { LinuxPlan } from "../linux/linux-plan.js";
+import type { LinuxPlan } from "../linux/linux-plan.js";
 import { LinuxGuest, type LoadedLinux } from "../linux/loaded-linux.js";
 import type { PlanStep } from "../plan/plan.js";
 import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
@@ -156,13 +156,9 @@ function e820Of(bytesOf: BytesOf): readonly NamedE820Entry[] | undefined {
 
 /** The memory of a planned or loaded guest. Of a plan that its caller applied elsewhere, nothing is read. */
 export function memoryMapOf(plan: LinuxPlan | LoadedLinux): MemoryMap {
-  const regions = plan instanceof LinuxPlan ? plan.pages : plan.regions;
+  const regions = "steps" in plan ? plan.pages : plan.regions;
   const bytesOf =
-    plan instanceof LinuxPlan
-      ? bytesInSteps(plan.steps)
-      : plan instanceof LinuxGuest
-        ? bytesInMemory(plan)
-        : undefined;
+    "steps" in plan ? bytesInSteps(plan.steps) : plan instanceof LinuxGuest ? bytesInMemory(plan) : undefined;
   return jsonSafe({
     arch: plan.architecture,
     entryMode: plan.entryMode,

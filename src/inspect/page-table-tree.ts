@@ -5,7 +5,7 @@
  * shown again, as the processor would walk it, and marked. Tables are read when their entries are first asked for.
  */
 import { describeType } from "../base/describe.js";
-import type { RegistersByName } from "../linux/loaded-linux.js";
+import type { RegistersByName } from "../linux/registers.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { jsonSafe } from "./json-safe.js";
 import { arm64Format, type Decoded, type PagingFormat, x86Format } from "./paging-formats.js";

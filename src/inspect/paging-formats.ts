@@ -5,7 +5,7 @@
  * 5-Level Paging". arm64: Arm ARM (DDI 0487), D8.2 "Translation process", D8.3 "Translation table descriptor formats".
  */
 import { hex } from "../base/address.js";
-import type { RegistersByName } from "../linux/loaded-linux.js";
+import type { RegistersByName } from "../linux/registers.js";
 
 /** An entry that is present. */
 export interface Decoded {

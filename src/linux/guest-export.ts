@@ -1,8 +1,8 @@
 /** A loaded guest as two files that any other VMM can consume: manifest.json and memory.bin. */
 import { hex } from "../base/address.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
-import { registerToJSON } from "./linux-plan.js";
 import type { LinuxGuest } from "./loaded-linux.js";
+import { registerToJSON } from "./registers.js";
 
 /** The names of the two files. */
 export const EXPORT_MEMORY_FILE = "memory.bin";

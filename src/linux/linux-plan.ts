@@ -8,6 +8,14 @@ import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan
 import type { EntryMode, GuestArchitecture, PlannedGuest } from "../plan/planned-guest.js";
 import type { Source } from "../sources/source.js";
 import type { Decompression } from "../unpack/kernel-file.js";
+import {
+  type Aarch64Registers,
+  byName,
+  type ForArm64,
+  type ForX86,
+  registerToJSON,
+  type X86Registers,
+} from "./registers.js";
 
 /** Pages that a plan fills. */
 export interface PlannedPages {
@@ -26,8 +34,7 @@ export interface LinuxPlanParts extends Omit<PlannedGuest, "memory"> {
   readonly decompression?: Decompression | undefined;
 }
 
-/** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
-export class LinuxPlan implements LoadPlan {
+class Plan implements LoadPlan {
   /** What the guest's processor must be. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */
@@ -80,8 +87,13 @@ export class LinuxPlan implements LoadPlan {
     );
   }
 
+  /** What the boot processor starts with, by name. */
+  get registers(): X86Registers | Aarch64Registers {
+    return byName(this.registerList);
+  }
+
   /** The registers, in the order of their import. */
-  get registers(): VpRegister[] {
+  get registerList(): VpRegister[] {
     return this.steps.flatMap((step) => (step.kind === "register" ? [step.register] : []));
   }
 
@@ -115,6 +127,21 @@ export class LinuxPlan implements LoadPlan {
   }
 }
 
+/** A {@link LinuxPlan} for an x86 processor. */
+export type X86LinuxPlan = Omit<Plan, keyof ForX86> & ForX86;
+
+/** A {@link LinuxPlan} for an arm64 processor. */
+export type Arm64LinuxPlan = Omit<Plan, keyof ForArm64> & ForArm64;
+
+/** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
+export type LinuxPlan = X86LinuxPlan | Arm64LinuxPlan;
+
+/** The class of all plans: `plan instanceof LinuxPlan`. */
+export const LinuxPlan = Plan as unknown as {
+  new (parts: LinuxPlanParts, close: () => void): LinuxPlan;
+  readonly prototype: LinuxPlan;
+};
+
 function dataToJSON(data: PageData): Record<string, unknown> {
   switch (data.kind) {
     case "bytes":
@@ -130,12 +157,4 @@ function dataToJSON(data: PageData): Record<string, unknown> {
         leadingBytes: hex(data.leadingBytes),
       };
   }
-}
-
-/** A register's value with hex strings in place of numbers, as in an export's manifest. */
-export function registerToJSON({ value }: VpRegister): string | Record<string, string> {
-  if (typeof value === "bigint") return hex(value);
-  return Object.fromEntries(
-    Object.entries(value).map(([field, number]: [string, number | bigint]) => [field, hex(number)]),
-  );
 }

@@ -58,7 +58,7 @@ export function planLinuxSync(options: PlanLinuxSyncOptions): LinuxPlan {
  * import { loadLinuxSync } from "directboot";
  *
  * const guest = loadLinuxSync({ kernel: "vmlinuz", commandLine: "console=ttyS0", memory: 256 * 1024 * 1024 });
- * console.log(guest.entryMode, guest.registers.rip?.toString(16)); // long64 1000200
+ * console.log(guest.entryMode, guest.info.kernel.entrypoint.toString(16)); // long64 1000200
  * ```
  */
 export function loadLinuxSync(options: ImportLinuxSyncOptions): LoadedLinux;

@@ -1,25 +1,28 @@
 /** What a load gives. */
 import { hex } from "../base/address.js";
 import type { GuestMemoryImporter, ImportedRegion } from "../importers/guest-memory-importer.js";
-import type { Aarch64Register, VpRegister, X86Register } from "../importers/importer.js";
+import type { VpRegister } from "../importers/importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { LoadInfo } from "../plan/load-info.js";
 import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import type { Decompression } from "../unpack/kernel-file.js";
-import { type LinuxPlan, registerToJSON } from "./linux-plan.js";
+import type { LinuxPlan } from "./linux-plan.js";
+import {
+  type Aarch64Registers,
+  type ForArm64,
+  type ForX86,
+  registerToJSON,
+  type X86Registers,
+} from "./registers.js";
 
-/** Values of the registers by name; one that was not set is undefined, and zero in the guest. */
-export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };
-
-/** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
-export class LoadedLinux {
+class Loaded {
   /** What the guest's processor must be. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */
   readonly entryMode: EntryMode;
   /** What the boot processor starts with, by name. */
-  readonly registers: RegistersByName;
+  readonly registers: X86Registers | Aarch64Registers;
   /** The registers in the order in which they were set. */
   readonly registerList: readonly VpRegister[];
   /** Where kernel, initrd and device tree lie, and the entry point. */
@@ -34,8 +37,8 @@ export class LoadedLinux {
   constructor(plan: LinuxPlan, regions: readonly ImportedRegion[]) {
     this.architecture = plan.architecture;
     this.entryMode = plan.entryMode;
-    this.registerList = plan.registers;
-    this.registers = Object.fromEntries(this.registerList.map(({ name, value }) => [name, value]));
+    this.registerList = plan.registerList;
+    this.registers = plan.registers;
     this.info = plan.info;
     this.layout = plan.layout;
     this.decompression = plan.decompression;
@@ -65,8 +68,7 @@ export class LoadedLinux {
   }
 }
 
-/** A guest whose kernel is loaded, with its memory. */
-export class LinuxGuest extends LoadedLinux {
+class Guest extends Loaded {
   /** The guest's RAM. */
   readonly memory: GuestMemory;
 
@@ -75,3 +77,26 @@ export class LinuxGuest extends LoadedLinux {
     this.memory = importer.memory;
   }
 }
+
+/** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
+export type LoadedLinux = (Omit<Loaded, keyof ForX86> & ForX86) | (Omit<Loaded, keyof ForArm64> & ForArm64);
+
+export const LoadedLinux = Loaded as unknown as {
+  new (plan: LinuxPlan, regions: readonly ImportedRegion[]): LoadedLinux;
+  readonly prototype: LoadedLinux;
+};
+
+/** A {@link LinuxGuest} for an x86 processor. */
+export type X86LinuxGuest = Omit<Guest, keyof ForX86> & ForX86;
+
+/** A {@link LinuxGuest} for an arm64 processor. */
+export type Arm64LinuxGuest = Omit<Guest, keyof ForArm64> & ForArm64;
+
+/** A guest whose kernel is loaded, with its memory. */
+export type LinuxGuest = X86LinuxGuest | Arm64LinuxGuest;
+
+/** The class of all guests: `guest instanceof LinuxGuest`. */
+export const LinuxGuest = Guest as unknown as {
+  new (importer: GuestMemoryImporter, plan: LinuxPlan): LinuxGuest;
+  readonly prototype: LinuxGuest;
+};

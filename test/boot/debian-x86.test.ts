@@ -15,6 +15,7 @@ import { directboot } from "../support/command.js";
 import { refusal } from "../support/refusal.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { runTool } from "../support/tool.js";
+import { x86Registers } from "../support/x86-registers.js";
 import {
   BY_GUEST,
   bootByCommand,
@@ -111,7 +112,7 @@ describe("Debian's amd64 kernel", () => {
       ...{ ...BY_GUEST, kernel: bzImage, initrd, commandLine: X86_COMMAND_LINE, memory: 6n << 30n },
       addresses: { kernel: 0x10_0000n, initrd: 0x1_4000_0000n },
     });
-    assert.equal(guest.registers.rip, 0x10_0200n);
+    assert.equal(x86Registers(guest).rip, 0x10_0200n);
     const { serial } = await bootLoaded(guest);
     checkUserspace(serial);
     assert.match(serial, /RAMDISK: \[mem 0x140000000-0x140[0-9a-f]{6}\]/);

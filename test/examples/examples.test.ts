@@ -40,7 +40,7 @@ describe("examples/emulator.mjs", () => {
     const shown = lines.filter((line) => line.startsWith("  ")).map((line) => line.trim().split(" ")[0]);
     assert.deepEqual(
       shown,
-      plan.registers.map(({ name }) => name),
+      plan.registerList.map(({ name }) => name),
     );
     assert.ok(lines.includes(`  ${"rip".padEnd(15)} value ${hex(plan.info.kernel.entrypoint)}`));
     const after = lines.slice(lines.findIndex((line) => line.startsWith("command line")));

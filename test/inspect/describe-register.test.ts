@@ -41,7 +41,7 @@ function bitsOf({ bits }: RegisterField): [low: number, high: number] {
 describe("describeRegister", () => {
   it("names the bits of the 64-bit entry's control registers", () => {
     const plan = planLinuxSync({ kernel: X86_64_GUEST, memory: 64 * MIB });
-    const found = new Map(plan.registers.map((register) => [register.name, describeRegister(register)]));
+    const found = new Map(plan.registerList.map((register) => [register.name, describeRegister(register)]));
     assert.deepEqual(set(found.get("cr0")?.fields ?? []), ["PG", "PE"]);
     assert.deepEqual(set(found.get("cr4")?.fields ?? []), ["PAE"]);
     assert.deepEqual(set(found.get("efer")?.fields ?? []), ["NXE", "LMA", "LME", "SCE"]);
@@ -59,7 +59,7 @@ describe("describeRegister", () => {
 
   it("takes segments apart: selector, base, limit, attributes", () => {
     const plan = planLinuxSync({ kernel: X86_64_GUEST, memory: 64 * MIB });
-    const cs = plan.registers.find(({ name }) => name === "cs");
+    const cs = plan.registerList.find(({ name }) => name === "cs");
     assert.ok(cs !== undefined);
     const { value, fields } = describeRegister(cs);
     assert.equal(value, "selector 0x8, base 0x0, limit 0xffffffff, attributes 0xa09b");
@@ -67,7 +67,7 @@ describe("describeRegister", () => {
     assert.equal(said(fields, "Type"), "code, execute/read, accessed");
     assert.deepEqual(set(fields, "attributes"), ["G", "L", "P", "S"]);
     assert.equal(said(fields, "Limit"), "4 GiB, up to its last byte at 0xffffffff");
-    const gdtr = plan.registers.find(({ name }) => name === "gdtr");
+    const gdtr = plan.registerList.find(({ name }) => name === "gdtr");
     assert.ok(gdtr !== undefined);
     assert.equal(said(describeRegister(gdtr).fields, "Limit"), "32 bytes: 4 entries of 8");
   });
@@ -82,7 +82,7 @@ describe("describeRegister", () => {
 
   it("names the bits of an arm64 guest's registers", () => {
     const plan = planLinuxSync({ kernel: AARCH64_GUEST, memory: 64 * MIB });
-    const found = new Map(plan.registers.map((register) => [register.name, describeRegister(register)]));
+    const found = new Map(plan.registerList.map((register) => [register.name, describeRegister(register)]));
     assert.deepEqual(set(found.get("cpsr")?.fields ?? []), ["D", "A", "I", "F", "M[0]"]);
     assert.equal(said(found.get("cpsr")?.fields ?? [], "M[3:2]"), "exception level EL1");
     assert.equal(said(found.get("sctlrEl1")?.fields ?? [], "M"), "the MMU is off: addresses are physical");

@@ -7,11 +7,11 @@ import { DirectBootError } from "../../src/base/errors.js";
 import { GuestMemoryImporter } from "../../src/importers/guest-memory-importer.js";
 import type { X86Register } from "../../src/importers/importer.js";
 import { RecordingImporter } from "../../src/importers/recording-importer.js";
-import { registerToJSON } from "../../src/linux/linux-plan.js";
 import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
 import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions as LoadLinuxOptions } from "../../src/linux/options.js";
+import { registerToJSON } from "../../src/linux/registers.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import type { MemoryInput } from "../../src/memory/memory-input.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
@@ -25,6 +25,7 @@ import { X86_64_GUEST } from "../support/paths.js";
 import { refusal, refusalBecause } from "../support/refusal.js";
 import { asyncOnly, BreakingSource, noise } from "../support/sources.js";
 import { tempFolder } from "../support/temp-folder.js";
+import { x86Registers } from "../support/x86-registers.js";
 
 const MIB = 1 << 20;
 const GIB = 2 ** 30;
@@ -42,7 +43,7 @@ function memoryOf({ memory }: LinuxGuest, byteLength = RAM): Uint8Array {
 
 /** The e820 map of a guest's zero page. */
 function e820(guest: LinuxGuest): [start: bigint, end: bigint, type: number][] {
-  const page = guest.memory.read(guest.registers.rsi ?? 0n, 4096);
+  const page = guest.memory.read(x86Registers(guest).rsi ?? 0n, 4096);
   const view = new DataView(page.buffer);
   return Array.from({ length: page[0x1e8] ?? 0 }, (_, index) => {
     const at = 0x2d0 + index * 20;
@@ -69,12 +70,18 @@ describe("loadLinuxSync", () => {
       ],
     );
     assert.ok(guest.regions.some(({ tag }) => tag === "linux-kernel"));
-    assert.equal(guest.registers.rip, guest.info.kernel.entrypoint);
-    assert.equal(guest.registers.rsi, 0x2000n);
-    assert.equal(guest.registers.cr3, 0x4000n);
-    assert.deepEqual(guest.registers.cs, { base: 0n, limit: 0xffff_ffff, selector: 8, attributes: 0xa09b });
-    assert.equal(guest.registers.rsp, undefined);
-    for (const { name, value } of guest.registerList) assert.deepEqual(guest.registers[name], value);
+    assert.equal(x86Registers(guest).rip, guest.info.kernel.entrypoint);
+    assert.equal(x86Registers(guest).rsi, 0x2000n);
+    assert.equal(x86Registers(guest).cr3, 0x4000n);
+    assert.deepEqual(x86Registers(guest).cs, {
+      base: 0n,
+      limit: 0xffff_ffff,
+      selector: 8,
+      attributes: 0xa09b,
+    });
+    assert.equal(x86Registers(guest).rsp, undefined);
+    for (const { name, value } of guest.registerList)
+      assert.deepEqual(Object.entries(guest.registers).find(([key]) => key === name)?.[1], value);
     assert.equal(Object.keys(guest.registers).length, guest.registerList.length);
   });
 
@@ -125,7 +132,7 @@ describe("loadLinuxSync", () => {
     assert.ok(names.every((name) => !name.startsWith("mtrrPhys")));
     assert.ok(names.includes("mtrrDefType"));
     const mask = (physicalAddressWidth: number): bigint | undefined =>
-      loadLinuxSync(options({ physicalAddressWidth })).registers.mtrrPhysMask0;
+      x86Registers(loadLinuxSync(options({ physicalAddressWidth }))).mtrrPhysMask0;
     assert.equal(mask(36), (1n << 36n) - (128n << 20n) + 0x800n);
     assert.equal(mask(46), (1n << 46n) - (128n << 20n) + 0x800n);
   });
@@ -175,7 +182,7 @@ describe("loadLinuxSync", () => {
     assert.deepEqual(ends(BigInt(6 * GIB)), ["0x0-0xc0000000", "0x100000000-0x1c0000000"]);
     const guest = loadLinuxSync(options({ memory: 3.5 * GIB }));
     assert.deepEqual(e820(guest).at(-1), [0x1_0000_0000n, 0x1_2000_0000n, 1]);
-    assert.equal(guest.registers.mtrrPhysBase2, 0x1_0000_0006n);
+    assert.equal(x86Registers(guest).mtrrPhysBase2, 0x1_0000_0006n);
     assert.equal(guest.memory.read(0x1_1fff_ffff, 1).byteLength, 1);
     const large = loadLinuxSync(options({ memory: 6 * GIB }));
     assert.equal(large.memory.crc32(0x100_0000, 4096), guest.memory.crc32(0x100_0000, 4096));
@@ -475,7 +482,7 @@ describe("a plan", () => {
       plan.pages.map(({ range, tag }) => `${range} ${tag}`),
       guest.regions.map(({ range, tag }) => `${range} ${tag}`),
     );
-    assert.deepEqual(plan.registers, guest.registerList);
+    assert.deepEqual(plan.registerList, guest.registerList);
     assert.deepEqual(plan.info, guest.info);
     assert.deepEqual([plan.architecture, plan.entryMode], ["x86_64", "long64"]);
     assert.equal(`${plan.layout}`, `0x0-0x${RAM.toString(16)}`);

@@ -5,6 +5,8 @@ import {
   applyPlan,
   applyPlanSync,
   GuestMemory,
+  LinuxGuest,
+  LinuxPlan,
   loadLinux,
   loadLinuxSync,
   planLinuxSync,
@@ -29,6 +31,30 @@ describe("an option of a wrong type", () => {
     ["decoders", {}, /^decoders must be the module directboot\/decoders, got/],
     ["signal", {}, /^signal must be an AbortSignal, got/],
     ["signal", new AbortController(), /^signal must be an AbortSignal, got/],
+    ["cmdline", "quiet", /^there is no option cmdline; did you mean commandLine\?$/],
+    ["xyz", 1, /^there is no option xyz; there are memory, kernel, /],
+    [
+      "addresses",
+      { zeropage: 0 },
+      /^there is no option addresses.zeropage; did you mean addresses.zeroPage\?$/,
+    ],
+    ["addresses", { initrd: "0x1000" }, /^addresses.initrd must be a number or a bigint, got the string/],
+    ["acpi", { rsdp: 5, tables: "t" }, /^acpi.rsdp must be a Uint8Array, .* got 5$/],
+    ["acpi", { rsdp: "r" }, /^acpi.tables must be .* got undefined$/],
+    ["acpi", "rsdp.bin", /^acpi must be an object, got the string/],
+    ["initrd", ["a", null], /^initrd\[1\] must be a Uint8Array, .* got null$/],
+    [
+      "reservations",
+      [{ start: 0, type: 2 }],
+      /^reservations\[0\].end must be a number or a bigint, got undefined/,
+    ],
+    ["arm64", { pageSizes: ["4K"] }, /^arm64.pageSizes\[0\] must be one of .*"64KiB", got the string "4K"/],
+    ["mtrrs", "all", /^mtrrs must be "variable" or "fixed-only", got the string "all"/],
+    ["entry", 64, /^entry must be one of "64", "32", "pvh", got 64/],
+    ["commandLine", 5, /^commandLine must be a string or a Uint8Array, got 5/],
+    ["crc32", "yes", /^crc32 must be true or false, got/],
+    ["spoolLimit", -1, /^spoolLimit must be an integer from 0 to 2\^53 - 1, got -1/],
+    ["deviceTree", null, /^deviceTree must be a Uint8Array, .* got null/],
     ["importer", {}, /^importer must be an object with importPages and importVpRegister, got/],
     ["importer", half, /^importer must be an object with importPages and importVpRegister, got/],
   ] as const) {
@@ -49,6 +75,25 @@ describe("an option of a wrong type", () => {
       });
     });
   }
+});
+
+describe("a result", () => {
+  it("is a union on the architecture, also by instanceof", () => {
+    const guest: unknown = loadLinuxSync({ kernel: inRoot("guests/x86_64.elf"), memory: 64 * MIB });
+    assert.ok(guest instanceof LinuxGuest);
+    if (guest.architecture === "aarch64") {
+      const pc: bigint = guest.registers.pc;
+      // @ts-expect-error: an arm64 processor has no rip
+      assert.fail(`${pc} ${guest.registers.rip}`);
+    }
+    const rip: bigint = guest.registers.rip;
+    // @ts-expect-error: an x86 processor has no pc
+    assert.equal(guest.registers.pc, undefined);
+    assert.equal(rip, guest.info.kernel.entrypoint);
+    const plan = planLinuxSync({ kernel: inRoot("guests/x86_64.elf"), memory: 64 * MIB });
+    assert.ok(plan instanceof LinuxPlan);
+    assert.deepEqual(plan.registers, guest.registers);
+  });
 });
 
 describe("what a plan is applied to, if it is neither guest memory nor an importer,", () => {

@@ -12,6 +12,7 @@ import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
+import { x86Registers } from "../support/x86-registers.js";
 import { makeZboot } from "../support/zboot-maker.js";
 
 const MIB = 1 << 20;
@@ -48,7 +49,7 @@ describe("a kernel as it is shipped", () => {
   it("is entered by its 64-bit entry if it is a bzImage that has one", () => {
     const guest = loadLinuxSync({ kernel: bzImage, memory: RAM });
     assert.deepEqual([guest.architecture, guest.entryMode], ["x86_64", "long64"]);
-    assert.deepEqual([guest.registers.rip, guest.registers.rsi], [0x100_0200n, 0x2000n]);
+    assert.deepEqual([x86Registers(guest).rip, x86Registers(guest).rsi], [0x100_0200n, 0x2000n]);
     assert.deepEqual(guest.memory.read(0x100_0000, code.byteLength), code);
   });
 
@@ -57,20 +58,20 @@ describe("a kernel as it is shipped", () => {
     for (const options of [{ kernel: bzImage, entry: "32" as const }, { kernel: only32 }]) {
       const guest = loadLinuxSync({ ...options, memory: RAM });
       assert.equal(guest.entryMode, "protected32");
-      assert.deepEqual([guest.registers.rip, guest.registers.cr0], [0x100_0000n, 1n]);
+      assert.deepEqual([x86Registers(guest).rip, x86Registers(guest).cr0], [0x100_0000n, 1n]);
     }
   });
 
   it("is entered in 32 bits if it is an ELF32", () => {
     const guest = loadLinuxSync({ kernel: makeElf32(shapeWithNote()), memory: RAM });
     assert.deepEqual([guest.architecture, guest.entryMode], ["i386", "protected32"]);
-    assert.equal(guest.registers.rip, 0x100_0000n);
+    assert.equal(x86Registers(guest).rip, 0x100_0000n);
   });
 
   it("is entered by its PVH note, with the start info in RBX, whatever the class of the ELF", () => {
     for (const kernel of [makeElf(shapeWithNote()), makeElf32(shapeWithNote())]) {
       const guest = loadLinuxSync({ kernel, entry: "pvh", memory: RAM });
-      assert.deepEqual([guest.registers.rip, guest.registers.rbx], [0x100_0100n, 0x2000n]);
+      assert.deepEqual([x86Registers(guest).rip, x86Registers(guest).rbx], [0x100_0100n, 0x2000n]);
       assert.equal(zeroPage(guest).getUint32(0, true), 0x336e_c578); // XEN_HVM_START_MAGIC_VALUE
     }
   });

@@ -10,6 +10,7 @@ import { loadLinux, planLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync, planLinuxSync } from "../../src/linux/load-linux-sync.js";
 import type { LinuxGuest } from "../../src/linux/loaded-linux.js";
 import type { LoadLinuxOptions } from "../../src/linux/options.js";
+import type { RegistersByName } from "../../src/linux/registers.js";
 import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { applyPlanSync } from "../../src/plan/apply.js";
 import type { Decoders } from "../../src/unpack/unpacking.js";
@@ -28,6 +29,7 @@ import { refusal } from "../support/refusal.js";
 import { asyncOnly } from "../support/sources.js";
 import { isSame, makeStream } from "../support/streams.js";
 import { tempFolder } from "../support/temp-folder.js";
+import { x86Registers } from "../support/x86-registers.js";
 
 const MIB = 1 << 20;
 const RAM = 32 * MIB;
@@ -46,7 +48,9 @@ function methodOf(format: string): Method {
 const [GZIP, XZ, ZSTD, LZ4] = [methodOf("gzip"), methodOf("xz"), methodOf("zstd"), methodOf("lz4-legacy")];
 
 /** All RAM, but for the setup header in the zero page. */
-function ramOf({ memory, layout, registers }: LinuxGuest): Uint8Array {
+function ramOf(guest: LinuxGuest): Uint8Array {
+  const { memory, layout } = guest;
+  const registers: RegistersByName = guest.registers;
   const bytes = memory.read(layout.ram[0]?.range.start ?? 0n, RAM);
   if (registers.rsi !== undefined)
     bytes.fill(0, Number(registers.rsi) + 0x1f1, Number(registers.rsi) + 0x290);
@@ -348,9 +352,9 @@ describe("the entry of a bzImage that the host decompresses", () => {
 
   it("is the ELF's own: 64-bit, or 32-bit for an ELF32", () => {
     const long = loadLinuxSync({ kernel, memory: RAM, decoders });
-    assert.deepEqual([long.entryMode, long.registers.rip], ["long64", 0x100_0123n]);
+    assert.deepEqual([long.entryMode, x86Registers(long).rip], ["long64", 0x100_0123n]);
     const short = loadLinuxSync({ kernel: kernel32, memory: RAM, decoders });
-    assert.deepEqual([short.entryMode, short.registers.rip], ["protected32", 0x100_0123n]);
+    assert.deepEqual([short.entryMode, x86Registers(short).rip], ["protected32", 0x100_0123n]);
     checkSameGuest(short, loadLinuxSync({ kernel: vmlinux32, memory: RAM }));
     assert.equal(
       loadLinuxSync({ kernel: kernel32, memory: RAM, decoders, entry: "32" }).decompression?.by,
@@ -397,8 +401,8 @@ describe("the setup header of a bzImage that the host decompresses", () => {
 
   it("goes into boot_params", () => {
     const kernel = header(3);
-    const { memory, registers } = loadLinuxSync({ kernel, memory: RAM, decoders });
-    const page = memory.read(registers.rsi ?? 0n, 4096);
+    const guest = loadLinuxSync({ kernel, memory: RAM, decoders });
+    const page = guest.memory.read(x86Registers(guest).rsi ?? 0n, 4096);
     // hdr.boot_flag and header, then from initrd_addr_max to payload_length.
     assert.ok(isSame(page.subarray(0x1fe, 0x208), kernel.subarray(0x1fe, 0x208)));
     assert.ok(isSame(page.subarray(0x22c, 0x250), kernel.subarray(0x22c, 0x250)));

@@ -27,6 +27,7 @@ import { makeElf32 } from "../support/elf32-maker.js";
 import { walkPages } from "../support/page-walk.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
+import { x86Registers } from "../support/x86-registers.js";
 
 const MIB = 1n << 20n;
 const GIB = 1n << 30n;
@@ -39,7 +40,7 @@ function load(options: Partial<LoadLinuxSyncOptions> = {}): LinuxGuest {
 }
 
 function paramsOf(guest: LinuxGuest): BootParams {
-  return readBootParams(guest.memory, guest.registers.rsi ?? 0n);
+  return readBootParams(guest.memory, x86Registers(guest).rsi ?? 0n);
 }
 
 describe("a bzImage guest", () => {
@@ -48,7 +49,7 @@ describe("a bzImage guest", () => {
     assert.deepEqual(guest.memory.read(16n * MIB, CODE.byteLength), CODE);
     assert.deepEqual([guest.entryMode, guest.architecture], ["long64", "x86_64"]);
     assert.deepEqual(guest.info.kernel, { gpa: 16n * MIB, size: 0x3000n, entrypoint: 16n * MIB + 0x200n });
-    assert.equal(guest.registers.rip, 16n * MIB + 0x200n);
+    assert.equal(x86Registers(guest).rip, 16n * MIB + 0x200n);
   });
 
   it("has no code that is behind syssize", () => {
@@ -81,9 +82,9 @@ describe("a bzImage guest", () => {
   it("is entered at its load address by the 32-bit entry, which code32_start says, too", () => {
     const guest = load({ entry: "32" });
     assert.equal(guest.entryMode, "protected32");
-    assert.equal(guest.registers.rip, 16n * MIB);
+    assert.equal(x86Registers(guest).rip, 16n * MIB);
     assert.equal(paramsOf(guest).page.getUint32(0x214, true), 0x100_0000);
-    assert.equal(guest.registers.cr3, undefined);
+    assert.equal(x86Registers(guest).cr3, undefined);
   });
 
   it("without a 64-bit entry is an i386 guest, and refused by that entry", () => {
@@ -158,8 +159,8 @@ describe("a bzImage guest", () => {
     const memory = GuestMemory.create(8n * GIB + 64n * MIB);
     const addresses = { kernel: 6n * GIB, zeroPage: 8n * GIB, commandLine: 8n * GIB + 4096n };
     const guest = load({ memory, addresses, commandLine: "quiet", initrd: noise(100) });
-    assert.equal(guest.registers.rip, 6n * GIB + 0x200n);
-    assert.equal(guest.registers.rsi, 8n * GIB);
+    assert.equal(x86Registers(guest).rip, 6n * GIB + 0x200n);
+    assert.equal(x86Registers(guest).rsi, 8n * GIB);
     assert.deepEqual(memory.read(6n * GIB, CODE.byteLength), CODE);
     const params = paramsOf(guest);
     assert.equal(params.commandLine, "quiet");
@@ -169,7 +170,7 @@ describe("a bzImage guest", () => {
       new DataView(memory.read(address, 8).buffer).getBigUint64(0, true);
     for (const linear of [0n, 0x1000n, 6n * GIB, 6n * GIB + 0x1_ffffn, 8n * GIB, 8n * GIB + 4097n]) {
       assert.equal(
-        walkPages(entryAt, guest.registers.cr3 ?? 0n, linear)?.address,
+        walkPages(entryAt, x86Registers(guest).cr3 ?? 0n, linear)?.address,
         linear,
         `0x${linear.toString(16)}`,
       );
@@ -319,7 +320,7 @@ describe("an ELF32 guest", () => {
   it("is entered in protected mode at e_entry, with its initrd in low memory", () => {
     const guest = load({ kernel, initrd: noise(10), commandLine: "x" });
     assert.deepEqual(
-      [guest.architecture, guest.entryMode, guest.registers.rip],
+      [guest.architecture, guest.entryMode, x86Registers(guest).rip],
       ["i386", "protected32", 0x100_0010n],
     );
     assert.equal(paramsOf(guest).commandLine, "x");
@@ -346,8 +347,8 @@ describe("a PVH guest", () => {
     for (const kernel of [elf64, elf32]) {
       const guest = load({ kernel, entry: "pvh", initrd: noise(5000), commandLine: "console=hvc0", acpi });
       assert.equal(guest.entryMode, "protected32");
-      assert.equal(guest.registers.rip, 0x100_0040n);
-      const info = readStartInfo(guest.memory, guest.registers.rbx ?? 0n);
+      assert.equal(x86Registers(guest).rip, 0x100_0040n);
+      const info = readStartInfo(guest.memory, x86Registers(guest).rbx ?? 0n);
       assert.deepEqual(info, {
         magic: 0x336e_c578,
         version: 1,
@@ -362,7 +363,7 @@ describe("a PVH guest", () => {
       });
     }
     const bare = load({ kernel: elf64, entry: "pvh" });
-    const info = readStartInfo(bare.memory, bare.registers.rbx ?? 0n);
+    const info = readStartInfo(bare.memory, x86Registers(bare).rbx ?? 0n);
     assert.deepEqual([info.modules, info.commandLine, info.rsdp], [[], undefined, 0n]);
   });
 

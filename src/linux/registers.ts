@@ -1,0 +1,46 @@
+/** Registers by name, and the part of a result that depends on the architecture. */
+import { hex } from "../base/address.js";
+import type { Aarch64Register, VpRegister, X86Register } from "../importers/importer.js";
+import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
+
+/** Values of registers of either architecture by name; one that was not set is undefined, and zero in the guest. */
+export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };
+
+/** An x86 processor's registers by name; one that was not set is undefined, and zero in the guest. */
+export type X86Registers = { readonly [R in X86Register as Exclude<R["name"], "rip">]?: R["value"] } & {
+  readonly rip: bigint;
+};
+
+/** An arm64 processor's registers by name; one that was not set is undefined, and zero in the guest. */
+export type Aarch64Registers = {
+  readonly [R in Aarch64Register as Exclude<R["name"], "pc">]?: R["value"];
+} & { readonly pc: bigint };
+
+/** A result for an x86 processor. */
+export interface ForX86 {
+  readonly architecture: Exclude<GuestArchitecture, "aarch64">;
+  readonly entryMode: Exclude<EntryMode, "aarch64">;
+  readonly registers: X86Registers;
+}
+
+/** A result for an arm64 processor. */
+export interface ForArm64 {
+  readonly architecture: "aarch64";
+  readonly entryMode: "aarch64";
+  readonly registers: Aarch64Registers;
+}
+
+/** The record of a list of registers. Every plan of ours sets rip or pc. */
+export function byName(registers: readonly VpRegister[]): X86Registers | Aarch64Registers {
+  return Object.fromEntries(registers.map(({ name, value }) => [name, value])) as
+    | X86Registers
+    | Aarch64Registers;
+}
+
+/** A register's value with hex strings in place of numbers, as in an export's manifest. */
+export function registerToJSON({ value }: VpRegister): string | Record<string, string> {
+  if (typeof value === "bigint") return hex(value);
+  return Object.fromEntries(
+    Object.entries(value).map(([field, number]: [string, number | bigint]) => [field, hex(number)]),
+  );
+}

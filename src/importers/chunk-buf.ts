@@ -15,10 +15,10 @@ import { callImporter, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
 
-/** Bytes of the default buffer: the seeds' `ChunkBuf::DEFAULT_SIZE`. */
+/** Bytes of the default buffer: OpenVMM's `ChunkBuf::DEFAULT_SIZE`. */
 const DEFAULT_CHUNK_BYTES = 64 * 1024;
 
-/** Parameters of {@link ChunkBuf.importFileRegion}: the seeds' `ImportFileRegion`. */
+/** Parameters of {@link ChunkBuf.importFileRegion}: OpenVMM's `ImportFileRegion`. */
 export interface ImportFileRegion {
   /** Where the bytes come from. */
   readonly file: ByteInput;
@@ -78,7 +78,7 @@ export function* importChunks<R extends VpRegister>(
 }
 
 /**
- * A page-aligned buffer for streaming file data into guest memory (the seeds' `ChunkBuf`). It lies in memory
+ * A page-aligned buffer for streaming file data into guest memory (OpenVMM's `ChunkBuf`). It lies in memory
  * that the hot paths work on in place. Use one for many imports.
  *
  * @example

@@ -1,4 +1,4 @@
-/** `import_file_region` of the seeds (common.rs): what a region of a file becomes in pages. */
+/** The pages that a region of a file becomes: `import_file_region` of OpenVMM (common.rs). */
 import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { Source } from "../sources/source.js";

@@ -8,7 +8,7 @@
  *
  *     sparse   one buffer for each GiB of RAM, made when it is first written: for guests beyond 4 GiB
  */
-import { ADDRESS_LIMIT, type AddressLike, hex, hexRange, toAddress, toLength } from "../base/address.js";
+import { type AddressLike, hexRange, toAddress, toLength } from "../base/address.js";
 import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryPlace } from "../sources/source.js";
@@ -16,9 +16,10 @@ import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { checkSeed, generate } from "../wasm/hot-paths.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 import { allocate, type GuestBuffer, type HostBuffer } from "./host-buffer.js";
-import { type ClaimedBuffer, checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
+import { checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { RangeSet } from "./range-set.js";
+import { SegmentMap } from "./segment-map.js";
 import { allocateSegments, attachSegments, type MemoryBankInput, type Segment } from "./segments.js";
 
 /** A contiguous part of guest RAM and the buffer that it lies in. */
@@ -34,16 +35,6 @@ export interface MemoryBank {
    * nothing in this guest memory is taken for zero.
    */
   readonly buffer: ArrayBufferLike;
-}
-
-/** A part of a range within one host buffer. */
-interface Part {
-  readonly host: HostBuffer;
-  /** Offset in the buffer, bytes. */
-  readonly offset: number;
-  readonly length: number;
-  /** Bytes of the range before this part. */
-  readonly done: number;
 }
 
 /**
@@ -65,7 +56,7 @@ export class GuestMemory {
   readonly layout: MemoryLayout;
   /** Bytes of RAM. */
   readonly ramSize: bigint;
-  readonly #segments: readonly Segment[];
+  readonly #segments: SegmentMap;
   // The first segment in numbers, for #quick.
   readonly #first: HostBuffer | undefined;
   readonly #firstStart: number = Number.POSITIVE_INFINITY;
@@ -80,7 +71,7 @@ export class GuestMemory {
   private constructor(layout: MemoryLayout, segments: readonly Segment[], fresh: boolean) {
     this.layout = layout;
     this.ramSize = layout.ramSize;
-    this.#segments = segments;
+    this.#segments = new SegmentMap(segments, layout);
     this.#fresh = fresh;
     const [first] = segments;
     if (first !== undefined && first.end < BigInt(Number.MAX_SAFE_INTEGER)) {
@@ -145,7 +136,7 @@ export class GuestMemory {
 
   /** The contiguous parts of RAM in ascending order, with the buffers that they lie in. */
   get banks(): readonly MemoryBank[] {
-    return this.#segments.map((segment): MemoryBank => {
+    return this.#segments.all.map((segment): MemoryBank => {
       const expose = (): ArrayBufferLike => {
         this.#fresh = false;
         return segment.host.buffer;
@@ -161,17 +152,6 @@ export class GuestMemory {
     });
   }
 
-  /** The bytes of all banks, by their buffers. */
-  #claimed(): ClaimedBuffer[] {
-    const found = new Map<HostBuffer, { start: number; end: number }[]>();
-    for (const { host, start, end, byteOffset } of this.#segments) {
-      const ranges = found.get(host) ?? [];
-      ranges.push({ start: byteOffset, end: byteOffset + Number(end - start) });
-      found.set(host, ranges);
-    }
-    return [...found].map(([host, ranges]) => ({ ids: host.ids, ranges }));
-  }
-
   /**
    * Claims all banks for a load, by the buffers that they lie in: until it is released, whoever else wants to load into
    * one of these bytes, `reset` or `zero` them is refused.
@@ -179,62 +159,17 @@ export class GuestMemory {
    * @throws DirectBootError GUEST_MEMORY_BUSY if another load has claimed one of them
    */
   claim(): MemoryClaim {
-    return claimBytes(() => this.#claimed());
+    return claimBytes(() => this.#segments.claimed);
   }
 
   /** Throws GUEST_MEMORY_BUSY if a load other than that of `own` has claimed a byte of the banks. */
   checkUnclaimed(own?: MemoryClaim): void {
-    checkUnclaimed(() => this.#claimed(), own);
+    checkUnclaimed(() => this.#segments.claimed, own);
   }
 
   /** Throws GUEST_MEMORY_DETACHED if a bank's buffer went away, or became too small for it. */
   checkPresent(): void {
-    for (const { start, end, byteOffset, host } of this.#segments) {
-      if (!host.exists) continue;
-      const { byteLength } = host.buffer;
-      if (byteOffset + Number(end - start) <= byteLength) continue;
-      throw new DirectBootError(
-        "GUEST_MEMORY_DETACHED",
-        `the buffer of ${hexRange(start, end)} has ${byteLength} bytes left`,
-      );
-    }
-  }
-
-  /** Index of the segment that holds `address`, or -1. */
-  #segmentAt(address: bigint): number {
-    let low = 0;
-    let high = this.#segments.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#segments[middle]?.end ?? 0n) <= address) low = middle + 1;
-      else high = middle;
-    }
-    return (this.#segments[low]?.start ?? ADDRESS_LIMIT) <= address ? low : -1;
-  }
-
-  /** The host parts of a range, in order. Throws GUEST_MEMORY_NOT_RAM unless all of it is RAM. */
-  #locate(address: bigint, byteLength: number): Part[] {
-    const end = address + BigInt(byteLength);
-    const parts: Part[] = [];
-    let at = address;
-    for (let i = this.#segmentAt(address); at < end; i++) {
-      const segment = i < 0 ? undefined : this.#segments[i];
-      if (segment === undefined || segment.start > at) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_NOT_RAM",
-          `${hexRange(address, end)} is not all RAM: ${hex(at)} is not, RAM is ${this.layout}`,
-        );
-      }
-      const to = segment.end < end ? segment.end : end;
-      parts.push({
-        host: segment.host,
-        offset: segment.byteOffset + Number(at - segment.start),
-        length: Number(to - at),
-        done: Number(at - address),
-      });
-      at = to;
-    }
-    return parts;
+    this.#segments.checkPresent();
   }
 
   /**
@@ -246,20 +181,6 @@ export class GuestMemory {
     const within = address - this.#firstStart;
     if (!Number.isSafeInteger(address) || !Number.isSafeInteger(byteLength) || byteLength < 0) return -1;
     return within + byteLength <= this.#firstLength ? this.#firstOffset + within : -1;
-  }
-
-  /** Calls `use` for each host part of the range, in order; all of it is checked to be there before. */
-  #each(address: bigint, byteLength: number, use: (part: Part) => void): void {
-    const parts = this.#locate(address, byteLength);
-    for (const { host, offset, length } of parts) {
-      if (offset + length > host.buffer.byteLength) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_DETACHED",
-          `the buffer of ${hexRange(address, address + BigInt(byteLength))} has ${host.buffer.byteLength} bytes left`,
-        );
-      }
-    }
-    for (const part of parts) use(part);
   }
 
   #checked(address: AddressLike, byteLength: number): { start: bigint; length: number } {
@@ -293,7 +214,7 @@ export class GuestMemory {
   parts(address: AddressLike, byteLength: number): Uint8Array[] {
     const { start, length } = this.#checked(address, byteLength);
     const parts: Uint8Array[] = [];
-    this.#each(start, length, (part) => {
+    this.#segments.each(start, length, (part) => {
       parts.push(new Uint8Array(part.host.buffer, part.offset, part.length));
     });
     this.#written.add(start, start + BigInt(length));
@@ -308,7 +229,7 @@ export class GuestMemory {
    */
   place(address: AddressLike, byteLength: number): MemoryPlace | undefined {
     const { start, length } = this.#checked(address, byteLength);
-    const [part, ...others] = this.#locate(start, length);
+    const [part, ...others] = this.#segments.locate(start, length);
     const work = part?.host.work;
     if (part === undefined || work === undefined || others.length > 0) return undefined;
     this.#written.add(start, start + BigInt(length));
@@ -319,7 +240,7 @@ export class GuestMemory {
   read(address: AddressLike, byteLength: number): Uint8Array {
     const { start, length } = this.#checked(address, byteLength);
     let copy: Uint8Array | undefined;
-    this.#each(start, length, (part) => {
+    this.#segments.each(start, length, (part) => {
       copy ??= allocate(length, () => new Uint8Array(length));
       copy.set(new Uint8Array(part.host.buffer, part.offset, part.length), part.done);
     });
@@ -348,12 +269,12 @@ export class GuestMemory {
       throw new TypeError(`bytes must be a Uint8Array, got ${describeType(bytes)}`);
     }
     const { start, length } = this.#checked(address, bytes.byteLength);
-    const parts = this.#locate(start, length);
+    const parts = this.#segments.locate(start, length);
     // Parts that are written one by one must not be read from later on.
     const isOwn = parts.some(({ host }) => host.buffer === bytes.buffer);
     const from = isOwn && parts.length > 1 ? bytes.slice() : bytes;
     let crc = seed;
-    this.#each(start, length, ({ host, offset, length: partLength, done }) => {
+    this.#segments.each(start, length, ({ host, offset, length: partLength, done }) => {
       const { hotPaths } = host;
       if (host.buffer === from.buffer) {
         const source = from.byteOffset + done;
@@ -383,9 +304,9 @@ export class GuestMemory {
   zero(address: AddressLike, byteLength: number, own?: MemoryClaim): void {
     const { start, length } = this.#checked(address, byteLength);
     this.checkUnclaimed(own);
-    this.#locate(start, length);
+    this.#segments.locate(start, length);
     for (const part of this.#touched(start, start + BigInt(length))) {
-      this.#each(part.start, Number(part.end - part.start), ({ host, offset, length: bytes }) =>
+      this.#segments.each(part.start, Number(part.end - part.start), ({ host, offset, length: bytes }) =>
         host.hotPaths.zero(offset, bytes),
       );
     }
@@ -399,7 +320,7 @@ export class GuestMemory {
   zeroWhatIsLeft(address: AddressLike, byteLength: number, own?: MemoryClaim): void {
     const { start, length } = this.#checked(address, byteLength);
     let lost: unknown;
-    for (const part of this.#locate(start, length)) {
+    for (const part of this.#segments.locate(start, length)) {
       try {
         this.zero(start + BigInt(part.done), part.length, own);
       } catch (cause) {
@@ -417,7 +338,7 @@ export class GuestMemory {
    */
   reset(): void {
     this.checkUnclaimed();
-    for (const { start, end, host } of this.#segments) {
+    for (const { start, end, host } of this.#segments.all) {
       if (host.exists) this.zero(start, Number(end - start));
     }
     this.#written.clear();
@@ -432,7 +353,7 @@ export class GuestMemory {
     }
     const { start, length } = this.#checked(address, byteLength);
     let crc = seed;
-    this.#each(start, length, (part) => {
+    this.#segments.each(start, length, (part) => {
       crc = part.host.hotPaths.crc32(part.offset, part.length, crc);
     });
     return crc;
@@ -451,9 +372,9 @@ export class GuestMemory {
   ): void {
     const { start, length } = this.#checked(address, byteLength);
     const end = start + BigInt(length);
-    if (this.#locate(start, length).length <= 1) {
+    if (this.#segments.locate(start, length).length <= 1) {
       const isZero = this.#touched(start, end).length === 0;
-      this.#each(start, length, ({ host, offset }) => {
+      this.#segments.each(start, length, ({ host, offset }) => {
         // Before: a write that throws midway has written as well.
         this.#written.add(start, end);
         write(host.hotPaths, offset, isZero);

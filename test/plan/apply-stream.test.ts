@@ -276,24 +276,6 @@ describe("a stream that breaks while its plan is carried out", () => {
     );
   });
 
-  it("by being aborted at any chunk is ABORTED, taken back, and cancelled", async () => {
-    for (let at = 0; at < 11; at++) {
-      const controller = new AbortController();
-      const onPull = (chunk: number): void => {
-        if (chunk === at) controller.abort();
-      };
-      const { source, isCancelled } = stream({ chunks: [10_000], onPull });
-      const { importer, bytes } = garbage();
-      await assert.rejects(
-        applyPlan(planOf(source), importer, { signal: controller.signal }),
-        refusal("ABORTED"),
-      );
-      assert.ok(isCancelled());
-      assert.deepEqual(importer.regions, []);
-      assert.ok(bytes.subarray(0x1000, 0x2000).every((byte) => byte === 0));
-    }
-  });
-
   it("by a corrupt gzip keeps its code, and says that all is zero again", async () => {
     const packed = gzipSync(FILE);
     packed[packed.length - 6] = (packed[packed.length - 6] ?? 0) ^ 1;

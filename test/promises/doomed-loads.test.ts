@@ -8,9 +8,6 @@ import { detectKernelSync } from "../../src/linux/detect-kernel.js";
 import { loadLinux } from "../../src/linux/load-linux.js";
 import { loadLinuxSync } from "../../src/linux/load-linux-sync.js";
 import type { LoadLinuxSyncOptions } from "../../src/linux/options.js";
-import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
-import type { LoadPlan, PlanStep } from "../../src/plan/plan.js";
-import { BytesSource } from "../../src/sources/bytes.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { makeDeviceTree } from "../support/device-tree-maker.js";
@@ -135,95 +132,6 @@ describe("a doomed load", () => {
       for (const code of seen) assert.ok(code in ERROR_CODES);
     });
   }
-
-  it("of a plan that was made or changed by hand, sync and async", async () => {
-    const good: PlanStep = {
-      kind: "pages",
-      pageBase: 1n,
-      pageCount: 1,
-      tag: "good",
-      acceptance: "Exclusive",
-      data: { kind: "bytes", bytes: noise(4096) },
-    };
-    const source = {
-      kind: "source",
-      source: 0,
-      offset: 0,
-      length: 10,
-      leadingBytes: 0,
-      chunked: false,
-    } as const;
-    const map = {
-      tableAddress: 0x8000,
-      addressBias: 0,
-      gibibytes: 4,
-      encryption: 0,
-      linkIndex: -1,
-      linkTarget: 0,
-    };
-    const bad: readonly unknown[] = [
-      { ...good, pageBase: 5n, pageCount: Number.NaN },
-      { ...good, pageBase: 5n, pageCount: -1 },
-      { ...good, pageBase: 5 },
-      { ...good, pageBase: 5n, data: { kind: "bytes", bytes: [1, 2] } },
-      { ...good, pageBase: 5n, data: { kind: "nothing" } },
-      { ...good, pageBase: 5n, data: { ...source, offset: 5 } },
-      { ...good, pageBase: 5n, data: { ...source, source: 7 } },
-      { ...good, pageBase: 5n, data: { ...source, length: Number.NaN } },
-      { ...good, pageBase: 5n, data: { ...source, leadingBytes: 4090 } },
-      {
-        ...good,
-        pageBase: 8n,
-        pageCount: 6,
-        data: { kind: "identity-map", map: { ...map, gibibytes: Number.NaN } },
-      },
-      {
-        ...good,
-        pageBase: 8n,
-        pageCount: 6,
-        data: { kind: "identity-map", map: { ...map, linkIndex: 5000 } },
-      },
-      { kind: "register" },
-      { kind: "other" },
-    ];
-    const { memory, read, before } = noisyMemory(MIB);
-    for (const step of bad) {
-      const plan = { steps: [good, step], sources: [new BytesSource(noise(10))] } as unknown as LoadPlan;
-      for (const apply of [() => applyPlanSync(plan, memory), () => applyPlan(plan, memory)]) {
-        const failure = await failureOf(apply);
-        assert.ok(
-          failure !== undefined,
-          JSON.stringify(step, (_, value) => (typeof value === "bigint" ? `${value}` : value)),
-        );
-        assert.equal(Buffer.compare(read(), before), 0, failure.message);
-      }
-    }
-  });
-});
-
-describe("a plan made by hand", () => {
-  it("whose data has no room is refused for any importer: it would be read for ever", () => {
-    for (const [pageCount, leadingBytes] of [
-      [0, 0],
-      [1, 4095],
-      [30, 70_000],
-    ] as const) {
-      const step: PlanStep = {
-        kind: "pages",
-        pageBase: 1n,
-        pageCount,
-        tag: "no room",
-        acceptance: "Exclusive",
-        data: { kind: "source", source: 0, offset: 0, length: 10, leadingBytes, chunked: true },
-      };
-      const plan: LoadPlan = { steps: [step], sources: [new BytesSource(noise(10))] };
-      const importer = { importPages: () => {}, importVpRegister: () => {} };
-      assert.throws(
-        () => applyPlanSync(plan, importer),
-        refusal(leadingBytes < 4096 ? "IMPORT_DATA_TOO_LONG" : "PLAN_INVALID", "no room"),
-      );
-    }
-  });
 });
 
 describe("what was let through before", () => {

@@ -14,9 +14,8 @@ import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
 import { BlobSource } from "../../src/sources/blob.js";
 import { concatSources } from "../../src/sources/concat.js";
-import type { Source, SyncSource } from "../../src/sources/source.js";
+import type { SyncSource } from "../../src/sources/source.js";
 import { type ChunkSupply, StreamSource } from "../../src/sources/stream.js";
-import { gunzipSource } from "../../src/unpack/gzip-stream.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { compressible, makeImage, makeVmlinux, packBzImage } from "../support/packed-kernels.js";
 import { asyncOnly, noise } from "../support/sources.js";
@@ -223,31 +222,6 @@ describe("a stream that breaks, at whichever chunk", () => {
       }
     }
   });
-
-  it("in a gzip file that is decompressed as it arrives", async () => {
-    const packed = compress(
-      ONE_OF_EACH.find(({ format }) => format === "gzip") ?? assert.fail(),
-      compressible(60_000),
-    );
-    for (const fault of ["errors", "ends", "is no bytes"]) {
-      for (let n = 0; n * 4000 < packed.byteLength; n++) {
-        const source = new StreamSource(
-          supply(packed, n, fault, () => {}),
-          { name: "kernel" },
-        );
-        const unpacked = gunzipSource(source, { maximumBytes: MIB });
-        const { memory, read, before } = noisyMemory(RAM);
-        const plan = smallPlan({ ...asyncOnly(kernelBytes) }, asyncOnly(initrdBytes));
-        const { byteLength } = plan.sources[0] ?? assert.fail();
-        assert.equal(byteLength, 60_000);
-        const swapped = { steps: plan.steps, sources: [unpacked, ...plan.sources.slice(1)] };
-        const failure = await failureOf(() => applyPlan(swapped, memory));
-        assert.ok(failure !== undefined);
-        checkTakenBack(read(), before, `${fault}, chunk ${n}`);
-        checkSaid(failure, `${fault}, chunk ${n}`);
-      }
-    }
-  });
 });
 
 describe("an abort at the nth turn of a load", () => {
@@ -339,16 +313,6 @@ describe("a source whose bytes change between the plan and the load", () => {
         after.set(before.subarray(Number(start), Number(end)), Number(start));
       assert.ok(failure !== undefined || Buffer.compare(after, before) === 0);
     }
-  });
-
-  it("is the initrd of a plan that is applied twice", async () => {
-    const memory = noisyMemory(RAM);
-    const source: Source = asyncOnly(kernelBytes);
-    const plan = smallPlan(source, asyncOnly(initrdBytes));
-    await applyPlan(plan, memory.memory);
-    const first = memory.read();
-    await applyPlan(plan, memory.memory);
-    assert.equal(Buffer.compare(memory.read(), first), 0);
   });
 });
 

@@ -30,19 +30,19 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --unpack                 show the kernel inside a compressed file, a bzImage or a zboot image, too
   plan, export, map and boot take:
     --entry ENTRY            x86: 64, 32 or pvh (default: 64, of a 32-bit kernel 32)
-    --initrd FILE            an initial RAM disk; given several times, they are put one behind the other
-    --initrd-address ADDRESS where it goes (default: the next 2 MiB boundary behind the kernel)
-    --kernel-address ADDRESS where a bzImage goes (default: where its header says)
+    --initrd FILE            an initial RAM disk; repeat the option to concatenate several
+    --initrd-address ADDRESS its address (default: the next 2 MiB boundary after the kernel)
+    --kernel-address ADDRESS a bzImage's address (default: the one in its header)
     --append TEXT            the kernel's command line
     --memory SIZE            RAM: bytes, or a number with K, M, G or T (default: 256M)
     --dtb FILE               arm64: the machine's device tree (boot's default: QEMU's own)
-    --reserve FROM-TO[:TYPE] x86: addresses that are no RAM for the guest, with their e820 type (default: 2, reserved)
-    --rng-seed FILE          x86: bytes for the guest's random numbers; of a device (/dev/urandom) the first 32
+    --reserve FROM-TO[:TYPE] x86: addresses that the guest must not use as RAM, with an e820 type (default: 2)
+    --rng-seed FILE          x86: bytes for the guest's random numbers; 32 bytes of a device (/dev/urandom)
     --decompress host|guest  who decompresses a bzImage's kernel (default: the host)
-    --decompress-initrd      hand the guest a plain initrd
+    --decompress-initrd      decompress the initrd on the host
   map takes:
     -o, --out FILE           where the SVG goes (default: standard output); --json gives what it is drawn from
-    --title TEXT             what stands above it
+    --title TEXT             its title
     --theme auto|light|dark  its colours (default: auto, as the reader's system has them)
     --width PIXELS           (default: as wide as it needs)
     --start, --end ADDRESS   the part to show, such as --end 1M (default: all that has RAM)
@@ -51,8 +51,8 @@ const HELP = `directboot: puts a Linux kernel into guest memory, in the state th
     --cpu MODEL              QEMU's CPU model (default: max; cortex-a57 for arm64)
     --qemu PROGRAM           (default: qemu-system-x86_64, -i386 or -aarch64)
     --timeout SECONDS        end the guest after this long
-  Every command takes --json; names of files that begin with "-" stand behind "--".
-  Exit status: 0; 1 for a bad input; 2 for bad usage; 128 plus the number of a signal that ends it.
+  Every command takes --json; file names that begin with "-" go after "--".
+  Exit status: 0; 1 for a bad input; 2 for bad usage; 128 plus the number of the signal that ended it.
 `;
 
 const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Promise<number>>> = {
@@ -76,8 +76,8 @@ function version(): string {
 }
 
 /**
- * A message in one line, with control characters as escapes: names of files, and what stands in them, must not get to
- * speak to the terminal.
+ * A message in one line, with control characters as escapes: neither file names nor file contents may send commands to
+ * the terminal.
  */
 function oneLine(message: string): string {
   return message.replaceAll("\n", " ").replace(CONTROL_CHARACTER, (character) => {
@@ -87,7 +87,7 @@ function oneLine(message: string): string {
 
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
-  // Behind "--" stand names of files, whatever they look like.
+  // After "--" all arguments are file names.
   const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
   if (name === "--version") {
     process.stdout.write(`${version()}\n`);
@@ -114,7 +114,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-// A reader that closes the pipe early (`| head`) is no error of ours; a full disk is one in a line.
+// A reader that closes the pipe early (`| head`) is no error; a full disk is.
 process.stdout.on("error", (cause: Error & { code?: string }) => {
   if (cause.code === "EPIPE") {
     endProcess(0);

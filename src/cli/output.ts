@@ -88,8 +88,8 @@ export async function createFile(
 }
 
 /**
- * A new folder of an unpredictable name that only this user can enter, for what is not complete yet. It goes with the
- * process, however that ends, but for SIGKILL.
+ * A new folder of an unpredictable name that only this user can enter, for incomplete files. It is removed with the
+ * process, however that ends, except by SIGKILL.
  */
 export class StagingFolder {
   readonly path: string;
@@ -97,7 +97,7 @@ export class StagingFolder {
     try {
       rmSync(this.path, { recursive: true, force: true });
     } catch {
-      // The error that matters is on its way.
+      // The first error matters more.
     }
   };
 
@@ -107,7 +107,7 @@ export class StagingFolder {
     process.on("exit", this.#removeTree);
   }
 
-  /** Removes it, with what is in it. */
+  /** Removes it, with its contents. */
   remove(): void {
     this.#removeTree();
     process.removeListener("exit", this.#removeTree);
@@ -144,7 +144,7 @@ export function isFolderThere(folder: string): boolean {
   }
 }
 
-/** Puts the files `names` of one folder into another, all or none; the last is the one that makes the others known. */
+/** Moves the files `names` from one folder to another, all or none; the last one refers to the others. */
 function replaceFiles(from: string, to: string, names: readonly string[]): void {
   const present = names.filter((name) => {
     const found = look(lstatSync, join(to, name));
@@ -161,7 +161,7 @@ function replaceFiles(from: string, to: string, names: readonly string[]): void 
     done.push({ source, target });
   };
   try {
-    // At no moment does an old file make a new one known, or the other way round.
+    // At no moment does an old file refer to a new one, or the other way round.
     for (const name of present.reverse()) move(join(to, name), join(old, name));
     for (const name of names) move(join(from, name), join(to, name));
   } catch (cause) {
@@ -184,13 +184,13 @@ function missingFolders(path: string): string[] {
   return missing;
 }
 
-/** Removes folders that were made for an output that did not come, the lowest first. */
+/** Removes folders that were made for an output that failed, the lowest first. */
 function removeEmpty(folders: readonly string[]): void {
   for (const folder of folders) {
     try {
       rmdirSync(folder);
     } catch {
-      // It was not made, or somebody else has put something there.
+      // It was not made, or somebody else has put a file there.
     }
   }
 }
@@ -199,7 +199,7 @@ function removeEmpty(folders: readonly string[]): void {
  * Writes the files `names` into a folder, which need not be there: all of them or none, and nothing else changes. Files of
  * these names are replaced, links too, which are not followed.
  *
- * @param write makes the files in the folder that it is given; the last name is the one that makes the others known
+ * @param write makes the files in the folder that it is given; the last of `names` refers to the others
  * @throws DirectBootError OUTPUT_FAILED
  */
 export async function writeFolder<T>(
@@ -218,7 +218,7 @@ export async function writeFolder<T>(
     // One by one: of several at once Node says ENOENT on a read-only file system.
     for (const folder of [...made].reverse()) mkdirSync(folder);
     const staging = new StagingFolder(parent);
-    // Behind the staging folder's listener: what lies in them must be gone before.
+    // After the staging folder's listener: its contents must be gone first.
     process.on("exit", removeParents);
     try {
       // Made by mkdir, not mkdtemp: its mode is what the umask leaves.
@@ -248,8 +248,8 @@ function isSystemLink(path: string): boolean {
 }
 
 /**
- * True if an output of this name is written to as it is, and not replaced: a character device (/dev/null) or a pipe, also
- * behind a link (/dev/stdout).
+ * True if an output of this name is written to in place, not replaced: a character device (/dev/null) or a pipe, also
+ * through a link (/dev/stdout).
  *
  * @throws DirectBootError OUTPUT_FAILED if it can't be an output file
  */
@@ -275,7 +275,7 @@ export function isStream(out: string): boolean {
 }
 
 /**
- * Writes a file: it is replaced as a whole, or stays what it was. A link is replaced, not followed, but for one to a
+ * Writes a file: it is replaced as a whole, or stays as it was. A link is replaced, not followed, unless it leads to a
  * stream.
  *
  * @throws DirectBootError OUTPUT_FAILED

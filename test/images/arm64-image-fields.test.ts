@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import fc from "fast-check";
 import { readArm64Image } from "../../src/images/arm64-image.js";
 import { ARM64_IMAGE_FIELDS, readArm64ImageFields } from "../../src/images/arm64-image-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
@@ -16,15 +15,6 @@ function meaning(name: string, value: bigint): string {
 }
 
 describe("readArm64ImageFields", () => {
-  it("covers the 64 bytes of the header without a gap", () => {
-    let end = 0;
-    for (const { offset, size } of ARM64_IMAGE_FIELDS) {
-      assert.equal(offset, end);
-      end += size;
-    }
-    assert.equal(end, 64);
-  });
-
   it("gives the values that the parser gives", () => {
     const source = new BytesSource(readFileSync(AARCH64_GUEST));
     const header = runSync(readArm64Image(source));
@@ -41,17 +31,5 @@ describe("readArm64ImageFields", () => {
     assert.match(meaning("image_size", 0n), /before Linux 3.17/);
     assert.match(meaning("magic", 1n), /0x644d5241 is wanted/);
     assert.equal(meaning("res5", 64n), "the PE header is at byte 64");
-  });
-
-  it("never fails, and leaves out what a shorter file does not have", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
-        const fields = runSync(readArm64ImageFields(new BytesSource(bytes)));
-        assert.equal(
-          fields.length,
-          ARM64_IMAGE_FIELDS.filter(({ offset, size }) => offset + size <= bytes.byteLength).length,
-        );
-      }),
-    );
   });
 });

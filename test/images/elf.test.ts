@@ -134,20 +134,6 @@ describe("readElf", () => {
     );
   });
 
-  it("takes any machine where none is asked for", () => {
-    assert.equal(read(makeElf({ machine: 8 })).machine, 8);
-  });
-
-  it("finds the program headers at any offset, also an unaligned one", () => {
-    const segments = [{ paddr: 0x1234n }];
-    const plain = makeElf({ segments });
-    const moved = new Uint8Array(64 + 13 + 56);
-    moved.set(plain.subarray(0, 64));
-    moved.set(plain.subarray(64), 77);
-    new DataView(moved.buffer).setBigUint64(32, 77n, true);
-    assert.equal(read(moved).programHeaders[0]?.physicalAddress, 0x1234n);
-  });
-
   it("has no program headers, whatever e_phentsize is, if e_phoff or e_phnum is 0", () => {
     assert.deepEqual(read(makeElf({ phoff: 0n, phnum: 9, phentsize: 1 })).programHeaders, []);
     assert.deepEqual(read(makeElf({ phnum: 0, phentsize: 1 })).programHeaders, []);
@@ -181,19 +167,6 @@ describe("readElf", () => {
     for (const [bytes, said] of refusals) {
       assert.throws(() => read(bytes), refusal("ELF_INVALID_PROGRAM_HEADER", "vmlinux", said));
     }
-  });
-
-  it("takes a count beyond 0xffff from section 0", () => {
-    const count = 0x1_0001;
-    const shoff = 64 + count * 56;
-    const fill = new Uint8Array(shoff + 64);
-    new DataView(fill.buffer).setUint32(shoff + 44, count, true);
-    new DataView(fill.buffer).setUint32(64 + (count - 1) * 56, PT_NOTE, true);
-    const { programHeaders } = read(
-      makeElf({ phnum: 0xffff, shoff: BigInt(shoff), byteLength: fill.byteLength, fill }),
-    );
-    assert.equal(programHeaders.length, count);
-    assert.equal(programHeaders.at(-1)?.type, PT_NOTE);
   });
 
   it("refuses program headers that are of another size, or not all in the file", () => {
@@ -250,10 +223,5 @@ describe("readElf", () => {
     gzip.set([0x1f, 0x8b]);
     assert.throws(() => read(gzip), refusal("ELF_INVALID_FILE_HEADER", "gzip-compressed data"));
     assert.throws(() => read(new Uint8Array(0)), refusal("ELF_READ_FILE_HEADER", "an empty file of 0 bytes"));
-  });
-
-  it("refuses another machine, with both", () => {
-    const matches = refusal("ELF_TARGET_MACHINE_MISMATCH", "e_machine is 183", "62");
-    assert.throws(() => read(makeElf({ machine: EM_AARCH64 }), EM_X86_64), matches);
   });
 });

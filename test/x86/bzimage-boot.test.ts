@@ -84,14 +84,6 @@ describe("the place of a bzImage", () => {
     assert.equal(place({ align: 0x100_0000 }, { taken: [[16n * MIB, 1n]] }).loadAddress, 32n * MIB);
   });
 
-  it("is the next one in RAM, if its preferred address is in a hole", () => {
-    const ram = new MemoryLayout([
-      { start: 0n, end: 16n * MIB },
-      { start: 17n * MIB, end: 64n * MIB },
-    ]);
-    assert.equal(place({}, { ram }).loadAddress, 18n * MIB);
-  });
-
   it("is never below the preferred address by itself: a kernel that finds no room above has none", () => {
     const ram = new MemoryLayout(16n * MIB);
     assert.throws(

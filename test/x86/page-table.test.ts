@@ -61,14 +61,6 @@ describe("buildPageTables64", () => {
     }
   });
 
-  it("has entries of the bits that the seeds set: links 0x23, leaves 0xe3", () => {
-    const entries = new BigUint64Array(buildPageTables64({ pageTableGpa: 0x4000 }).buffer.slice(0));
-    assert.equal(entries[0], 0x5023n);
-    assert.deepEqual([...entries.subarray(512, 517)], [0x6023n, 0x7023n, 0x8023n, 0x9023n, 0n]);
-    assert.deepEqual([...entries.subarray(1024, 1026)], [0xe3n, 0x20_00e3n]);
-    assert.equal(entries.at(-1), 4n * GIB - MIB2 + 0xe3n);
-  });
-
   it("links the PML4 entry of an address to a table of the caller's", () => {
     const link = (linkageGpa: bigint, addressBias = 0n): BigUint64Array =>
       new BigUint64Array(
@@ -197,16 +189,6 @@ describe("PageTableBuilder", () => {
     );
   });
 
-  it("is the table of buildPageTables64 where it maps 4 GiB by 2 MiB pages", () => {
-    const tables = build({ ranges: [{ start: 0, end: 4n * GIB }], largestPage: "2MiB" });
-    assert.equal(Buffer.compare(tables, buildPageTables64({ pageTableGpa: 0x4000 })), 0);
-  });
-
-  it("of no ranges is an empty PML4", () => {
-    assert.ok(build({}).every((byte) => byte === 0));
-    assert.equal(build({}).byteLength, 4096);
-  });
-
   it("maps all of the lower half and more by 1 GiB leaves, 512 GiB blocks included", () => {
     const tables = build({ ranges: [{ start: 0, end: 1n << 40n }] });
     assert.equal(tables.byteLength, 3 * 4096);
@@ -303,42 +285,6 @@ describe("PageTableBuilder", () => {
     assert.throws(() => outside.buildIn(GuestMemory.create(split)), refusal("GUEST_MEMORY_NOT_RAM"));
   });
 
-  it("buildIn makes the same tables of memory that held anything, whatever the ranges, and nothing beside", () => {
-    const largest = fc.constantFrom<LargestPage>("1GiB", "2MiB", "4KiB");
-    fc.assert(
-      fc.property(someRanges, largest, (ranges, largestPage) => {
-        const builder = new PageTableBuilder({ pageTableGpa: 4096, ranges, largestPage });
-        const pages = Math.ceil((builder.byteLength + 8192) / 65536);
-        const linear = new WebAssembly.Memory({ initial: pages });
-        const bytes = new Uint8Array(linear.buffer).fill(0xaa);
-        builder.buildIn(GuestMemory.attach(linear));
-        const tables = bytes.subarray(4096, 4096 + builder.byteLength);
-        assert.equal(Buffer.compare(tables, builder.build()), 0);
-        assert.ok(bytes.subarray(0, 4096).every((byte) => byte === 0xaa));
-        assert.ok(
-          bytes.subarray(4096 + builder.byteLength, 8192 + builder.byteLength).every((byte) => byte === 0xaa),
-        );
-      }),
-      { numRuns: 100 },
-    );
-  });
-
-  it("is made of whole tables at once where a range begins and ends within others, below one parent or several", () => {
-    // From the last table below one page directory pointer table, over all of the next, into a third.
-    const start = 512n * GIB - GIB - MIB2;
-    const end = 1024n * GIB + GIB + MIB2 + 4096n;
-    const tables = build({ ranges: [{ start, end }], largestPage: "2MiB" });
-    // PML4; three PDPTs; 2 + 512 + 2 page directories; one page table.
-    assert.equal(tables.byteLength, (1 + 3 + 516 + 1) * 4096);
-    const entryAt = entriesOf(tables, 0x4000n);
-    for (let linear = start; linear < end; linear += MIB2) {
-      const walk = walkPages(entryAt, 0x4000n, linear);
-      assert.equal(walk?.address, linear);
-      assert.equal(walk.pageBytes, linear === end - 4096n ? 4096n : MIB2);
-    }
-    for (const linear of [start - 1n, end]) assert.equal(walkPages(entryAt, 0x4000n, linear), undefined);
-  });
-
   it("refuses tables off a page, past 2^52, and addresses that reach the confidential bit", () => {
     const ranges = [{ start: 0, end: GIB }];
     const rows: readonly Partial<PageTableBuilderOptions>[] = [
@@ -377,12 +323,6 @@ describe("PageTableBuilder", () => {
         message: /^target must be a Uint8Array, got/,
       });
     }
-  });
-
-  it("needs one table at least, and looks at no address of a range that is empty", () => {
-    assert.throws(() => build({ maximumTables: 0 }), refusal("PAGE_TABLE_NOT_ENOUGH_MEMORY", "0 tables"));
-    const empty = { start: 1n << 47n, end: 1n << 47n };
-    assert.equal(build({ ranges: [empty], confidentialBit: 40 }).byteLength, 4096);
   });
 
   it("tables that a write which failed left half made are not taken for zero", () => {

@@ -1,22 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { SegmentRegister, X86Register } from "../../src/importers/importer.js";
+import type { X86Register } from "../../src/importers/importer.js";
 import { PlanBuilder } from "../../src/plan/plan.js";
-import { segmentDescriptor } from "../../src/x86/gdt.js";
 import { planProtectedModeGdt, planProtectedModeRegisters } from "../../src/x86/protected-mode.js";
 import { refusal } from "../support/refusal.js";
-
-/** What a descriptor says: Intel SDM, volume 3A, figure 3-8. */
-function decode(descriptor: bigint): { base: bigint; limit: number; attributes: number } {
-  const attributes = Number((descriptor >> 40n) & 0xf0ffn);
-  const limit = Number((descriptor & 0xffffn) | (((descriptor >> 48n) & 0xfn) << 16n));
-  const pages = (attributes & 0x8000) !== 0;
-  return {
-    base: ((descriptor >> 16n) & 0xff_ffffn) | (((descriptor >> 56n) & 0xffn) << 24n),
-    limit: pages ? limit * 4096 + 0xfff : limit,
-    attributes,
-  };
-}
 
 function registers(builder: PlanBuilder<X86Register>): Map<string, X86Register["value"]> {
   const found = new Map<string, X86Register["value"]>();
@@ -78,18 +65,6 @@ describe("planProtectedModeGdt", () => {
   });
 });
 
-describe("segmentDescriptor", () => {
-  it("spreads base, limit and attributes over the descriptor", () => {
-    for (const segment of [
-      { base: 0x1234_5678n, limit: 0xf_edcb, attributes: 0x4093 },
-      { base: 0xffff_ffffn, limit: 0xabcd_efff, attributes: 0xd09b },
-      { base: 0n, limit: 0x67, attributes: 0x8b },
-    ] satisfies Omit<SegmentRegister, "selector">[]) {
-      assert.deepEqual(decode(segmentDescriptor(segment)), segment);
-    }
-  });
-});
-
 describe("planProtectedModeRegisters", () => {
   it("sets what boot.rst names, and the memory types of the 64-bit entry", () => {
     const builder = new PlanBuilder<X86Register>();
@@ -107,13 +82,6 @@ describe("planProtectedModeRegisters", () => {
       mtrrFix64k00000: 0x0606_0606_0606_0606n,
       mtrrFix16k80000: 0x0606_0606_0606_0606n,
     });
-  });
-
-  it("sets no register that the GDT sets", () => {
-    const builder = new PlanBuilder<X86Register>();
-    planProtectedModeGdt(builder, 0x1000);
-    planProtectedModeRegisters(builder, { entry: 0x10_0000, bootParams: 0x2000 });
-    assert.equal(registers(builder).size, 8 + 11);
   });
 
   it("refuses an entry or boot_params that 32 bits do not reach", () => {

@@ -2,11 +2,11 @@
 import { addAddresses, alignUpToPageSize, HV_PAGE_SIZE, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import {
+  type Aarch64ImageHeader,
   Aarch64ImagePageSize,
   cutOffImage,
   decodeAarch64ImageFlags,
   leastArm64ImageBytes,
-  readArm64Image,
 } from "../images/arm64-image.js";
 import { DETECT_BYTES } from "../images/detect.js";
 import { readHead } from "../sources/reading.js";
@@ -57,13 +57,17 @@ export interface Arm64Kernel {
 }
 
 /**
- * Reads an Image's header.
+ * Checks an Image's header against the rules.
  *
  * @param start the base that it will be loaded at, if that is known
  * @throws DirectBootError ARM64_*, ADDRESS_OVERFLOW
  */
-export function* readArm64Kernel(kernel: Source, rules: Arm64ImageRules, start = 0n): Task<Arm64Kernel> {
-  const header = yield* readArm64Image(kernel);
+export function* readArm64Kernel(
+  kernel: Source,
+  header: Aarch64ImageHeader,
+  rules: Arm64ImageRules,
+  start = 0n,
+): Task<Arm64Kernel> {
   const flags = decodeAarch64ImageFlags(header.flags);
   const refuse = (
     code:

@@ -17,6 +17,7 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../plan/initrd.js";
@@ -122,7 +123,8 @@ export function loadKernelAndInitrdArm64(
         `the kernel's start address ${hex(start)} is not a multiple of ${hex(LARGE_PAGE_SIZE)}`,
       );
     }
-    const image = runSync(readArm64Kernel(kernel.source, OPENVMM_RULES, start));
+    const header = runSync(readArm64Image(kernel.source));
+    const image = runSync(readArm64Kernel(kernel.source, header, OPENVMM_RULES, start));
     const builder = new PlanBuilder<Aarch64Register>();
     const info = planKernelAndInitrdArm64(builder, image, start, initrd?.initrd, deviceTree?.source);
     applyPlanSync(builder, importer);

@@ -21,7 +21,7 @@ import { DirectBootError } from "../base/errors.js";
 import { MOST_TREE_BYTES, readTree } from "../firmware/device-tree.js";
 import { setChosen } from "../firmware/device-tree-chosen.js";
 import { reservationsOfTree } from "../firmware/device-tree-memory.js";
-import { Aarch64ImagePageSize } from "../images/arm64-image.js";
+import { type Aarch64ImageHeader, Aarch64ImagePageSize } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -53,13 +53,14 @@ const COMMAND_LINE_BYTES = 2047;
 export function* planArm64Guest(
   options: GuestOptions & Arm64Options,
   sources: GuestSources,
+  header: Aarch64ImageHeader,
 ): Task<PlannedGuest> {
   const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
   const described = treeMemory(tree);
   const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
   checkTreeMemory(layout, described);
   checkOptions(options, sources, tree);
-  const kernel = yield* readArm64Kernel(sources.kernel, rulesOf(options.arm64 ?? {}));
+  const kernel = yield* readArm64Kernel(sources.kernel, header, rulesOf(options.arm64 ?? {}));
   const initrdBytes = sources.initrd === undefined ? undefined : BigInt(knownLength(sources.initrd));
   const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
   // The tree names the initrd's place; its size does not depend on the numbers in it.

@@ -16,12 +16,12 @@ import type {
   LoadLinuxSyncOptions,
   PlanLinuxSyncOptions,
 } from "./options.js";
-import { type Planner, plannedRegions, prepare, x86FormatOf } from "./prepare.js";
+import { type Planner, plannedRegions, prepare } from "./prepare.js";
 
 const planHere: Planner = (file, options, sources) =>
   file.format === "arm64-image"
-    ? planArm64Guest(options, sources)
-    : planX86Guest(options, sources, x86FormatOf(file), file.image);
+    ? planArm64Guest(options, sources, file.image)
+    : planX86Guest(options, sources, file);
 
 /**
  * Plans a load: reads the kernel's headers, places everything, checks that all of it lies in RAM and that nothing

@@ -10,7 +10,7 @@ import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, ImportLinuxOptions, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
-import { type Planner, plannedRegions, prepare, x86FormatOf } from "./prepare.js";
+import { type Planner, plannedRegions, prepare } from "./prepare.js";
 
 const refuse = (): never => {
   throw new TypeError("the synchronous driver has its planners at hand");
@@ -20,10 +20,10 @@ const refuse = (): never => {
 const planOnDemand: Planner = function* (file, options, sources) {
   if (file.format === "arm64-image") {
     const { planArm64Guest } = yield* perform(refuse, () => import("../arm64/planner.js"));
-    return yield* planArm64Guest(options, sources);
+    return yield* planArm64Guest(options, sources, file.image);
   }
   const { planX86Guest } = yield* perform(refuse, () => import("../x86/planner.js"));
-  return yield* planX86Guest(options, sources, x86FormatOf(file), file.image);
+  return yield* planX86Guest(options, sources, file);
 };
 
 /**

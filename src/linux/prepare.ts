@@ -30,11 +30,6 @@ export type Planner = (
   sources: GuestSources,
 ) => Task<PlannedGuest>;
 
-/** The format for the x86 planner. Anything but its own goes to the ELF parser, whose error names the format it found. */
-export function x86FormatOf({ format }: KernelFile): "bzImage" | "elf32" | "elf64" {
-  return format === "bzImage" || format === "elf32" ? format : "elf64";
-}
-
 const X86_OPTIONS = [
   "acpi",
   "mtrrs",

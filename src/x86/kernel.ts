@@ -2,7 +2,7 @@
 import { hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { type BzImage, readBzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
+import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhEntry } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
@@ -14,6 +14,7 @@ import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { planKernelElf } from "../plan/static-elf.js";
 import type { Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
+import type { KernelFile } from "../unpack/kernel-file.js";
 import { placeBzImage } from "./bzimage-boot.js";
 import { FOUR_GIB, KERNEL_MINIMUM_START_ADDRESS } from "./low-memory-map.js";
 import type { X86Entry } from "./options.js";
@@ -39,6 +40,9 @@ export type X86Kernel = {
   | { readonly format: "bzImage"; readonly image: BzImage }
 );
 
+/** A file for x86, or whatever is no kernel at all. */
+export type X86KernelFile = Exclude<KernelFile, { readonly format: "arm64-image" }>;
+
 /** The kernel, placed. */
 export interface PlacedKernel {
   readonly info: KernelInfo;
@@ -56,15 +60,14 @@ function notAvailable(source: Source, entry: X86Entry, has: string): DirectBootE
 /** Reads the kernel's headers and chooses its entry. Throws X86_ENTRY_NOT_AVAILABLE and what the parsers throw. */
 export function* readX86Kernel(
   source: Source,
-  format: "elf64" | "elf32" | "bzImage",
+  file: X86KernelFile,
   asked: X86Entry | undefined,
-  bzImage: BzImage | undefined,
 ): Task<X86Kernel> {
   if (asked !== undefined && asked !== "64" && asked !== "32" && asked !== "pvh") {
     throw new TypeError(`entry must be "64", "32" or "pvh", got ${describeType(asked)}`);
   }
-  if (format === "bzImage") {
-    const image = yield* readBzImage(source);
+  if (file.format === "bzImage") {
+    const { format, image } = file;
     const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
     const entry = asked ?? (has64 ? "64" : "32");
     if (entry === "pvh" || (entry === "64" && !has64)) {
@@ -73,7 +76,8 @@ export function* readX86Kernel(
     }
     return { source, format, entry, image, architecture: has64 ? "x86_64" : "i386" };
   }
-  const is64 = format === "elf64";
+  // Anything else goes to the ELF64 parser, whose error names the format it found.
+  const is64 = file.format !== "elf32";
   const elf = yield* is64 ? readElf(source, EM_X86_64) : readElf32(source, EM_386);
   const entry = asked ?? (is64 ? "64" : "32");
   if (entry !== "pvh" && entry !== (is64 ? "64" : "32")) {
@@ -84,7 +88,7 @@ export function* readX86Kernel(
     throw notAvailable(source, entry, "no PVH note (CONFIG_PVH)");
   }
   const architecture = is64 ? "x86_64" : "i386";
-  return { source, format: "elf", entry, elf, pvhEntry, image: bzImage, architecture };
+  return { source, format: "elf", entry, elf, pvhEntry, image: file.image, architecture };
 }
 
 /** Places the kernel and adds its bytes to the plan: an ELF where it is linked, a bzImage at `address` or where it fits. */

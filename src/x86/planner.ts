@@ -15,7 +15,7 @@ import {
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { checkDeviceTree, readTree } from "../firmware/device-tree.js";
-import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G } from "../images/bzimage.js";
+import { XLF_CAN_BE_LOADED_ABOVE_4G } from "../images/bzimage.js";
 import type { X86Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -32,7 +32,14 @@ import { BOOT_PARAMS_BYTES, buildBootParams } from "./boot-params.js";
 import { buildE820Map, E820_ACPI, E820_RAM, type E820Entry, encodeE820Entries } from "./e820.js";
 import { entryTablesBytes, planEntryTables, TABLES_TAG } from "./entry-tables.js";
 import { DEFAULT_GDT_SIZE, planDefaultGdt } from "./gdt.js";
-import { initrdLimit, type PlacedKernel, planKernel, readX86Kernel, type X86Kernel } from "./kernel.js";
+import {
+  initrdLimit,
+  type PlacedKernel,
+  planKernel,
+  readX86Kernel,
+  type X86Kernel,
+  type X86KernelFile,
+} from "./kernel.js";
 import {
   ACPI_TABLES_ADDRESS,
   FOUR_GIB,
@@ -105,11 +112,10 @@ interface X86Places {
 export function* planX86Guest(
   options: X86GuestOptions,
   sources: GuestSources,
-  format: "elf64" | "elf32" | "bzImage",
-  bzImage: BzImage | undefined,
+  file: X86KernelFile,
 ): Task<PlannedGuest> {
   const { layout, memory } = resolveMemory(options.memory, x86LayoutOfSize);
-  const kernel = yield* readX86Kernel(sources.kernel, format, options.entry, bzImage);
+  const kernel = yield* readX86Kernel(sources.kernel, file, options.entry);
   const { architecture, entry } = kernel;
   const parts = yield* readParts(options, sources, layout, kernel);
   const plan = new PlanBuilder<X86Register>();

@@ -2,7 +2,7 @@
 import { hex } from "../base/address.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
-import { formatSize } from "../inspect/sizes.js";
+import { formatAddress, formatSize } from "../inspect/sizes.js";
 
 /** Prints a result as JSON. */
 export function printJson(result: unknown): void {
@@ -30,11 +30,6 @@ export function formatTable(rows: readonly (readonly string[])[], indent = "  ")
       ).trimEnd(),
     )
     .join("\n");
-}
-
-/** An address with as many digits as the addresses below 4 GiB have. */
-export function formatAddress(address: bigint): string {
-  return `0x${address.toString(16).padStart(8, "0")}`;
 }
 
 /** The regions, lowest first: from, to, size, tag. */

@@ -2,13 +2,13 @@
 
 import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
-import { formatSize } from "../inspect/sizes.js";
+import { formatAddress, formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
 import { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlan } from "../plan/apply.js";
-import { formatAddress, formatMilliseconds, formatRegions, formatTable } from "./format.js";
+import { formatMilliseconds, formatRegions, formatTable } from "./format.js";
 import { type Arguments, parseAddress, parseReservation, parseSize, UsageError } from "./options.js";
 import { packageFile } from "./package-files.js";
 import { progressBar } from "./progress.js";

@@ -1,7 +1,7 @@
 /** `directboot plan`: what a load would do. */
-import { formatSize } from "../inspect/sizes.js";
+import { formatAddress, formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
-import { formatAddress, formatRegions, formatRegisters, formatTable, printJson } from "./format.js";
+import { formatRegions, formatRegisters, formatTable, printJson } from "./format.js";
 import { linuxOptions } from "./load.js";
 import { LOAD_OPTIONS, parseArguments } from "./options.js";
 

@@ -1,14 +1,14 @@
 /**
- * What every error code means, and the variant of OpenVMM's loader that it answers to. What the caller can do about it is in
- * errors.ts, as every bundle that throws carries the cures.
+ * The meaning of every error code, and the variant of OpenVMM's loader that it answers to. The cures are in errors.ts, as
+ * every bundle that throws carries them.
  */
 import { type DirectBootErrorCode, ERROR_CURES } from "./errors.js";
 
-/** What is known of a code. */
+/** Meaning, cure and upstream variant of a code. */
 export interface ErrorCode {
-  /** What went wrong, in one sentence. */
+  /** The failure, in one sentence. */
   readonly meaning: string;
-  /** What the caller can do about it; ends every message. */
+  /** Advice to the caller; ends every message. */
   readonly cure: string;
   /** The upstream variant, `Type::Variant`; not there for a check of our own, where upstream panics, wraps or has no check. */
   readonly openvmm?: string;

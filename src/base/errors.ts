@@ -3,7 +3,7 @@
  * codes, for documentation, are in error-codes.ts.
  */
 
-/** What the caller can do about it, for every code; ends every message. */
+/** Advice to the caller, for every code; ends every message. */
 export const ERROR_CURES = {
   // linux.rs, Error
   ELF_LOADER: "see the ELF_* code that is thrown instead",
@@ -249,7 +249,7 @@ export class DirectBootError extends PlatformError {
     this.#cure = cure;
   }
 
-  /** What can be done about it: the end of the message. */
+  /** Advice to the caller: the end of the message. */
   get cure(): string {
     return this.#cure;
   }

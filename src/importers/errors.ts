@@ -1,7 +1,7 @@
 import { hasMethods, messageOf } from "../base/describe.js";
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 
-/** What a source throws while it is being read. */
+/** Codes that a source throws while it is being read. */
 const SOURCE_FAILURES: ReadonlySet<DirectBootErrorCode> = new Set(["SOURCE_READ", "SOURCE_SHORT"]);
 
 /** Throws if an importer gave a promise: nobody would wait for it, and what it fails with would be lost. */
@@ -13,7 +13,7 @@ export function refusePromise(given: unknown, code: DirectBootErrorCode, what: s
   });
 }
 
-/** Calls an importer. What it throws becomes an error of `code`, and so does a promise. */
+/** Calls an importer. An error of its own becomes the cause of one with `code`; a promise is refused with `code`, too. */
 export function callImporter(act: () => unknown, code: DirectBootErrorCode, what: string): void {
   let given: unknown;
   try {
@@ -24,7 +24,7 @@ export function callImporter(act: () => unknown, code: DirectBootErrorCode, what
   refusePromise(given, code, what);
 }
 
-/** What an importer threw, as our error: ours as it is, anybody else's with `code` and as the cause. */
+/** Wraps a value that an importer threw in an error with `code`; a DirectBootError stays as it is. */
 export function wrapImporterError(code: DirectBootErrorCode, what: string, cause: unknown): DirectBootError {
   if (cause instanceof DirectBootError) return cause;
   const said = messageOf(cause);
@@ -39,7 +39,7 @@ export function wrapSourceError(
   after = "",
 ): unknown {
   if (!(cause instanceof DirectBootError) || !SOURCE_FAILURES.has(cause.code)) return cause;
-  // What can be done is the source's to say: it knows whether it is short, broken or closed.
+  // The cure is the source's: it knows whether it is short, broken or closed.
   const { details, cure } = cause;
   return new DirectBootError(code, `${what}: reading failed midway: ${details}${after}`, { cause, cure });
 }

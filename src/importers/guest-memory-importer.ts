@@ -90,7 +90,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     return this.memory.layout;
   }
 
-  /** What was imported, in order. */
+  /** The imported regions, in order. */
   get regions(): readonly ImportedRegion[] {
     return this.#regions;
   }

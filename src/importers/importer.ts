@@ -124,11 +124,11 @@ export type Aarch64Register = { readonly name: Aarch64RegisterName; readonly val
 /** A register of either architecture. */
 export type VpRegister = X86Register | Aarch64Register;
 
-/** What a load into an importer can take back: see {@link ImageLoad.begin}. */
+/** A load that can be taken back: see {@link ImageLoad.begin}. */
 export interface ImportTransaction {
   /**
-   * Makes every page imported since `begin` zero and free again, and forgets the registers since then. What it throws
-   * is told in the error of the load, with the pages that could not be made zero.
+   * Makes every page imported since `begin` zero and free again, and forgets the registers since then. An error
+   * that it throws is told in the error of the load, with the pages that could not be made zero.
    */
   rollback(): void;
 }

@@ -29,25 +29,25 @@ export interface PlannedPages {
   readonly dataLength: number;
 }
 
-/** What is planned, for whom. */
+/** A plan, and the guest that it is for. */
 export interface LinuxPlanParts extends Omit<PlannedGuest, "memory"> {
   readonly decompression?: Decompression | undefined;
 }
 
 class Plan implements LoadPlan {
-  /** What the guest's processor must be. */
+  /** The processor that the guest must have. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */
   readonly entryMode: EntryMode;
-  /** What the load will do, in order. */
+  /** The steps of the load, in order. */
   readonly steps: readonly PlanStep[];
-  /** What the steps read from, by number. */
+  /** The sources of the steps, by number. */
   readonly sources: readonly Source[];
   /** Where kernel, initrd and device tree will lie. */
   readonly info: LoadInfo;
   /** The RAM that the plan was made for. */
   readonly layout: MemoryLayout;
-  /** What of the kernel is compressed, and who undoes it; undefined if nothing is. */
+  /** How the kernel is compressed, and who decompresses it; undefined if it is not. */
   readonly decompression: Decompression | undefined;
   readonly #close: () => void;
 
@@ -87,7 +87,7 @@ class Plan implements LoadPlan {
     );
   }
 
-  /** What the boot processor starts with, by name. */
+  /** The registers that the boot processor starts with, by name. */
   get registers(): X86Registers | Aarch64Registers {
     return byName(this.registerList);
   }

@@ -1,4 +1,4 @@
-/** What a load gives. */
+/** Results of a load. */
 import { hex } from "../base/address.js";
 import type { GuestMemoryImporter, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
@@ -17,21 +17,21 @@ import {
 } from "./registers.js";
 
 class Loaded {
-  /** What the guest's processor must be. */
+  /** The processor that the guest must have. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */
   readonly entryMode: EntryMode;
-  /** What the boot processor starts with, by name. */
+  /** The registers that the boot processor starts with, by name. */
   readonly registers: X86Registers | Aarch64Registers;
   /** The registers in the order in which they were set. */
   readonly registerList: readonly VpRegister[];
   /** Where kernel, initrd and device tree lie, and the entry point. */
   readonly info: LoadInfo;
-  /** What lies where. */
+  /** The imported regions, in order. */
   readonly regions: readonly ImportedRegion[];
   /** The RAM that it was loaded for. */
   readonly layout: MemoryLayout;
-  /** What of the kernel was compressed, and who undoes it; undefined if nothing was. */
+  /** How the kernel was compressed, and who decompresses it; undefined if it was not. */
   readonly decompression: Decompression | undefined;
 
   constructor(plan: LinuxPlan, regions: readonly ImportedRegion[]) {
@@ -45,7 +45,7 @@ class Loaded {
     this.regions = regions;
   }
 
-  /** What was loaded, without the memory, with hex strings for addresses, lengths and register values. */
+  /** The result without the memory, with hex strings for addresses, lengths and register values. */
   toJSON(): unknown {
     return {
       architecture: this.architecture,

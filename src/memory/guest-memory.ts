@@ -65,7 +65,7 @@ export class GuestMemory {
   /** True while every byte outside #written and #handedOut is known to be zero. */
   #fresh: boolean;
   readonly #written = new RangeSet();
-  /** What callers were handed views of: they may write there whenever they like. */
+  /** Ranges that callers have views of: they may write there whenever they like. */
   readonly #handedOut = new RangeSet();
 
   private constructor(layout: MemoryLayout, segments: readonly Segment[], fresh: boolean) {

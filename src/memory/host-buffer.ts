@@ -7,7 +7,7 @@ import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { hotPathsOverBuffer, hotPathsOverMemory, prepareHotPaths } from "../wasm/hot-paths.js";
 import { SCRATCH_BYTES } from "../wasm/instance.js";
 
-/** What guest memory can lie in. */
+/** A buffer that guest memory can lie in. */
 export type GuestBuffer = WebAssembly.Memory | ArrayBuffer | SharedArrayBuffer;
 
 const WASM_PAGE_BYTES = 65536;

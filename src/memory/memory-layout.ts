@@ -198,7 +198,7 @@ export class MemoryLayout {
     }
   }
 
-  /** What the first part of `range` that is no RAM is instead, with its own range. */
+  /** Names the gap or hole that the first part of `range` outside RAM lies in, with its own range. */
   #firstNotRam(range: MemoryRange): string {
     let covered = range.start;
     for (const { range: ram } of this.ram) if (ram.start <= covered && covered < ram.end) covered = ram.end;

@@ -21,7 +21,7 @@ import { inStreamOrder } from "./stream-order.js";
 
 /** Options of {@link applyPlanSync}. */
 export interface ApplySyncOptions {
-  /** Called at the start, after each piece that was read, and at the end. What it throws ends the load. */
+  /** Called at the start, after each piece that was read, and at the end. An error that it throws ends the load. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
@@ -205,7 +205,7 @@ export function applyPlanSync<R extends VpRegister>(
 /**
  * Carries `plan` out asynchronously; throws as {@link applyPlanSync}, and ABORTED when `signal` says so.
  *
- * What a plan reads from a stream is read in the order of the stream, straight to its place: the steps that read from
+ * A stream is read in its own order, straight to guest memory: the steps that read from
  * it are carried out by their offsets in the file, whatever their order in the plan. The stream is used up and ended
  * then, also by a load that fails after it began. A gzip stream is read to its trailer before the load is over.
  *

@@ -30,7 +30,7 @@ export type PageData =
 
 /** Pages to import. */
 export interface PagesStep {
-  /** What tells it from a register. */
+  /** Tells it from a register. */
   readonly kind: "pages";
   /** Guest physical address of the first page / 4096. */
   readonly pageBase: bigint;
@@ -40,13 +40,13 @@ export interface PagesStep {
   readonly tag: string;
   /** How an isolated guest accepts them. */
   readonly acceptance: BootPageAcceptance;
-  /** What goes into them. */
+  /** Their bytes. */
   readonly data: PageData;
 }
 
 /** A register to set. */
 export interface RegisterStep<R extends VpRegister = VpRegister> {
-  /** What tells it from pages. */
+  /** Tells it from pages. */
   readonly kind: "register";
   /** Its name and value. */
   readonly register: R;
@@ -57,9 +57,9 @@ export type PlanStep<R extends VpRegister = VpRegister> = PagesStep | RegisterSt
 
 /** Steps, and the sources that they number. */
 export interface LoadPlan<R extends VpRegister = VpRegister> {
-  /** What is done, in order. */
+  /** The steps, in order. */
   readonly steps: readonly PlanStep<R>[];
-  /** What `source` of {@link PageData} numbers. */
+  /** The sources, which {@link PageData} numbers. */
   readonly sources: readonly Source[];
   /** The RAM that the plan was made for. A memory or importer that says where its own RAM lies must have all of it. */
   readonly layout?: MemoryLayout;

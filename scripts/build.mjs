@@ -47,7 +47,8 @@ cpSync("build/src", "dist/types", {
 });
 // Only now: building must say that packages are missing, not fail to start.
 const { bundle } = await import("./bundle.mjs");
-await bundle(ENTRIES, { cli: "cli/main" });
+const programs = { ...ENTRIES, cli: "cli/main" };
+await bundle(Object.fromEntries(Object.entries(programs).map(([name, path]) => [name, `src/${path}.ts`])));
 chmodSync("dist/cli.js", 0o755);
 for (const name of ["hot-paths.wasm", "decoders.wasm"]) copyFileSync(`build/wasm/${name}`, `dist/${name}`);
 

@@ -1,45 +1,37 @@
 // dist/: src/ in few files, since each file that a process imports costs it half a millisecond.
 //
-//   index.js loader.js inspect.js v86.js cli.js    entries
+//   index.js loader.js inspect.js decoders.js v86.js cli.js    entries
 //        └──► linux   open, unpack, plan, apply; loads the planners and decoders.js on demand
 //        └──► x86     │ the planner and all that it has to itself: loadLinuxSync has both at hand
 //        └──► arm64   │
-//             └──► core   guest memory, sources, plans, importers
-//   decoders.js ──► base   errors, WebAssembly
+//             └──► core   guest memory, sources, plans, importers, WebAssembly, errors
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { build } from "esbuild";
 
 /**
- * esbuild makes a chunk of the modules that the same entries reach. Each entry but the decoders' reaches all that
- * index.ts does, used or not, so that there are few such sets. Bundlers drop what is not used: nothing has side effects.
+ * esbuild makes a chunk of the modules that the same entries reach. Here each entry reaches all that index.ts does, used
+ * or not, so that there are few such sets. Bundlers drop what is not used: nothing has side effects.
  */
-const reachIndex = {
+const reachIndex = (paths) => ({
   name: "reach-index",
   setup({ onResolve, onLoad }) {
-    const src = resolve("src");
-    onResolve({ filter: /^entry:/ }, ({ path }) => ({ path: path.slice(6), namespace: "entry" }));
-    onLoad({ filter: /./, namespace: "entry" }, ({ path }) => ({
-      contents: `${path.startsWith("cli/") ? "#!/usr/bin/env node\n" : ""}import "./index.ts";
-import "./${path}.ts";
-export * from "./${path}.ts";`,
-      resolveDir: src,
-    }));
-    onResolve({ filter: /./, namespace: "entry" }, ({ path }) => ({
-      path: resolve(src, path),
-      sideEffects: true,
-    }));
+    const modules = new Set(paths.map((path) => resolve(path)));
+    const index = resolve("src/index.ts");
+    onResolve({ filter: /^all-of-index$/ }, () => ({ path: index }));
+    onLoad({ filter: /\.ts$/ }, ({ path }) =>
+      modules.has(path) && path !== index
+        ? { contents: `${readFileSync(path, "utf8")}\nimport "all-of-index";`, loader: "ts" }
+        : undefined,
+    );
   },
-};
+});
 
-/** Writes dist/: entries and programs are names of files, each with its module in src/. */
-export async function bundle(entries, programs) {
-  const entryPoints = Object.entries({ ...entries, ...programs }).map(([out, path]) => ({
-    out,
-    in: out === "decoders" ? `src/${path}.ts` : `entry:${path}`,
-  }));
+/** Writes dist/: `entries` are names of files, each with its module. */
+export async function bundle(entries) {
   await build({
-    entryPoints,
-    plugins: [reachIndex],
+    entryPoints: entries,
+    plugins: [reachIndex(Object.values(entries))],
     outdir: "dist",
     bundle: true,
     splitting: true,
@@ -57,5 +49,7 @@ export async function bundle(entries, programs) {
     // All that an entry reaches is in its set: see above.
     treeShaking: false,
     logLevel: "warning",
+    // That of index.ts, which is there for its reach.
+    logOverride: { "ignored-bare-import": "silent" },
   });
 }

@@ -1,20 +1,11 @@
 /** What a newcomer broke, each held since. */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import {
-  GuestMemory,
-  GuestMemoryImporter,
-  loadLinux,
-  loadLinuxSync,
-  planLinuxSync,
-} from "../../src/index.js";
-import { ChunkBuf } from "../../src/loader.js";
+import { loadLinuxSync, planLinuxSync } from "../../src/index.js";
 import { X86_64_GUEST } from "../support/paths.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
-import { tempFolder } from "../support/temp-folder.js";
 
 const MIB = 1 << 20;
 const KERNEL = new Uint8Array(readFileSync(X86_64_GUEST));
@@ -31,57 +22,6 @@ function moved(by: bigint, entryBy = by): Uint8Array {
   }
   return elf;
 }
-
-describe("a WebAssembly.Memory that grows in a progress callback", () => {
-  for (const growAt of [1, 3, 4, 5]) {
-    it(`is noticed at report ${growAt}, or the load is whole`, async () => {
-      for (const isAsync of [false, true]) {
-        const memory = new WebAssembly.Memory({ initial: 2048, maximum: 65536 });
-        const initrd = noise(40 * MIB, 3);
-        let reports = 0;
-        const onProgress = (): void => {
-          if (reports++ === growAt) memory.grow(1);
-        };
-        const read = { name: "file", byteLength: initrd.byteLength };
-        const source = {
-          ...read,
-          readSync: (target: Uint8Array, offset: number) =>
-            target.set(initrd.subarray(offset, offset + target.byteLength)),
-          read: async (target: Uint8Array, offset: number) =>
-            target.set(initrd.subarray(offset, offset + target.byteLength)),
-        };
-        const bank = { guestPhysicalAddress: 0, byteOffset: 0, byteLength: 128 * MIB };
-        const options = {
-          kernel: KERNEL,
-          initrd: source,
-          memory: { buffer: memory, banks: [bank] },
-          onProgress,
-        };
-        try {
-          const guest = isAsync ? await loadLinux(options) : loadLinuxSync(options);
-          const loaded = guest.memory.read(guest.info.initrd?.gpa ?? 0n, initrd.byteLength);
-          assert.equal(Buffer.compare(loaded, initrd), 0);
-        } catch (error) {
-          refusal("GUEST_MEMORY_DETACHED")(error);
-        }
-      }
-    });
-  }
-});
-
-describe("a WebAssembly.Memory that grows while a file is read into it", () => {
-  it("is noticed, and what was written is zero again", async () => {
-    const folder = tempFolder();
-    const initrd = join(folder, "initrd");
-    writeFileSync(initrd, noise(40 * MIB, 3));
-    const memory = new WebAssembly.Memory({ initial: 2048, maximum: 65536 });
-    const banks = [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength: 128 * MIB }];
-    const load = loadLinux({ kernel: KERNEL, initrd, memory: { buffer: memory, banks } });
-    setImmediate(() => memory.grow(1));
-    await assert.rejects(load, refusal("GUEST_MEMORY_DETACHED"));
-    assert.ok(new Uint8Array(memory.buffer, 0, 128 * MIB).every((byte) => byte === 0));
-  });
-});
 
 describe("a kernel that can't be started", () => {
   it("is refused if it lies beyond the 4 GiB that are mapped", () => {
@@ -111,27 +51,5 @@ describe("ACPI tables", () => {
       assert.throws(() => loadLinuxSync({ kernel: KERNEL, memory: buffer, acpi }), TypeError);
       assert.ok(new Uint8Array(buffer).every((byte) => byte === 0xa5));
     }
-  });
-});
-
-describe("a ChunkBuf", () => {
-  it("writes nothing of a region that the importer refuses as a whole", () => {
-    const buffer = new ArrayBuffer(MIB);
-    new Uint8Array(buffer).fill(0xa5);
-    const importer = new GuestMemoryImporter(GuestMemory.attach(buffer));
-    const region = {
-      file: noise(200_000),
-      fileOffset: 0,
-      fileLength: 200_000,
-      gpa: MIB - 65536,
-      memoryLength: 200_000,
-      acceptance: "Exclusive" as const,
-      tag: "late",
-    };
-    assert.throws(
-      () => new ChunkBuf().importFileRegion(importer, region),
-      refusal("GUEST_MEMORY_NOT_RAM", "late"),
-    );
-    assert.ok(new Uint8Array(buffer).every((byte) => byte === 0xa5));
   });
 });

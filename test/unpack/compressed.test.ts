@@ -4,13 +4,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
-import fc from "fast-check";
 import {
-  DirectBootError,
   detectKernel,
   detectKernelSync,
   GuestMemory,
-  type LoadLinuxSyncOptions,
   loadLinux,
   loadLinuxSync,
   MemoryLayout,
@@ -35,15 +32,6 @@ const ELF32 = makeElf32({
   segments: [{ paddr: 0x100_0000n, offset: 84n, filesz: 16n, memsz: 0x5000n }],
 });
 const zboot = (payload: Uint8Array, compression = "gzip"): Uint8Array => makeZboot({ payload, compression });
-
-/** The same call both ways: what it throws must have `code`, or nothing is thrown. */
-async function refusedBothWays(
-  options: LoadLinuxSyncOptions,
-  ...said: Parameters<typeof refusal>
-): Promise<void> {
-  assert.throws(() => planLinuxSync(options), refusal(...said));
-  await assert.rejects(planLinux(options), refusal(...said));
-}
 
 describe("a compressed kernel", () => {
   it("that is damaged or cut off behind what is loaded of it is refused, from wherever it comes, and leaves no page", async () => {
@@ -80,41 +68,6 @@ describe("a compressed kernel", () => {
         assert.ok(own !== undefined && other !== undefined && Buffer.compare(own, other) === 0);
       }
     }
-  });
-
-  it("is refused by the synchronous function without decoders, by its name, and read with them", async () => {
-    const magics: readonly (readonly [string, readonly number[]])[] = [
-      ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]],
-      ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
-      ["LZ4", [0x02, 0x21, 0x4c, 0x18]],
-      ["bzip2", [0x42, 0x5a, 0x68]],
-      ["LZMA", [0x5d, 0, 0]],
-    ];
-    for (const [name, magic] of magics) {
-      const kernel = Uint8Array.from({ length: 100 }, (_, i) => magic[i] ?? 0);
-      const options = { kernel, memory: RAM };
-      assert.throws(() => planLinuxSync(options), refusal("DECOMPRESS_UNSUPPORTED", name, "decoders"));
-      // Nothing but magics: now it is the decoder that refuses, or the parser of what comes out.
-      await assert.rejects(planLinux(options), DirectBootError);
-    }
-    // Its size stands behind the payload.
-    const kernel = Uint8Array.from([...zboot(noise(100), "zstd22"), 0, 0, 0, 0]);
-    await refusedBothWays({ kernel, memory: RAM }, "DECOMPRESS_UNSUPPORTED", "zstd22");
-    const deep = [0, 1, 2, 3].reduce((bytes) => gzipSync(bytes), BZIMAGE as Uint8Array);
-    await refusedBothWays({ kernel: deep, memory: RAM }, "DECOMPRESS_UNSUPPORTED");
-  });
-
-  it("may have maxDecompressedSize bytes, by default what RAM has: a bomb is refused", async () => {
-    const kernel = gzipSync(ELF_KERNEL);
-    const size = ELF_KERNEL.byteLength;
-    planLinuxSync({ kernel, memory: RAM, maxDecompressedSize: size });
-    const smaller = { kernel, memory: RAM, maxDecompressedSize: size - 1 };
-    assert.throws(() => loadLinuxSync(smaller), refusal("DECOMPRESS_TOO_LARGE", `${size - 1}`));
-    const bomb = gzipSync(new Uint8Array(RAM + 1));
-    assert.throws(() => loadLinuxSync({ kernel: bomb, memory: RAM }), refusal("DECOMPRESS_TOO_LARGE"));
-    const big = makeBzImage({ code: new Uint8Array(RAM) });
-    const found = planLinux({ kernel: gzipSync(big), memory: RAM });
-    await assert.rejects(found, DirectBootError);
   });
 
   it("may be unpacked for a guest of any size, of more than 4 GiB, too", () => {
@@ -208,95 +161,6 @@ describe("detectKernel", () => {
           found.description,
         );
       }
-    }
-  });
-
-  it("tells of any part of a file, and of anything, or throws a DirectBootError", async () => {
-    const aFile = fc.constantFrom(...files.map(([bytes]) => bytes), ELF_KERNEL);
-    const aCut = fc.tuple(aFile, fc.nat(0x600)).map(([bytes, length]) => bytes.subarray(0, length));
-    await fc.assert(
-      fc.asyncProperty(fc.oneof(aCut, fc.uint8Array({ maxLength: 700 })), async (bytes) => {
-        const outcomes = [
-          await detectKernel(bytes).catch((error: unknown) => error),
-          await (async () => detectKernelSync(bytes))().catch((error: unknown) => error),
-        ];
-        for (const found of outcomes) {
-          if (found instanceof Error) assert.ok(found instanceof DirectBootError, String(found));
-        }
-      }),
-      { numRuns: 400 },
-    );
-  });
-});
-
-describe("a header that lies", () => {
-  const kernels = [
-    BZIMAGE,
-    ELF_KERNEL.slice(0, 0x4000),
-    ELF32,
-    ARM64,
-    zboot(gzipSync(ARM64)),
-    gzipSync(BZIMAGE),
-  ];
-  const aNumber = fc.oneof(
-    fc.constantFrom(0n, 1n, 0xffn, 0xffffn, 0xffff_ffffn, (1n << 64n) - 1n, 1n << 63n, 0x1000n),
-    fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
-  );
-  const aMutation = fc.tuple(fc.nat(0x26f), fc.constantFrom(1, 2, 4, 8), aNumber);
-  const mutated = (
-    kernel: Uint8Array,
-    mutations: readonly (readonly [number, number, bigint])[],
-  ): Uint8Array => {
-    const bytes = kernel.slice();
-    for (const [offset, size, value] of mutations) {
-      for (let i = 0; i < size && offset + i < bytes.byteLength; i++) {
-        bytes[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn);
-      }
-    }
-    return bytes;
-  };
-
-  it("gives a plan or a DirectBootError, soon", async () => {
-    const memories = fc.constantFrom<LoadLinuxSyncOptions["memory"]>(RAM, new MemoryLayout(1n << 36n));
-    const someMutations = fc.array(aMutation, { minLength: 1, maxLength: 3 });
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(...kernels),
-        someMutations,
-        memories,
-        async (kernel, mutations, memory) => {
-          const bytes = mutated(kernel, mutations);
-          const options = { kernel: bytes, memory, initrd: noise(100), arm64: undefined };
-          const start = performance.now();
-          const said = (error: unknown): void => assert.ok(error instanceof DirectBootError, String(error));
-          try {
-            planLinuxSync(options).close();
-          } catch (error) {
-            said(error);
-          }
-          await planLinux(options).then((plan) => plan.close(), said);
-          await planLinux({ ...options, kernel: makeStream(bytes).stream }).then(
-            (plan) => plan.close(),
-            said,
-          );
-          assert.ok(performance.now() - start < 2000);
-        },
-      ),
-      { numRuns: 1200 },
-    );
-  });
-
-  it("with 65,535 segments is done with soon, in any order of theirs", () => {
-    const count = 0xfffe;
-    for (const at of [(i: number) => i, (i: number) => count - 1 - i]) {
-      const segments = Array.from({ length: count }, (_, i) => ({
-        paddr: 0x100_0000n + BigInt(at(i)) * 0x1000n,
-        memsz: 0x1000n,
-      }));
-      const start = performance.now();
-      const kernel = makeElf({ entry: 0x100_0000n, segments });
-      planLinuxSync({ kernel, memory: 2 ** 31 });
-      assert.ok(performance.now() - start < 5000, `${performance.now() - start} ms`);
     }
   });
 });

@@ -17,13 +17,14 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { isAddress, shape } from "../base/options.js";
 import { readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
-import { openSource } from "../sources/open.js";
+import { checkByteInput, openSource } from "../sources/open.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import { type Arm64Kernel, OPENVMM_RULES, readArm64Kernel } from "./kernel.js";
@@ -82,6 +83,8 @@ export function planDirectBootRegistersArm64(
   if (loadInfo.dtb !== undefined) builder.register({ name: "x0", value: loadInfo.dtb.start });
 }
 
+const checkKernelOptions = shape({ kernelMinimumStartAddress: isAddress, kernel: checkByteInput });
+
 /**
  * Loads an arm64 Image, an optional device tree and an optional initrd, without registers.
  * `LoadInfo.kernel.gpa` is the minimum start address; `entrypoint` has text_offset added.
@@ -109,6 +112,7 @@ export function loadKernelAndInitrdArm64(
   importer: ImageLoad<Aarch64Register>,
   options: KernelAndInitrdArm64Options,
 ): LoadInfo {
+  checkKernelOptions(options, "");
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
   const kernel = openSource(options.kernel, "kernel");
   const closers = [kernel.close];

@@ -5,6 +5,7 @@
 import { type AddressLike, checkAddressAlignment, toAddress } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { isAddress, shape } from "../base/options.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { applyPlanSync } from "../plan/apply.js";
@@ -13,7 +14,7 @@ import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../p
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { planStaticElf } from "../plan/static-elf.js";
-import { openSource } from "../sources/open.js";
+import { checkByteInput, openSource } from "../sources/open.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
@@ -89,6 +90,15 @@ export interface ConfigOptions {
 
 /** Options of {@link loadX86}. */
 export interface LoadX86Options extends KernelAndInitrdX64Options, ConfigOptions {}
+
+const anObject = shape({});
+const checkKernelOptions = shape({ kernelMinimumStartAddress: isAddress, kernel: checkByteInput });
+const checkConfigOptions = shape({
+  commandLine: anObject,
+  zeroPage: anObject,
+  acpi: anObject,
+  registers: anObject,
+});
 
 /** Bytes of a table. Throws TypeError for anything but a Uint8Array or an ArrayBuffer. */
 function toBytes(input: Uint8Array | ArrayBuffer, name: string): Uint8Array {
@@ -241,6 +251,7 @@ export function loadKernelAndInitrdX64(
   importer: ImageLoad<X86Register>,
   options: KernelAndInitrdX64Options,
 ): LoadInfo {
+  checkKernelOptions(options, "");
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
   return withInputs(options, (kernel, initrd) => {
     const builder = new PlanBuilder<X86Register>();
@@ -262,6 +273,7 @@ export function loadConfig(
   loadInfo: LoadInfoInput,
   options: ConfigOptions,
 ): void {
+  checkConfigOptions(options, "");
   const builder = new PlanBuilder<X86Register>();
   planConfig(builder, toLoadInfo(loadInfo), options);
   applyPlanSync(builder, importer);
@@ -307,6 +319,8 @@ export function loadConfig(
  * ```
  */
 export function loadX86(importer: ImageLoad<X86Register>, options: LoadX86Options): LoadInfo {
+  checkKernelOptions(options, "");
+  checkConfigOptions(options, "");
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
   return withInputs(options, (kernel, initrd) => {
     const builder = new PlanBuilder<X86Register>();

@@ -10,8 +10,10 @@ import {
   loadLinux,
   loadLinuxSync,
   planLinuxSync,
+  RecordingImporter,
 } from "../../src/index.js";
 import { decodeE820, describeRegister, drawMemoryMap, pageTableTree } from "../../src/inspect/index.js";
+import { loadKernelAndInitrdArm64, loadKernelAndInitrdX64, loadX86 } from "../../src/loader.js";
 import { inRoot } from "../support/paths.js";
 
 const MIB = 1024 * 1024;
@@ -72,6 +74,40 @@ describe("an option of a wrong type", () => {
       assert.throws(() => callWith(loadLinuxSync, options), {
         name: "TypeError",
         message: /^options must be an object, got/,
+      });
+    });
+  }
+});
+
+describe("an argument of OpenVMM's functions that is missing or of a wrong type", () => {
+  const kernel = inRoot("guests/x86_64.elf");
+  const start = { kernel, kernelMinimumStartAddress: 0 };
+  for (const [name, call, options, message] of [
+    ["loadX86", loadX86, undefined, /^options must be an object, got undefined$/],
+    [
+      "loadX86",
+      loadX86,
+      { kernel },
+      /^kernelMinimumStartAddress must be a number or a bigint, got undefined$/,
+    ],
+    [
+      "loadX86",
+      loadX86,
+      { ...start, commandLine: {}, zeroPage: {} },
+      /^acpi must be an object, got undefined$/,
+    ],
+    [
+      "loadKernelAndInitrdX64",
+      loadKernelAndInitrdX64,
+      { ...start, kernel: 5 },
+      /^kernel must be a Uint8Array, .* got 5$/,
+    ],
+    ["loadKernelAndInitrdArm64", loadKernelAndInitrdArm64, null, /^options must be an object, got null$/],
+  ] as const) {
+    it(`is named by its path: ${name}, ${message.source}`, () => {
+      assert.throws(() => Reflect.apply(call, undefined, [new RecordingImporter(), options]), {
+        name: "TypeError",
+        message,
       });
     });
   }

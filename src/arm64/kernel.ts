@@ -30,7 +30,7 @@ export interface Arm64ImageRules {
 /** booting.rst, "Call the kernel image": "Where image_size is zero, text_offset can be assumed to be 0x80000." */
 const OLD_TEXT_OFFSET = 0x8_0000n;
 /**
- * What such a kernel may use from its start on: booting.rst gives no limit, U-Boot takes 16 MiB (arch/arm/lib/image.c,
+ * Bytes that such a kernel may use from its start on: booting.rst gives no limit, U-Boot takes 16 MiB (arch/arm/lib/image.c,
  * booti_setup).
  */
 const OLD_IMAGE_BYTES = 0x100_0000n;

@@ -1,5 +1,5 @@
 /**
- * Linux on arm64 as the seeds load it (linux.rs): `load_kernel_and_initrd_arm64` and
+ * Linux on arm64 as OpenVMM loads it (linux.rs): `load_kernel_and_initrd_arm64` and
  * `set_direct_boot_registers_arm64`. The protocol is Documentation/arch/arm64/booting.rst.
  *
  *     kernelMinimumStartAddress (2 MiB aligned)

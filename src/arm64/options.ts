@@ -1,6 +1,6 @@
-/** What callers of loadLinux can say about an arm64 guest. */
+/** Options of loadLinux that only an arm64 guest has. */
 
-/** What an arm64 guest can do that is not asked of every machine (booting.rst, "Call the kernel image"). */
+/** Abilities that not every arm64 machine has (booting.rst, "Call the kernel image"). */
 export interface Arm64Allowances {
   /** Kernel page sizes that the guest's CPU has; `["4KiB"]` by default. "unspecified" is what kernels before 4.6 say. */
   readonly pageSizes?: readonly ("unspecified" | "4KiB" | "16KiB" | "64KiB")[] | undefined;

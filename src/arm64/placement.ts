@@ -16,11 +16,11 @@ const REACH = 32n * PAGE_SIZE_1GB;
 /** booting.rst: before 4.2 the tree lies "within the 512 MB region starting at text_offset bytes below the Image". */
 const OLD_TREE_REACH = 0x2000_0000n;
 
-/** What is to be placed. Lengths in bytes. */
+/** The parts to place. Lengths in bytes. */
 export interface Arm64Parts {
   /** From the 2 MiB aligned base to the Image. */
   readonly textOffset: bigint;
-  /** What is the kernel's from its start on. */
+  /** Bytes that are the kernel's from its start on. */
   readonly kernelBytes: bigint;
   /** Bit 3 of the flags: the base may be anywhere, and what lies below it can be used. */
   readonly anyStartAddress: boolean;

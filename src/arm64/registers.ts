@@ -1,5 +1,5 @@
 /**
- * arm64 register values of a direct boot, built from named bit fields as the seeds build them
+ * arm64 register values of a direct boot, built from named bit fields as OpenVMM builds them
  * (`set_direct_boot_registers_arm64`). Layouts: Arm Architecture Reference Manual (DDI 0487), part D, "AArch64
  * System Register Descriptions"; names as in OpenVMM's aarch64defs.
  */

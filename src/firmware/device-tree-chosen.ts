@@ -1,4 +1,4 @@
-/** What a loader has to say into /chosen of a device tree: Devicetree Specification v0.4, section 3.6. */
+/** Writing a loader's properties into /chosen of a device tree: Devicetree Specification v0.4, section 3.6. */
 import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
@@ -29,7 +29,7 @@ const INITRD_START = "linux,initrd-start";
 const INITRD_END = "linux,initrd-end";
 const RNG_SEED = "rng-seed";
 
-/** What {@link setChosen} writes; what is left out stays as it is in the tree. */
+/** Properties that {@link setChosen} writes; those left out stay as they are in the tree. */
 export interface Chosen {
   /** The kernel's command line: a string is written as UTF-8. No NUL; one is added behind it. */
   bootargs?: string | Uint8Array | undefined;

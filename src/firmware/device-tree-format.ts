@@ -57,7 +57,7 @@ export interface Blocks {
   readonly strings: Extent;
 }
 
-/** What {@link walk} meets, in order. All numbers are offsets from the first byte of the tree. */
+/** Called by {@link walk} in the tree's order. All numbers are offsets from the first byte of the tree. */
 interface Visitor {
   /** A node begins; `depth` is 1 for the root; `bodyStart` is behind its padded name. */
   beginNode?(name: string, depth: number, bodyStart: number): void;

@@ -13,7 +13,7 @@ export const ARM64_IMAGE_HEADER_BYTES = 64;
 /** "ARM\x64", little-endian, at offset 56. */
 const MAGIC = 0x644d5241;
 
-/** Kernel page size, flags bits 1-2: the seeds' `Aarch64ImagePageSize`. */
+/** Kernel page size, flags bits 1-2: OpenVMM's `Aarch64ImagePageSize`. */
 export const Aarch64ImagePageSize = {
   UNSPECIFIED: 0,
   PAGE4_K: 1,
@@ -23,7 +23,7 @@ export const Aarch64ImagePageSize = {
 /** A value of {@link Aarch64ImagePageSize}. */
 export type Aarch64ImagePageSize = (typeof Aarch64ImagePageSize)[keyof typeof Aarch64ImagePageSize];
 
-/** The kernel flags, decoded: the seeds' `Aarch64ImageFlags`. Bits 4-63 are reserved. */
+/** The kernel flags, decoded: OpenVMM's `Aarch64ImageFlags`. Bits 4-63 are reserved. */
 export interface Aarch64ImageFlags {
   /** Bit 0. */
   readonly bigEndian: boolean;
@@ -33,7 +33,7 @@ export interface Aarch64ImageFlags {
   readonly anyStartAddress: boolean;
 }
 
-/** The header: the seeds' `Aarch64ImageHeader`. Offsets and sizes in bytes. */
+/** The header: OpenVMM's `Aarch64ImageHeader`. Offsets and sizes in bytes. */
 export interface Aarch64ImageHeader {
   /** Executable code. */
   readonly code0: number;

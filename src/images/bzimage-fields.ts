@@ -404,7 +404,7 @@ function kernelInfoFields(): readonly FieldDefinition[] {
   ];
 }
 
-/** What `inspect` says of a bzImage. */
+/** The fields that `inspect` shows of a bzImage. */
 export interface BzImageDescription {
   readonly fields: readonly HeaderField[];
   /** The text that kernel_version points to. */
@@ -428,7 +428,7 @@ function* readKernelVersion(
   return { kernelVersion, meaning: `at byte ${hex(start)}: ${kernelVersion}` };
 }
 
-/** What the payload's first bytes say, or undefined if it is not in the file. */
+/** The format that the payload's first bytes tell, or undefined if it is not in the file. */
 function* readPayloadFormat(source: Source, offset: number): Task<string | undefined> {
   if (offset + PAYLOAD_MAGIC_BYTES > source.byteLength) return undefined;
   return describeFormat(detectFormat(yield* readBytes(source, offset, PAYLOAD_MAGIC_BYTES)));

@@ -58,7 +58,7 @@ export const XLF_5LEVEL = 0x20;
 /** xloadflags: the kernel can use 5-level paging. */
 export const XLF_5LEVEL_ENABLED = 0x40;
 
-// What is so for kernels whose protocol lacks the field.
+// Values for kernels whose protocol lacks the field.
 const OLD_INITRD_ADDR_MAX = 0x37ff_ffff; // boot.rst, initrd_addr_max: before 2.03
 const OLD_CMDLINE_SIZE = 255; // boot.rst, cmdline_size: before 2.06
 const OLD_LOAD_ADDRESS = 0x10_0000; // boot.rst, "Loading The Rest of The Kernel": where every bzImage may be loaded

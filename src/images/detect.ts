@@ -1,4 +1,4 @@
-/** What a file is, told from its first bytes. Nothing here fails: what is not known is "unknown". */
+/** Tells a file's format by its first bytes. Nothing here fails: any other file is "unknown". */
 
 /** Formats that are recognised. */
 export type ImageFormat =

@@ -46,7 +46,7 @@ export interface ElfProgramHeader {
   readonly alignment: bigint;
 }
 
-/** What the ELF file and program headers say. */
+/** The ELF file header and program headers. */
 export interface ElfImage {
   /** e_type: 2 executable, 3 shared object */
   readonly type: number;
@@ -63,7 +63,7 @@ export interface ElfImage {
 interface ElfLayout {
   /** EI_CLASS */
   readonly elfClass: number;
-  /** What to do about a file that is none of this class, where the code's own cure does not fit. */
+  /** The cure for a file of another class, where the code's own cure does not fit. */
   readonly cure: string | undefined;
   /** sizeof(ElfNN_Ehdr), sizeof(ElfNN_Phdr), sizeof(ElfNN_Shdr) */
   readonly fileHeaderBytes: number;
@@ -133,7 +133,7 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** What the first bytes of a file that is no such ELF look like, for the message. */
+/** The format of a file that is no such ELF, for the message. */
 function* describeSource(source: Source): Task<string> {
   const head = yield* readBytes(source, 0, Math.min(source.byteLength, DETECT_BYTES));
   const format = detectFormat(head);

@@ -22,7 +22,7 @@ export interface HeaderField {
   readonly since?: string;
 }
 
-/** What is known of a field without a file. */
+/** A field, without a file's value. */
 export interface FieldDefinition {
   readonly name: string;
   /** From the start of its header, in bytes. */

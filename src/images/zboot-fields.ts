@@ -22,7 +22,7 @@ const PE_SECTION = 'PE Format, "COFF File Header"';
 const LINUX_PE_MAGIC = 0x8182_23cd;
 /** "PE\0\0" */
 const PE_MAGIC = 0x4550;
-/** What Makefile.zboot may write. */
+/** Names that Makefile.zboot may write. */
 const COMPRESSIONS: Readonly<Record<string, string>> = {
   gzip: "gzip",
   lz4: "LZ4, legacy format",

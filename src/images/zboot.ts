@@ -20,7 +20,7 @@ export const ZBOOT_COMPRESSION_LIMIT = 60;
 const MZ_MAGIC = 0x5a4d;
 const IMAGE_TYPE = 0x676d_697a; // "zimg"
 
-/** What the header says. Offsets and lengths in bytes. */
+/** The header. Offsets and lengths in bytes. */
 export interface ZbootImage {
   /** Where the compressed kernel starts in the file. */
   readonly payloadOffset: number;

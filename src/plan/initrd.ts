@@ -1,4 +1,4 @@
-/** `import_initrd` of the seeds. */
+/** OpenVMM's `import_initrd` (linux.rs). */
 import {
   type AddressLike,
   addAddresses,

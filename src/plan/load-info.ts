@@ -1,4 +1,4 @@
-/** Where things were loaded: the seeds' KernelInfo, InitrdInfo and LoadInfo. */
+/** Where things were loaded: OpenVMM's KernelInfo, InitrdInfo and LoadInfo. */
 import { type AddressLike, hex, toAddress } from "../base/address.js";
 
 /** The kernel. */

@@ -58,7 +58,7 @@ function joined(sorted: readonly Extent[]): Extent[] {
   return found;
 }
 
-/** What of `free` is left without `taken`; both sorted and disjoint. */
+/** The parts of `free` that are not in `taken`; both sorted and disjoint. */
 function without(free: readonly Extent[], taken: readonly Extent[]): Extent[] {
   const left: Extent[] = [];
   let first = 0;

@@ -1,4 +1,4 @@
-/** What goes into a planner, and what comes out of it, whatever the architecture. */
+/** Input and output of the planners of all architectures. */
 import type { AddressLike } from "../base/address.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryInput } from "../memory/memory-input.js";
@@ -10,7 +10,7 @@ import type { LoadPlan } from "./plan.js";
 /** In which state a kernel is entered: x86 long mode, x86 protected mode without paging, or an arm64 direct boot. */
 export type EntryMode = "long64" | "protected32" | "aarch64";
 
-/** What a guest's processor must be. An "i386" kernel runs on an x86-64 processor, too. */
+/** The processor that a guest needs. An "i386" kernel runs on an x86-64 processor, too. */
 export type GuestArchitecture = "x86_64" | "i386" | "aarch64";
 
 /** Page-aligned guest physical addresses that a caller can choose for a guest of any architecture. */

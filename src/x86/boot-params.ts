@@ -1,6 +1,6 @@
 /**
  * `struct boot_params`, complete: any e820 map, the kernel's own setup header, addresses above 4 GiB, setup_data, the
- * RSDP. What the seeds build of it is in zero-page.ts. Sources: the kernel's arch/x86/include/uapi/asm/bootparam.h,
+ * RSDP. zero-page.ts builds OpenVMM's part of it. Sources: the kernel's arch/x86/include/uapi/asm/bootparam.h,
  * Documentation/arch/x86/boot.rst and Documentation/arch/x86/zero-page.rst.
  *
  * Left zero on purpose:
@@ -67,12 +67,12 @@ export const TYPE_OF_LOADER_UNKNOWN = 0xff;
 export const BOOT_FLAG = 0xaa55;
 /** header: "HdrS" (boot.rst) */
 export const HEADER_MAGIC = 0x5372_6448;
-/** kernel_alignment of a kernel without a setup header, as in the seeds (linux.rs): 1 MiB. */
+/** kernel_alignment of a kernel without a setup header, as in OpenVMM (linux.rs): 1 MiB. */
 export const ELF_KERNEL_ALIGNMENT = 0x10_0000;
 
 /**
  * The version for a kernel without a setup header: 2.12, the first with ext_cmd_line_ptr and ext_ramdisk_*; Linux's
- * own PVH entry enters the same. With 0, as the seeds leave it, older kernels ignore setup_data.
+ * own PVH entry enters the same. With 0, as OpenVMM leaves it, older kernels ignore setup_data.
  */
 const ELF_PROTOCOL_VERSION = 0x020c;
 // Protocol versions that brought fields (boot.rst, "The Linux/x86 Boot Protocol").
@@ -89,7 +89,7 @@ const XLF_CAN_BE_LOADED_ABOVE_4G = 1 << 1;
 const SETUP_HEADER_START = 0x1f1;
 /** The byte at 0x201, the reach of the header's jump: the header ends at 0x202 + this (boot.rst). */
 const SETUP_HEADER_REACH = 0x201;
-/** What follows the place for the header in boot_params: edd_mbr_sig_buffer. */
+/** The end of the place for the header in boot_params, where edd_mbr_sig_buffer starts. */
 const SETUP_HEADER_LIMIT = 0x290;
 
 const U32_MAX = 0xffff_ffffn;
@@ -115,7 +115,7 @@ export interface BootParamsOptions {
   readonly code32Start?: AddressLike | undefined;
 }
 
-/** What the kernel says of itself that decides which fields it reads. */
+/** The header fields that decide which fields of boot_params the kernel reads. */
 interface KernelHeader {
   readonly bytes: Uint8Array;
   readonly version: number;
@@ -215,7 +215,7 @@ function tableEntries({ e820, setupDataAddress }: BootParamsOptions): readonly E
  *
  * With a setup header that header is copied, and only what boot.rst makes the boot loader's is written into it:
  * type_of_loader, ramdisk_image, ramdisk_size, cmd_line_ptr, setup_data, and code32_start if it is given; `cmdline_size`
- * and all else stay the kernel's. Without one, boot_flag, header, kernel_alignment and cmdline_size are as the seeds
+ * and all else stay the kernel's. Without one, boot_flag, header, kernel_alignment and cmdline_size are as OpenVMM
  * write them, and version is 2.12. Both have the e820 table, the upper halves of addresses above 4 GiB and the RSDP;
  * every other byte is zero.
  *

@@ -17,7 +17,7 @@ import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type Placement, pagesAround } from "../plan/placement.js";
 
-/** What a kernel says that may be loaded above 4 GiB. */
+/** Flags of a kernel that may be loaded above 4 GiB. */
 const HIGH_FLAGS = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G;
 /** The 64-bit entry, from the load address (boot.rst, "64-bit Boot Protocol"). */
 const ENTRY_64_OFFSET = 0x200n;

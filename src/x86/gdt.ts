@@ -1,4 +1,4 @@
-/** The default GDT: `import_default_gdt` of the seeds (common.rs). */
+/** The default GDT: OpenVMM's `import_default_gdt` (common.rs). */
 import {
   type AddressLike,
   HV_PAGE_SIZE,
@@ -35,7 +35,7 @@ export function segmentDescriptor({ base, limit, attributes }: Omit<SegmentRegis
   );
 }
 
-/** Four entries: null, 64-bit code, data, null. Limit bits 16-19 stay zero, as the seeds leave them. */
+/** Four entries: null, 64-bit code, data, null. Limit bits 16-19 stay zero, as OpenVMM leaves them. */
 function defaultGdt(): Uint8Array {
   const bytes = new Uint8Array(GDT_ENTRY_BYTES * ENTRY_COUNT);
   const view = new DataView(bytes.buffer);

@@ -1,4 +1,4 @@
-/** What an x86 kernel is, how it is entered, and where it lies. */
+/** An x86 kernel: its entry and its place. */
 import { hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";

@@ -1,4 +1,4 @@
-/** Variable MTRRs: `compute_variable_mtrrs` and `mtrr_mask` of the seeds (common.rs). */
+/** Variable MTRRs: `compute_variable_mtrrs` and OpenVMM's `mtrr_mask` (common.rs). */
 import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
@@ -7,7 +7,7 @@ import type { MemoryRange } from "../memory/memory-range.js";
 
 const WRITEBACK = 0x6n; // Intel SDM, volume 3A, table 12-8
 const ENABLED = 1n << 11n; // IA32_MTRR_PHYSMASKn.V; SDM 3A, figure 12-7
-// OpenVMM's PCAT firmware covers the first 128 MiB by the first pair; the seeds mimic it.
+// OpenVMM's PCAT firmware covers the first 128 MiB by the first pair; its loader mimics it.
 const FIRST_PAIR_BYTES = 128n * 1024n * 1024n;
 // 8 TiB: older Linux kernels (RHEL 6) fail on one pair across it.
 const SPLIT_BIT = 43;

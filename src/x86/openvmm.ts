@@ -1,5 +1,5 @@
 /**
- * Linux on x86-64 by the 64-bit boot protocol, as the seeds load it (linux.rs): `load_kernel_and_initrd_x64`,
+ * Linux on x86-64 by the 64-bit boot protocol, as OpenVMM loads it (linux.rs): `load_kernel_and_initrd_x64`,
  * `load_config`, `load_x86`.
  */
 import { type AddressLike, checkAddressAlignment, toAddress } from "../base/address.js";
@@ -34,7 +34,7 @@ import {
 } from "./registers.js";
 import { buildZeroPage, type CommandLineConfig } from "./zero-page.js";
 
-/** ACPI tables and their places (`rdsp`: sic, the seeds' spelling). */
+/** ACPI tables and their places (`rdsp`: sic, OpenVMM's spelling). */
 export interface AcpiConfig {
   /** Guest physical address of the RSDP, page-aligned; it is given one page. */
   readonly rdspAddress: AddressLike;

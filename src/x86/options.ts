@@ -1,4 +1,4 @@
-/** What callers of loadLinux can say about an x86 guest. */
+/** Options of loadLinux that only an x86 guest has. */
 import type { AddressLike } from "../base/address.js";
 import type { GuestAddresses } from "../plan/planned-guest.js";
 import type { E820Entry } from "./e820.js";

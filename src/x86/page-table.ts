@@ -157,7 +157,7 @@ export type LargestPage = "1GiB" | "2MiB" | "4KiB";
 export interface PageTableBuilderOptions {
   /** Guest physical address of the first table (the PML4), page-aligned. */
   readonly pageTableGpa: AddressLike;
-  /** What is mapped: in ascending order, without overlaps. */
+  /** Mapped ranges in ascending order, without overlaps. */
   readonly ranges: readonly MappedRange[];
   /** "1GiB" by default; processors without 1 GiB pages (CPUID 0x80000001, EDX bit 26) need "2MiB". */
   readonly largestPage?: LargestPage;
@@ -189,7 +189,7 @@ interface CheckedRange {
   readonly writable: boolean;
 }
 
-/** What a walk over the ranges meets, in ascending order of addresses. */
+/** Called by a walk over the ranges, in ascending order of addresses. */
 interface TableVisitor {
   /**
    * `count` tables are needed for the first time: returns the number of the first, the others follow it. As many entries

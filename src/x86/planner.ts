@@ -71,7 +71,7 @@ import {
 const PHYSICAL_ADDRESS_WIDTH = 40;
 /** COMMAND_LINE_SIZE - 1 (arch/x86/include/asm/setup.h): what a kernel without a setup header takes. */
 const ELF_COMMAND_LINE_BYTES = 2047;
-/** What a 64-bit kernel maps when it reads a PVH start info (arch/x86/platform/pvh/head.S). */
+/** A 64-bit kernel maps no more when it reads a PVH start info (arch/x86/platform/pvh/head.S). */
 const PVH_START_INFO_BELOW = 0x4000_0000n;
 /** Most bytes of an RSDP or of tables that are read: what lies between 0xe0000 and 1 MiB, many times over. */
 const MOST_ACPI_BYTES = 16 * 1024 * 1024;

@@ -107,7 +107,7 @@ export function planMemoryTypes(builder: PlanBuilder<X86Register>): void {
   builder.register({ name: "mtrrFix16k80000", value: MTRR_FIXED_WRITEBACK });
 }
 
-/** What {@link planProtectedModeRegisters} needs; guest physical addresses below 4 GiB. */
+/** Input of {@link planProtectedModeRegisters}; guest physical addresses below 4 GiB. */
 export interface ProtectedModeEntry {
   /** The 32-bit entry: the load address of a bzImage's protected-mode code, or `e_entry` of an ELF32 kernel. */
   readonly entry: AddressLike;

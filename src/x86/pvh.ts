@@ -132,9 +132,9 @@ export function buildHvmStartInfo(address: AddressLike, options: HvmStartInfoOpt
   return bytes;
 }
 
-/** What {@link planPvhRegisters} needs; guest physical addresses below 4 GiB. */
+/** Input of {@link planPvhRegisters}; guest physical addresses below 4 GiB. */
 export interface PvhEntry {
-  /** What the kernel's note XEN_ELFNOTE_PHYS32_ENTRY (18, owner "Xen") holds. */
+  /** The value of the kernel's note XEN_ELFNOTE_PHYS32_ENTRY (18, owner "Xen"). */
   readonly entry: AddressLike;
   /** Where the start info lies. */
   readonly startInfo: AddressLike;

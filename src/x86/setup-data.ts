@@ -34,7 +34,7 @@ const U32_MAX = 0xffff_ffff;
 /** The list is one array of bytes: a size that every host can make. */
 const LIST_BYTES_MAX = 0x7fff_ffff;
 
-/** What a node of the list says. */
+/** A node of the list. */
 export interface SetupDataNode {
   /** One of the SETUP_* constants, or another of asm/setup_data.h. */
   readonly type: number;

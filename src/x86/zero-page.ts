@@ -1,6 +1,6 @@
 /**
- * The zero page, `struct boot_params`, as the seeds build it (linux.rs, `build_zero_page`). The complete one,
- * for kernels and guests that the seeds do not know, is in boot-params.ts.
+ * The zero page, `struct boot_params`, as OpenVMM builds it (linux.rs, `build_zero_page`). The complete one,
+ * for kernels and guests that OpenVMM does not know, is in boot-params.ts.
  */
 import { type AddressLike, addAddresses, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
@@ -43,7 +43,7 @@ export interface CommandLineConfig {
 export interface ZeroPageOptions {
   /** The layout that the e820 map is built from. */
   readonly memoryLayout: MemoryLayout;
-  /** Where the ACPI tables lie: 0xe0000, the only value that the seeds know. */
+  /** Where the ACPI tables lie: 0xe0000, the only value that OpenVMM knows. */
   readonly acpiBase: AddressLike;
   /** Bytes of all ACPI tables; rounded up to pages. */
   readonly acpiLength: AddressLike;
@@ -66,8 +66,8 @@ function u32(
 }
 
 /**
- * The 4096 bytes of `struct boot_params` exactly as the seeds build them: RAM below 0xe0000, ACPI from there, RAM
- * up to the end of the first range, then the other RAM ranges. Fields that the seeds do not name are zero.
+ * The 4096 bytes of `struct boot_params` exactly as OpenVMM builds them: RAM below 0xe0000, ACPI from there, RAM
+ * up to the end of the first range, then the other RAM ranges. Fields that OpenVMM does not name are zero.
  *
  * @throws DirectBootError ZERO_PAGE_* and COMMAND_LINE_NUL
  *

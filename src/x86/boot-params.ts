@@ -216,7 +216,7 @@ function tableEntries({ e820, setupDataAddress }: BootParamsOptions): readonly E
  * With a setup header that header is copied, and only what boot.rst makes the boot loader's is written into it:
  * type_of_loader, ramdisk_image, ramdisk_size, cmd_line_ptr, setup_data, and code32_start if it is given; `cmdline_size`
  * and all else stay the kernel's. Without one, boot_flag, header, kernel_alignment and cmdline_size are as OpenVMM
- * write them, and version is 2.12. Both have the e820 table, the upper halves of addresses above 4 GiB and the RSDP;
+ * writes them, and version is 2.12. Both have the e820 table, the upper halves of addresses above 4 GiB and the RSDP;
  * every other byte is zero.
  *
  * @throws DirectBootError BOOT_PARAMS_BAD_SETUP_HEADER, BOOT_PARAMS_NOT_SUPPORTED (the kernel has no field for what it

@@ -1,4 +1,4 @@
-/** Variable MTRRs: `compute_variable_mtrrs` and OpenVMM's `mtrr_mask` (common.rs). */
+/** Variable MTRRs: OpenVMM's `compute_variable_mtrrs` and `mtrr_mask` (common.rs). */
 import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";

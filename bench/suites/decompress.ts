@@ -88,8 +88,8 @@ async function payloads(folder: string, isQuick: boolean): Promise<Payload[]> {
   };
   const lz4 = payloadOf(amd64.vmlinuz);
   const xz = payloadOf(i386.vmlinuz);
-  const lz4Bytes = decompress("lz4-legacy", lz4, { maximumBytes: MOST_BYTES }).byteLength;
-  const xzBytes = decompress("xz", xz, { maximumBytes: MOST_BYTES }).byteLength;
+  const lz4Bytes = decompress("lz4-legacy", lz4, { maxDecompressedSize: MOST_BYTES }).byteLength;
+  const xzBytes = decompress("xz", xz, { maxDecompressedSize: MOST_BYTES }).byteLength;
   writeFileSync(join(folder, "packed.debian.lz4"), lz4);
   writeFileSync(join(folder, "packed.debian.xz"), xz);
   const { byteLength } = source;
@@ -201,7 +201,8 @@ function warmCase({ label, packed, byteLength }: Payload, { name, value }: (type
   });
   const target = { memory, offset: 0, byteLength: scratchOffset, scratchOffset };
   const output = new Uint8Array(byteLength);
-  const run = (): number => decompressInto("lz4-legacy", packed, target, { maximumBytes: scratchOffset });
+  const run = (): number =>
+    decompressInto("lz4-legacy", packed, target, { maxDecompressedSize: scratchOffset });
   if (run() !== byteLength) throw new Error(`${label}: the output has another length`);
   return {
     size: `${label}, into ${name}`,
@@ -238,7 +239,7 @@ export function decompressSuite(): Suite {
       try {
         const all = await payloads(folder, quick);
         const cases = all.map(({ label, format, packed, byteLength, native, peers }): Case => {
-          const run = (): Uint8Array => decompress(format, packed, { maximumBytes: MOST_BYTES });
+          const run = (): Uint8Array => decompress(format, packed, { maxDecompressedSize: MOST_BYTES });
           if (run().byteLength !== byteLength) throw new Error(`${label}: the output has another length`);
           const [program, ...args] = native;
           const contenders: Record<string, Contender> = { [OURS]: run };

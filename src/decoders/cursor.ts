@@ -18,8 +18,8 @@ export class Cursor {
     this.format = format;
     this.input = input;
     this.#inputBytes = input.length;
-    const { maximumBytes, expectedBytes } = options;
-    this.limit = expectedBytes ?? maximumBytes;
+    const { maxDecompressedSize, expectedBytes } = options;
+    this.limit = expectedBytes ?? maxDecompressedSize;
     this.limitCode = expectedBytes === undefined ? "DECOMPRESS_TOO_LARGE" : "DECOMPRESS_WRONG_SIZE";
   }
 

@@ -156,7 +156,7 @@ function check(format: CompressionFormat, input: Uint8Array, options: Decompress
  * import { readFileSync } from "node:fs";
  * import { decompress } from "directboot/decoders";
  *
- * const elf = decompress("xz", readFileSync("vmlinux.xz"), { maximumBytes: 64 * 1024 * 1024 });
+ * const elf = decompress("xz", readFileSync("vmlinux.xz"), { maxDecompressedSize: 64 * 1024 * 1024 });
  * console.log(elf.subarray(1, 4).toString()); // 69,76,70
  * ```
  */
@@ -240,8 +240,8 @@ export function* decodeIntoTask(
     scratchOffset + DECODER_SCRATCH_BYTES <= MOST_ADDRESS &&
     decodersOver(memory) !== undefined;
   if (!isInPlace) {
-    const maximumBytes = Math.min(options.maximumBytes, byteLength);
-    const limited = { ...options, maximumBytes };
+    const maxDecompressedSize = Math.min(options.maxDecompressedSize, byteLength);
+    const limited = { ...options, maxDecompressedSize };
     checkOptions(input, limited);
     const { output } = yield* decodeTask(format, input, limited, false, onProgress);
     new Uint8Array(memory.buffer).set(output, offset);
@@ -271,7 +271,7 @@ export function* decodeIntoTask(
  *
  * const memory = new WebAssembly.Memory({ initial: 64 });
  * const target = { memory, offset: 65_536, byteLength: 1024 * 1024 };
- * const byteLength = decompressInto("xz", readFileSync("vmlinux.xz"), target, { maximumBytes: target.byteLength });
+ * const byteLength = decompressInto("xz", readFileSync("vmlinux.xz"), target, { maxDecompressedSize: target.byteLength });
  * console.log(new Uint8Array(memory.buffer, target.offset, 4).toString(), byteLength > 0); // 127,69,76,70 true
  * ```
  */

@@ -13,7 +13,7 @@ export const DECODER_SCRATCH_BYTES = DECODER_WORK_PAGES * 65_536;
 /** What may come out of a compressed stream, and what may follow it. */
 export interface DecompressOptions {
   /** Most bytes of output; more is DECOMPRESS_TOO_LARGE, before they are allocated. */
-  readonly maximumBytes: number;
+  readonly maxDecompressedSize: number;
   /** Bytes of output that are declared elsewhere, for example behind a bzImage's payload: exactly so many, or DECOMPRESS_WRONG_SIZE. */
   readonly expectedBytes?: number | undefined;
   /**
@@ -45,9 +45,9 @@ export function checkOptions(input: Uint8Array, options: DecompressOptions): voi
     throw new TypeError(`input must be a Uint8Array, got ${describeType(input)}`);
   }
   if (typeof options !== "object" || options === null) {
-    throw new TypeError(`options must be an object with maximumBytes, got ${describeType(options)}`);
+    throw new TypeError(`options must be an object with maxDecompressedSize, got ${describeType(options)}`);
   }
-  const maximum = toLength(options.maximumBytes, "maximumBytes");
+  const maximum = toLength(options.maxDecompressedSize, "maxDecompressedSize");
   if (options.expectedBytes === undefined) return;
   const expected = toLength(options.expectedBytes, "expectedBytes");
   if (expected > maximum) {

@@ -150,7 +150,12 @@ export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unp
 
 function* inspectOpened(source: Source, options: InspectOptions): Task<SourceInspection> {
   const { decoders, spoolLimit, unpack = "wrappers" } = options;
-  const unpacking = new Unpacking({ decoders, maximumBytes: MOST_UNPACKED, inPlace: true, spoolLimit });
+  const unpacking = new Unpacking({
+    decoders,
+    maxDecompressedSize: MOST_UNPACKED,
+    inPlace: true,
+    spoolLimit,
+  });
   try {
     // A header may point anywhere: a source of unknown length is read to its end first.
     return yield* inspectSource(yield* withKnownLength(source, spoolLimit), unpacking, unpack);

@@ -108,7 +108,7 @@ function* detect(input: AsyncByteInput, { decoders }: DetectKernelSyncOptions): 
   // To tell what a bzImage is, its payload need not be unpacked.
   const unpacking = new Unpacking({
     decoders,
-    maximumBytes: MOST_UNPACKED,
+    maxDecompressedSize: MOST_UNPACKED,
     decompress: "guest",
     inPlace: true,
   });

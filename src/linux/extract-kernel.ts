@@ -46,17 +46,17 @@ const MOST_BYTES = 1_073_741_824;
 const KERNELS: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image"];
 
 function* extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task<ExtractedKernel> {
-  const { maxDecompressedSize: maximumBytes = MOST_BYTES, decoders, onProgress } = options;
-  const { source, close } = openSource(input, "kernel", { spoolLimit: maximumBytes });
+  const { maxDecompressedSize = MOST_BYTES, decoders, onProgress } = options;
+  const { source, close } = openSource(input, "kernel", { spoolLimit: maxDecompressedSize });
   const unpacking = new Unpacking({
     decoders,
-    maximumBytes,
-    spoolLimit: maximumBytes,
+    maxDecompressedSize,
+    spoolLimit: maxDecompressedSize,
     decompress: "host",
     onProgress,
   });
   try {
-    const whole = yield* withKnownLength(source, maximumBytes);
+    const whole = yield* withKnownLength(source, maxDecompressedSize);
     const { source: kernel, format, decompression } = yield* openKernelFile(whole, unpacking);
     if (!KERNELS.includes(format)) {
       throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);

@@ -168,7 +168,7 @@ function unpackingOptions(options: PlanLinuxOptions): UnpackingOptions {
   const { addresses, decoders, decompress, decompressInto, entry, onProgress, spoolLimit } = options;
   return {
     decoders,
-    maximumBytes: mostDecompressed(options),
+    maxDecompressedSize: mostDecompressed(options),
     decompress,
     entry,
     hasKernelAddress: addresses?.kernel !== undefined,

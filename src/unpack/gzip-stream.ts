@@ -8,7 +8,7 @@ import { abortedError } from "../task/run.js";
 /** Options of {@link gunzipSource}. */
 export interface GunzipOptions extends Pick<StreamOptions, "spoolLimit"> {
   /** Most bytes of output; more is DECOMPRESS_TOO_LARGE. */
-  readonly maximumBytes: number;
+  readonly maxDecompressedSize: number;
 }
 
 // CRC32 and ISIZE (RFC 1952, 2.3.1).
@@ -53,7 +53,7 @@ class GunzipSupply implements ChunkSupply {
   /** CRC-32 and size stand behind the data. */
   readonly isCheckedAtEnd = true;
   readonly #source: Source;
-  readonly #maximumBytes: number;
+  readonly #maxDecompressedSize: number;
   readonly #name: string;
   readonly #abort = new AbortController();
   readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
@@ -68,9 +68,9 @@ class GunzipSupply implements ChunkSupply {
   #zeros = 0;
   readonly #last = new Uint8Array(4);
 
-  constructor(source: Source, maximumBytes: number, name: string, stream: DecompressionStream) {
+  constructor(source: Source, maxDecompressedSize: number, name: string, stream: DecompressionStream) {
     this.#source = source;
-    this.#maximumBytes = maximumBytes;
+    this.#maxDecompressedSize = maxDecompressedSize;
     this.#name = name;
     // The DOM's type wants a BufferSource, of which these are one.
     this.#writer = stream.writable.getWriter();
@@ -165,10 +165,10 @@ class GunzipSupply implements ChunkSupply {
       );
     }
     this.#came += value?.byteLength ?? 0;
-    if (this.#came > this.#maximumBytes) {
+    if (this.#came > this.#maxDecompressedSize) {
       throw new DirectBootError(
         "DECOMPRESS_TOO_LARGE",
-        `${this.#name}: gzip: it decompresses to more than ${this.#maximumBytes} bytes`,
+        `${this.#name}: gzip: it decompresses to more than ${this.#maxDecompressedSize} bytes`,
       );
     }
     return value;
@@ -195,7 +195,10 @@ class GunzipSupply implements ChunkSupply {
  * @throws DirectBootError DECOMPRESS_UNSUPPORTED without DecompressionStream; SOURCE_LENGTH_UNKNOWN for a foreign source
  *   of unknown length
  */
-export function gunzipSource(source: Source, { maximumBytes, spoolLimit }: GunzipOptions): StreamSource {
+export function gunzipSource(
+  source: Source,
+  { maxDecompressedSize, spoolLimit }: GunzipOptions,
+): StreamSource {
   const { name } = source;
   if (!(source instanceof StreamSource)) knownLength(source);
   let stream: DecompressionStream;
@@ -208,7 +211,7 @@ export function gunzipSource(source: Source, { maximumBytes, spoolLimit }: Gunzi
       { cause },
     );
   }
-  return new StreamSource(new GunzipSupply(guardSource(source), maximumBytes, name, stream), {
+  return new StreamSource(new GunzipSupply(guardSource(source), maxDecompressedSize, name, stream), {
     name,
     spoolLimit,
   });

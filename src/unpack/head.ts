@@ -19,11 +19,11 @@ export function unpackedHead(
   decoders: Decoders,
   input: Uint8Array,
   { format, expectedBytes, allowTrailing }: PackedRange,
-  maximumBytes: number,
+  maxDecompressedSize: number,
 ): Uint8Array | undefined {
   // These two are not made in place anyhow.
   if (format === "bzip2" || format === "lzo") return undefined;
-  const byteLength = Math.min(expectedBytes ?? maximumBytes, maximumBytes, MOST_HEAD_BYTES);
+  const byteLength = Math.min(expectedBytes ?? maxDecompressedSize, maxDecompressedSize, MOST_HEAD_BYTES);
   const scratchOffset = Math.ceil(byteLength / WASM_PAGE_BYTES) * WASM_PAGE_BYTES;
   let memory: WebAssembly.Memory;
   try {
@@ -35,7 +35,7 @@ export function unpackedHead(
   }
   const place = { memory, offset: 0, byteLength, scratchOffset };
   let made = 0;
-  const options = { maximumBytes, expectedBytes, allowTrailing };
+  const options = { maxDecompressedSize, expectedBytes, allowTrailing };
   const task = decoders.tasks.decodeInto(format, input, place, options, ({ produced }) => {
     made = produced;
   });
@@ -44,7 +44,7 @@ export function unpackedHead(
     if (task.next().done !== true) head = new Uint8Array(memory.buffer, 0, made);
   } catch (cause) {
     const isTooLarge = cause instanceof DirectBootError && cause.code === "DECOMPRESS_TOO_LARGE";
-    if (isTooLarge && byteLength === MOST_HEAD_BYTES && byteLength < maximumBytes) return undefined;
+    if (isTooLarge && byteLength === MOST_HEAD_BYTES && byteLength < maxDecompressedSize) return undefined;
     throw cause;
   } finally {
     task.return(0);

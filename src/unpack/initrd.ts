@@ -60,12 +60,12 @@ function asIs(bytes: Uint8Array, start: number, end: number): Uint8Array {
  * The archives of initrds, decompressed, one behind the other.
  *
  * @returns one source for each of `initrds`
- * @throws DirectBootError DECOMPRESS_*; DECOMPRESS_TOO_LARGE if what was compressed passes `maximumBytes` together;
+ * @throws DirectBootError DECOMPRESS_*; DECOMPRESS_TOO_LARGE if what was compressed passes `maxDecompressedSize` together;
  *   SOURCE_EMPTY for one without anything in it
  */
 export function* plainInitrds(initrds: readonly Source[], unpacking: Unpacking): Task<Source[]> {
   const plain: Source[] = [];
-  let left = unpacking.options.maximumBytes;
+  let left = unpacking.options.maxDecompressedSize;
   for (const initrd of initrds) {
     const bytes = yield* readWhole(initrd);
     const parts: Source[] = [];
@@ -87,7 +87,7 @@ export function* plainInitrds(initrds: readonly Source[], unpacking: Unpacking):
       const { output, consumed } = yield* unpacking.decompress(
         format,
         rest,
-        { maximumBytes: left },
+        { maxDecompressedSize: left },
         true,
         initrd.name,
       );

@@ -92,15 +92,15 @@ function* unpackInPlace(
   decoders: Decoders,
   input: Uint8Array,
   packed: PackedRange,
-  maximumBytes: number,
+  maxDecompressedSize: number,
 ): Task<Source | undefined> {
   const { format, expectedBytes, allowTrailing } = packed;
   const { name } = packed.source;
-  const head = unpackedHead(decoders, input, packed, maximumBytes);
+  const head = unpackedHead(decoders, input, packed, maxDecompressedSize);
   if (head === undefined || detectFormat(head.subarray(0, DETECT_BYTES)) !== "arm64-image") return undefined;
   // It fills image_size at most, which is the room that it gets.
   const { imageSize } = yield* readArm64Image(new BytesSource(head, name));
-  if (imageSize === 0n || imageSize > BigInt(maximumBytes)) return undefined;
+  if (imageSize === 0n || imageSize > BigInt(maxDecompressedSize)) return undefined;
   const first = head.slice(0, DETECT_BYTES);
   const least = leastArm64ImageBytes(first);
   return unpackedSource(decoders, {
@@ -123,7 +123,7 @@ function* unpackInPlace(
  * @param isStreamable a stream serves, which is read forwards
  */
 function* unpack(packed: PackedRange, unpacking: Unpacking, isStreamable: boolean): Task<Source> {
-  const { maximumBytes, inPlace = false } = unpacking.options;
+  const { maxDecompressedSize, inPlace = false } = unpacking.options;
   const { source, offset, length, format, expectedBytes, allowTrailing } = packed;
   const { name } = source;
   const asStream = function* (): Task<Source | undefined> {
@@ -146,10 +146,10 @@ function* unpack(packed: PackedRange, unpacking: Unpacking, isStreamable: boolea
   }
   const input = yield* length === undefined ? readWhole(source) : readBytes(source, offset, length);
   if (inPlace && decoders !== undefined) {
-    const image = yield* unpackInPlace(decoders, input, packed, maximumBytes);
+    const image = yield* unpackInPlace(decoders, input, packed, maxDecompressedSize);
     if (image !== undefined) return image;
   }
-  const options = { maximumBytes, expectedBytes, allowTrailing };
+  const options = { maxDecompressedSize, expectedBytes, allowTrailing };
   const { output } = yield* unpacking.decompress(format, input, options, false, name);
   return new BytesSource(output, name);
 }

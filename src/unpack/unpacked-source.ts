@@ -35,7 +35,7 @@ export interface UnpackedInput {
 export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSource {
   const { name, format, packed, expectedBytes, allowTrailing, head, byteLength, checkLength } = input;
   const range = { name, byteLength };
-  const options = { maximumBytes: byteLength, expectedBytes, allowTrailing };
+  const options = { maxDecompressedSize: byteLength, expectedBytes, allowTrailing };
   let whole: Uint8Array | undefined;
   const unpackWhole = function* (): Task<void> {
     const { output } = yield* decoders.tasks.decode(format, packed, options, false);

@@ -23,7 +23,7 @@ export interface UnpackingOptions {
   /** The decoders; without, the asynchronous driver loads them when they are needed. */
   readonly decoders?: Decoders | undefined;
   /** Most bytes that a kernel may decompress to. */
-  readonly maximumBytes: number;
+  readonly maxDecompressedSize: number;
   /** Who decompresses the payload of a bzImage; by default the host if it can. */
   readonly decompress?: "host" | "guest" | undefined;
   /** The entry that an x86 kernel is asked for. */

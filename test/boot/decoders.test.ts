@@ -37,7 +37,7 @@ describe("decompress", () => {
   ] as const) {
     it(`takes the payload of Debian's ${arch} kernel, its size behind it`, async () => {
       const { stream, size, vmlinuz } = await payload(arch, format);
-      const options = { maximumBytes: LIMIT, expectedBytes: size, allowTrailing: true };
+      const options = { maxDecompressedSize: LIMIT, expectedBytes: size, allowTrailing: true };
       const output = decompress(format, stream, options);
       assert.equal(output.length, size);
       const tool = format === "xz" ? ["xz", "-dc"] : ["lz4", "-dcq"];
@@ -48,7 +48,7 @@ describe("decompress", () => {
         assert.equal(Buffer.compare(output, readFileSync(await extractVmlinux(vmlinuz))), 0);
       }
       // The same without the size, and straight into a memory.
-      assert.equal(Buffer.compare(decompress(format, stripped, { maximumBytes: LIMIT }), expected), 0);
+      assert.equal(Buffer.compare(decompress(format, stripped, { maxDecompressedSize: LIMIT }), expected), 0);
       const memory = new WebAssembly.Memory({ initial: 2048 });
       const target = { memory, offset: 0x10_0000, byteLength: size, scratchOffset: 0x10_0000 + size + 4096 };
       assert.equal(decompressInto(format, stream, target, options), size);
@@ -64,18 +64,18 @@ describe("decompress", () => {
     const arm64 = METHODS.filter((method) => nameOf(method).includes("--arm64"));
     assert.equal(arm64.length, 1);
     for (const method of [...ONE_OF_EACH, ...arm64]) {
-      const output = decompress(method.format, compress(method, kernel), { maximumBytes: LIMIT });
+      const output = decompress(method.format, compress(method, kernel), { maxDecompressedSize: LIMIT });
       assert.equal(Buffer.compare(output, kernel), 0, nameOf(method));
     }
   });
 
   it("takes a frame of Zstandard with a window of 128 MiB", async () => {
     const { stream, size } = await payload("amd64", "lz4-legacy");
-    const options = { maximumBytes: LIMIT, expectedBytes: size, allowTrailing: true };
+    const options = { maxDecompressedSize: LIMIT, expectedBytes: size, allowTrailing: true };
     const vmlinux = decompress("lz4-legacy", stream, options);
     const twice = Buffer.concat([vmlinux, vmlinux]);
     const zstd = pipe("zstd", ["-q", "-c", "-3", "--long=27"], twice);
     assert.ok(zstd.length < vmlinux.length / 2);
-    assert.equal(Buffer.compare(decompress("zstd", zstd, { maximumBytes: LIMIT }), twice), 0);
+    assert.equal(Buffer.compare(decompress("zstd", zstd, { maxDecompressedSize: LIMIT }), twice), 0);
   });
 });

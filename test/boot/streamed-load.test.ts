@@ -50,10 +50,10 @@ describe("Debian's vmlinux", () => {
     "the stream of a Blob": async () =>
       new StreamSource((await openAsBlob(vmlinux)).stream(), { spoolLimit: SPOOL_LIMIT }),
     "a gzipped file": async () =>
-      gunzipSource(new FileSource(packed), { maximumBytes: 128 * MIB, spoolLimit: SPOOL_LIMIT }),
+      gunzipSource(new FileSource(packed), { maxDecompressedSize: 128 * MIB, spoolLimit: SPOOL_LIMIT }),
     "a gzipped stream": async () => {
       const inner = new StreamSource(new Blob([readFileSync(packed)]).stream(), { spoolLimit: SPOOL_LIMIT });
-      return gunzipSource(inner, { maximumBytes: 128 * MIB, spoolLimit: SPOOL_LIMIT });
+      return gunzipSource(inner, { maxDecompressedSize: 128 * MIB, spoolLimit: SPOOL_LIMIT });
     },
   };
   for (const [kind, source] of Object.entries(kinds)) {

@@ -63,7 +63,7 @@ describe("the decoders in Chromium", () => {
       const got: unknown = await page.evaluate(`(async () => {
         const [{ decompress }, { crc32 }] = await Promise.all([import("/dist/decoders.js"), import("/dist/index.js")]);
         const packed = new Uint8Array(await (await fetch("/packed", { cache: "no-store" })).arrayBuffer());
-        const output = decompress(${JSON.stringify(method.format)}, packed, { maximumBytes: 1 << 20 });
+        const output = decompress(${JSON.stringify(method.format)}, packed, { maxDecompressedSize: 1 << 20 });
         return [output.byteLength, crc32(output)];
       })()`);
       assert.deepEqual(got, [plain.byteLength, crc32(plain)]);

@@ -17,7 +17,7 @@ import { tempFolder } from "../support/temp-folder.js";
 import { codeLike, compress, type Method, ONE_OF_EACH, pipe, text } from "./tools.js";
 
 const INPUT = Buffer.concat([text(50_000), codeLike(30_000)]);
-const LIMIT = { maximumBytes: 1 << 24 };
+const LIMIT = { maxDecompressedSize: 1 << 24 };
 const MIB = 1 << 20;
 
 const make = (format: CompressionFormat, input: Uint8Array = INPUT): Uint8Array<ArrayBuffer> => {
@@ -82,7 +82,7 @@ describe("bytes behind a stream", () => {
       decoders.use(implementation);
       try {
         assert.throws(
-          () => decompress("gzip", input, { maximumBytes: expectedBytes, allowTrailing: true }),
+          () => decompress("gzip", input, { maxDecompressedSize: expectedBytes, allowTrailing: true }),
           refusal("DECOMPRESS_TOO_LARGE", `${expectedBytes}`),
         );
         // A declared size does.
@@ -109,12 +109,15 @@ describe("limits", () => {
   for (const { format } of ONE_OF_EACH) {
     const stream = make(format);
     it(`of ${format} are exact`, () => {
-      same(decompress(format, stream, { maximumBytes: INPUT.length }), INPUT);
+      same(decompress(format, stream, { maxDecompressedSize: INPUT.length }), INPUT);
       assert.throws(
-        () => decompress(format, stream, { maximumBytes: INPUT.length - 1 }),
+        () => decompress(format, stream, { maxDecompressedSize: INPUT.length - 1 }),
         refusal("DECOMPRESS_TOO_LARGE", `${INPUT.length - 1}`),
       );
-      assert.throws(() => decompress(format, stream, { maximumBytes: 0 }), refusal("DECOMPRESS_TOO_LARGE"));
+      assert.throws(
+        () => decompress(format, stream, { maxDecompressedSize: 0 }),
+        refusal("DECOMPRESS_TOO_LARGE"),
+      );
     });
 
     it(`of ${format} compare the output with the size that is expected`, () => {
@@ -130,14 +133,17 @@ describe("limits", () => {
     it(`of ${format} stop a bomb`, () => {
       const bomb = make(format, new Uint8Array(64 * MIB));
       const before = process.memoryUsage().arrayBuffers;
-      assert.throws(() => decompress(format, bomb, { maximumBytes: MIB }), refusal("DECOMPRESS_TOO_LARGE"));
+      assert.throws(
+        () => decompress(format, bomb, { maxDecompressedSize: MIB }),
+        refusal("DECOMPRESS_TOO_LARGE"),
+      );
       assert.ok(process.memoryUsage().arrayBuffers - before < 32 * MIB);
     });
   }
 
   it("refuse an expected size beyond them before they look at the input", () => {
     assert.throws(
-      () => decompress("gzip", new Uint8Array(0), { maximumBytes: 10, expectedBytes: 11 }),
+      () => decompress("gzip", new Uint8Array(0), { maxDecompressedSize: 10, expectedBytes: 11 }),
       refusal("DECOMPRESS_TOO_LARGE", "11", "10"),
     );
   });
@@ -151,7 +157,7 @@ describe("limits", () => {
       // Only the header is there.
       const head = stream.slice(0, 20);
       assert.throws(
-        () => decompress(format, head, { maximumBytes: 79_999 }),
+        () => decompress(format, head, { maxDecompressedSize: 79_999 }),
         refusal("DECOMPRESS_TOO_LARGE"),
       );
     }
@@ -411,7 +417,7 @@ describe("without WebAssembly", () => {
     const stream = compress(variants[1] ?? variants[0] ?? assert.fail(), input);
     const outcome = (damaged: Uint8Array): string | Uint8Array => {
       try {
-        return decompress("gzip", damaged, { maximumBytes: 4000 });
+        return decompress("gzip", damaged, { maxDecompressedSize: 4000 });
       } catch (error) {
         assert.ok(error instanceof Error && "code" in error, String(error));
         return String(error.code);

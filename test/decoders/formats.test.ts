@@ -7,7 +7,7 @@ import { noise } from "../support/sources.js";
 import { codeLike, compress, METHODS, nameOf, ONE_OF_EACH, text } from "./tools.js";
 
 const MIB = 1 << 20;
-const LIMIT = { maximumBytes: 64 * MIB };
+const LIMIT = { maxDecompressedSize: 64 * MIB };
 /** A program with code of this machine: Node itself, a few MiB from its middle. */
 const program = readFileSync(process.execPath).subarray(32 * MIB, 37 * MIB);
 

@@ -90,7 +90,7 @@ describe("a match of LZ4 that overlaps itself", () => {
           });
           prepare();
           const length = decompressInto("lz4-legacy", archive(matches), target, {
-            maximumBytes: target.byteLength,
+            maxDecompressedSize: target.byteLength,
           });
           const output = bytes.subarray(target.offset, target.offset + length);
           assert.equal(Buffer.compare(output, expand(matches)), 0, `distance ${distance}`);

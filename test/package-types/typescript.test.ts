@@ -36,7 +36,7 @@ import decodersModule from "directboot/wasm/decoders";
 export const options: LoadLinuxOptions = { kernel: new Uint8Array(1), memory: 1 << 20, decoders };
 export const importer: ImageLoad<X86Register> = { importPages: () => {}, importVpRegister: () => {} };
 export const memory: GuestMemory = GuestMemory.create(1 << 20);
-export const sum: number = crc32(decoders.decompress("gzip", new Uint8Array(1), { maximumBytes: 1 }));
+export const sum: number = crc32(decoders.decompress("gzip", new Uint8Array(1), { maxDecompressedSize: 1 }));
 export async function load(kernel: LoadLinuxOptions["kernel"]): Promise<bigint | undefined> {
   hotPaths.use(hotPathsModule);
   decoders.decoders.use(decodersModule);

@@ -199,7 +199,7 @@ describe("a plan that reads from a stream", () => {
       new StreamSource(makeStream(packed, { chunks: [3, 5000] }).stream),
     ]) {
       const { importer, bytes } = garbage();
-      const source = gunzipSource(inner, { maximumBytes: 1 << 20, spoolLimit: 5000 });
+      const source = gunzipSource(inner, { maxDecompressedSize: 1 << 20, spoolLimit: 5000 });
       await applyPlan(planOf(source), importer);
       assert.ok(isSame(bytes, expected()));
     }
@@ -284,7 +284,7 @@ describe("a stream that breaks while its plan is carried out", () => {
     builder.wholeSource(
       0n,
       "kernel",
-      zeroExtend(gunzipSource(new BytesSource(packed), { maximumBytes: 1 << 20 }), 120_000),
+      zeroExtend(gunzipSource(new BytesSource(packed), { maxDecompressedSize: 1 << 20 }), 120_000),
     );
     await assert.rejects(applyPlan(builder, importer), refusal("DECOMPRESS_CORRUPT", "kernel", "zero again"));
     assert.ok(bytes.subarray(0, 120_000).every((byte) => byte === 0));

@@ -353,17 +353,17 @@ describe("compressed data", () => {
     const bomb = new Uint8Array(64 * MIB);
     for (const method of ONE_OF_EACH) {
       const packed = compress(method, bomb);
-      for (const maximumBytes of [1000, 4 * MIB]) {
+      for (const maxDecompressedSize of [1000, 4 * MIB]) {
         let steps = 0;
         assert.throws(() => {
           runSync(
-            decoders.tasks.decode(method.format, packed, { maximumBytes }, false, ({ produced }) => {
+            decoders.tasks.decode(method.format, packed, { maxDecompressedSize }, false, ({ produced }) => {
               steps++;
-              assert.ok(produced <= maximumBytes + 1024);
+              assert.ok(produced <= maxDecompressedSize + 1024);
             }),
           );
         }, refusal("DECOMPRESS_TOO_LARGE"));
-        assert.ok(steps <= maximumBytes / (2 * MIB) + 2, `${method.format}: ${steps} steps`);
+        assert.ok(steps <= maxDecompressedSize / (2 * MIB) + 2, `${method.format}: ${steps} steps`);
       }
     }
   });
@@ -373,7 +373,8 @@ describe("compressed data", () => {
       const empty = compress(method, new Uint8Array(0));
       checkLinear(method.format, 300, (n) => {
         const packed = Buffer.concat(Array.from({ length: n }, () => empty));
-        return () => decoders.decompress(method.format, packed, { maximumBytes: MIB, allowTrailing: true });
+        return () =>
+          decoders.decompress(method.format, packed, { maxDecompressedSize: MIB, allowTrailing: true });
       });
     }
   });

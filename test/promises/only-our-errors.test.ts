@@ -433,7 +433,7 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
       { onProgress: () => {} },
     ),
     recipe("decompress", "gzip", compress(method, noise(1000)), {
-      maximumBytes: 5000,
+      maxDecompressedSize: 5000,
       expectedBytes: 1000,
       allowTrailing: true,
     }),
@@ -442,7 +442,7 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
       "gzip",
       compress(method, noise(1000)),
       { memory: new WebAssembly.Memory({ initial: 20 }), offset: 0, byteLength: 5000, scratchOffset: 65536 },
-      { maximumBytes: 5000 },
+      { maxDecompressedSize: 5000 },
     ),
     recipe("crc32", noise(10), 5),
     recipe("concatSources", [new directboot.BytesSource(noise(10))], 4, "x"),

@@ -15,7 +15,7 @@ import { tempFolder } from "../support/temp-folder.js";
 import { runTool } from "../support/tool.js";
 
 const folder = tempFolder();
-const maximumBytes = 1 << 24;
+const maxDecompressedSize = 1 << 24;
 
 /** Half noise, half text: neither stored nor tiny. */
 const PLAIN = Buffer.concat([
@@ -38,8 +38,8 @@ const sources: Readonly<Record<string, (bytes: Uint8Array) => Source>> = {
   "a stream": (bytes) => new StreamSource(makeStream(bytes, { chunks: [7, 1000, 0, 40_000] }).stream),
 };
 
-async function unpacked(source: Source, most = maximumBytes): Promise<Uint8Array> {
-  const whole = await gunzipSource(source, { maximumBytes: most }).spoolWhole(most);
+async function unpacked(source: Source, most = maxDecompressedSize): Promise<Uint8Array> {
+  const whole = await gunzipSource(source, { maxDecompressedSize: most }).spoolWhole(most);
   const target = new Uint8Array(whole.byteLength);
   whole.readSync(target, 0);
   return target;
@@ -83,7 +83,7 @@ describe("a gzip source", () => {
         return file.read(target, offset);
       },
     };
-    const source = gunzipSource(watched, { maximumBytes: 1 << 30 });
+    const source = gunzipSource(watched, { maxDecompressedSize: 1 << 30 });
     assert.equal(source.name, "big.gz");
     assert.equal(source.byteLength, UNKNOWN_LENGTH);
     const head = new Uint8Array(1000);
@@ -94,11 +94,11 @@ describe("a gzip source", () => {
     file.close();
   });
 
-  it("with more than maximumBytes is DECOMPRESS_TOO_LARGE, at exactly one byte more", async () => {
+  it("with more than maxDecompressedSize is DECOMPRESS_TOO_LARGE, at exactly one byte more", async () => {
     const packed = gzip(PLAIN);
     const matches = refusal("DECOMPRESS_TOO_LARGE", `${PLAIN.byteLength - 1}`);
     await assert.rejects(
-      gunzipSource(asyncOnly(packed), { maximumBytes: PLAIN.byteLength - 1 }).spoolWhole(),
+      gunzipSource(asyncOnly(packed), { maxDecompressedSize: PLAIN.byteLength - 1 }).spoolWhole(),
       matches,
     );
     assert.ok(isSame(await unpacked(asyncOnly(packed), PLAIN.byteLength), PLAIN));
@@ -112,7 +112,7 @@ describe("a gzip source", () => {
       most = Math.max(most, process.memoryUsage().arrayBuffers - before);
     }, 1);
     try {
-      const source = gunzipSource(asyncOnly(bomb), { maximumBytes: 1 << 20 });
+      const source = gunzipSource(asyncOnly(bomb), { maxDecompressedSize: 1 << 20 });
       await assert.rejects(source.spoolWhole(), refusal("DECOMPRESS_TOO_LARGE"));
     } finally {
       clearInterval(watch);
@@ -164,7 +164,7 @@ describe("a compressed source that fails or is aborted", () => {
   it("is what it failed with, at any read, and nothing goes unhandled", async () => {
     const reason = new Error("the disk is gone");
     for (let failAt = 0; failAt < 12; failAt++) {
-      const source = gunzipSource(new BreakingSource(packed, failAt, reason), { maximumBytes });
+      const source = gunzipSource(new BreakingSource(packed, failAt, reason), { maxDecompressedSize });
       await assert.rejects(source.spoolWhole(), refusalBecause("SOURCE_READ", reason));
     }
   });
@@ -174,7 +174,7 @@ describe("a compressed source that fails or is aborted", () => {
       const bytes = Buffer.from(packed);
       if (isDamaged) bytes.writeUInt8(bytes.readUInt8(bytes.length - 8) ^ 1, bytes.length - 8);
       const made = makeStream(bytes, { chunks: [10_000] });
-      const source = gunzipSource(new StreamSource(made.stream), { maximumBytes });
+      const source = gunzipSource(new StreamSource(made.stream), { maxDecompressedSize });
       source.startStreaming([{ start: 10, end: 1000 }]);
       const target = new Uint8Array(990);
       await source.read(target, 10);
@@ -196,7 +196,7 @@ describe("a compressed source that fails or is aborted", () => {
           if (end === "abort" && chunk === 20) controller.abort();
         },
       });
-      const source = gunzipSource(new StreamSource(made.stream), { maximumBytes });
+      const source = gunzipSource(new StreamSource(made.stream), { maxDecompressedSize });
       if (end === "abort")
         await assert.rejects(source.spoolWhole(undefined, controller.signal), refusal("ABORTED"));
       if (end === "corrupt") await assert.rejects(source.spoolWhole(), refusal("DECOMPRESS_CORRUPT"));
@@ -215,7 +215,10 @@ describe("a compressed source that fails or is aborted", () => {
     try {
       set("DecompressionStream", undefined);
       const source = new BytesSource(packed);
-      assert.throws(() => gunzipSource(source, { maximumBytes }), refusal("DECOMPRESS_UNSUPPORTED", "gzip"));
+      assert.throws(
+        () => gunzipSource(source, { maxDecompressedSize }),
+        refusal("DECOMPRESS_UNSUPPORTED", "gzip"),
+      );
       set(
         "DecompressionStream",
         class {
@@ -224,7 +227,10 @@ describe("a compressed source that fails or is aborted", () => {
           }
         },
       );
-      assert.throws(() => gunzipSource(source, { maximumBytes }), refusal("DECOMPRESS_UNSUPPORTED", "gzip"));
+      assert.throws(
+        () => gunzipSource(source, { maxDecompressedSize }),
+        refusal("DECOMPRESS_UNSUPPORTED", "gzip"),
+      );
     } finally {
       set("DecompressionStream", kept);
     }
@@ -232,7 +238,7 @@ describe("a compressed source that fails or is aborted", () => {
 
   it("behind which something else follows is refused as a stream, and that is said", async () => {
     const packed = Buffer.concat([gzipSync(PLAIN), Buffer.from("a device tree")]);
-    const plain = gunzipSource(new BytesSource(packed), { maximumBytes });
+    const plain = gunzipSource(new BytesSource(packed), { maxDecompressedSize });
     await assert.rejects(
       async () => await plain.read(new Uint8Array(PLAIN.byteLength + 1), 0),
       refusal("DECOMPRESS_CORRUPT", "nothing but zeros follows"),

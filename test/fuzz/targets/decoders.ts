@@ -115,10 +115,10 @@ const memory = new WebAssembly.Memory({
 function decodeInPlace(
   format: CompressionFormat,
   stream: Uint8Array,
-  options: { maximumBytes: number },
+  options: { maxDecompressedSize: number },
 ): Observed {
   const bytes = new Uint8Array(memory.buffer);
-  const { maximumBytes: byteLength } = options;
+  const { maxDecompressedSize: byteLength } = options;
   bytes.fill(CANARY, 0, SCRATCH_AT);
   bytes.fill(CANARY, bytes.byteLength - 512);
   const observed = observe(() => {
@@ -141,7 +141,7 @@ function decodeInPlace(
 
 interface Decoding {
   readonly file: Mutant;
-  readonly maximumBytes: number;
+  readonly maxDecompressedSize: number;
   readonly expectedBytes: number | undefined;
   readonly allowTrailing: boolean;
 }
@@ -155,28 +155,28 @@ function decoder(format: CompressionFormat): Target {
     input: fc.record(
       {
         file: mutants(streams),
-        maximumBytes: fc.constantFrom(MOST_BYTES, 8192, size, size - 1, 0),
+        maxDecompressedSize: fc.constantFrom(MOST_BYTES, 8192, size, size - 1, 0),
         expectedBytes: fc.constantFrom(undefined, undefined, undefined, size, size + 1, 2 ** 32),
         allowTrailing: fc.boolean(),
       },
       { noNullPrototype: true },
     ),
     examples: whole(streams).map((file) => ({
-      ...{ file, maximumBytes: MOST_BYTES, expectedBytes: undefined, allowTrailing: false },
+      ...{ file, maxDecompressedSize: MOST_BYTES, expectedBytes: undefined, allowTrailing: false },
     })),
-    run: ({ file: { bytes, seed, isWhole }, maximumBytes, expectedBytes, allowTrailing }) => {
+    run: ({ file: { bytes, seed, isWhole }, maxDecompressedSize, expectedBytes, allowTrailing }) => {
       const before = bytes.slice();
-      const options = { maximumBytes, expectedBytes, allowTrailing };
+      const options = { maxDecompressedSize, expectedBytes, allowTrailing };
       const decoded = observe(() => decompress(format, bytes, options));
       expect(/^(ok|DECOMPRESS_.*)$/.test(decoded.code), `the code is ${decoded.code}`);
       const output = decoded.value as Uint8Array | undefined;
-      expect((output?.byteLength ?? 0) <= maximumBytes, "there is more output than is allowed");
-      if (isWhole && maximumBytes === MOST_BYTES && expectedBytes === undefined) {
+      expect((output?.byteLength ?? 0) <= maxDecompressedSize, "there is more output than is allowed");
+      if (isWhole && maxDecompressedSize === MOST_BYTES && expectedBytes === undefined) {
         const wanted = streams[seed]?.output ?? bytes;
         expect(output !== undefined && isEqual(output, wanted), `an undamaged stream gives ${show(decoded)}`);
       }
       observe(() => decompressMember(format, bytes, options));
-      if (maximumBytes <= INTO_BYTES) {
+      if (maxDecompressedSize <= INTO_BYTES) {
         same(decoded, decodeInPlace(format, bytes, options), "decompress and decompressInto");
       }
       if (format === "gzip" && output !== undefined && !allowTrailing) checkPlatform(bytes, output);

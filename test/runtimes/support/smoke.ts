@@ -126,7 +126,7 @@ export async function smoke(
   const isWasm = decodersApi.decoders.implementation === "wasm";
   for (const [name, input] of Object.entries(packed)) {
     const format = name as DecodersApi.CompressionFormat;
-    const decode = (): Uint8Array => decodersApi.decompress(format, input, { maximumBytes: MIB });
+    const decode = (): Uint8Array => decodersApi.decompress(format, input, { maxDecompressedSize: MIB });
     if (isWasm || format === "gzip") {
       const output = decode();
       checks[`decompress ${format}`] = [output.byteLength, crc32(output)];

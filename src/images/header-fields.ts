@@ -1,8 +1,8 @@
 /**
- * Headers field by field, for people: offset, name, value, and what the value means. Imported by the command only; the
- * loaders read headers with the parsers, so that none of this prose is in a bundle.
+ * Headers field by field, for people: offset, name, value, and what the value means. The loaders read headers with the
+ * parsers, so that none of this prose is in their bundles.
  */
-import { hex } from "../base/address.js";
+import { type Meaning, meaningOf } from "../base/field-meaning.js";
 
 /** A field of a file's header. */
 export interface HeaderField {
@@ -22,16 +22,11 @@ export interface HeaderField {
   readonly since?: string;
 }
 
-/** A field, without a file's value. */
-export interface FieldDefinition {
-  readonly name: string;
-  /** From the start of its header, in bytes. */
-  readonly offset: number;
-  /** Bytes, at most 8. */
-  readonly size: number;
-  /** Words for the value, or for any value. */
-  readonly meaning: string | ((value: bigint) => string);
-}
+/**
+ * A row of a header's table: each field starts where the one before it ends. Sizes are in bytes, at most 8. `since` is the
+ * first version of the protocol that has the field, where only some have.
+ */
+export type FieldRow = readonly [name: string, size: number, meaning: Meaning, since?: number];
 
 /** The little-endian integer of `size` bytes at `offset`. */
 export function readInteger(bytes: Uint8Array, offset: number, size: number): bigint {
@@ -40,46 +35,24 @@ export function readInteger(bytes: Uint8Array, offset: number, size: number): bi
   return value;
 }
 
-/** The fields of a header that `bytes` holds whole; `base` is where it starts in the file. */
+/** The fields of a header, as far as `bytes` has them; `base` is where the header starts in the file. */
 export function decodeFields(
   bytes: Uint8Array,
-  definitions: readonly FieldDefinition[],
+  rows: readonly FieldRow[],
   section: string,
   base = 0,
   prefix = "",
 ): HeaderField[] {
-  return definitions
-    .filter(({ offset, size }) => offset + size <= bytes.byteLength)
-    .map(({ name, offset, size, meaning }) => {
-      const value = readInteger(bytes, offset, size);
-      return {
-        name: `${prefix}${name}`,
-        offset: base + offset,
-        size,
-        value,
-        meaning: typeof meaning === "string" ? meaning : meaning(value),
-        section,
-      };
-    });
-}
-
-/** The bits that are set, by name; those without a name as a number; "none". */
-export function bitNames(value: bigint, names: Readonly<Record<string, number>>): string {
-  const found = Object.entries(names).filter(([, bit]) => (value & BigInt(bit)) !== 0n);
-  const rest = found.reduce((left, [, bit]) => left & ~BigInt(bit), value);
-  const words = found.map(([name]) => name);
-  if (rest !== 0n) words.push(`unknown ${hex(rest)}`);
-  return words.length === 0 ? "none" : words.join(", ");
-}
-
-/** The name of a value among `names`, which are keyed by the value as hex ("0x3e"), or `other`. */
-export function valueName(value: bigint, names: Readonly<Record<string, string>>, other = "other"): string {
-  return Object.hasOwn(names, hex(value)) ? (names[hex(value)] ?? other) : other;
-}
-
-/** `text` where the value is the one magic number; what is wanted where it is not. */
-export function magicMeaning(value: bigint, wanted: number, text: string): string {
-  return value === BigInt(wanted) ? text : `not ${text}: ${hex(wanted)} is wanted`;
+  const fields: HeaderField[] = [];
+  let at = 0;
+  for (const [name, size, meaning] of rows) {
+    if (at + size > bytes.byteLength) break;
+    const value = readInteger(bytes, at, size);
+    const words = meaningOf(meaning, value);
+    fields.push({ name: `${prefix}${name}`, offset: base + at, size, value, meaning: words, section });
+    at += size;
+  }
+  return fields;
 }
 
 /** Bytes as text up to the first NUL; what is no printable ASCII is "?", since a terminal would obey it. */

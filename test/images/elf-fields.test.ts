@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type ElfImage, readElf, readElf32 } from "../../src/images/elf.js";
-import {
-  elfFileHeaderFields,
-  elfProgramHeaderFields,
-  readElfFileHeaderFields,
-  readElfProgramHeaderFields,
-} from "../../src/images/elf-fields.js";
+import { readElfFileHeaderFields, readElfProgramHeaderFields } from "../../src/images/elf-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { runSync } from "../../src/task/run.js";
 import { memberNames, preprocessed, structMembers } from "../support/c-structs.js";
@@ -32,7 +27,12 @@ for (const elfClass of [64, 32] as const) {
     it("are the members of the C library's structs, with e_ident split", () => {
       const [ident, ...others] = members(`Elf${elfClass}_Ehdr`);
       assert.deepEqual(ident, { name: "e_ident", offset: 0, size: 16 });
-      const fields = elfFileHeaderFields(elfClass).map(({ name, offset, size }) => ({ name, offset, size }));
+      const source = new BytesSource((elfClass === 64 ? makeElf : makeElf32)({ segments: [{}] }));
+      const fields = runSync(readElfFileHeaderFields(source, elfClass)).map(({ name, offset, size }) => ({
+        name,
+        offset,
+        size,
+      }));
       const parts = fields.filter(({ name }) => name.startsWith("e_ident"));
       let end = 0;
       for (const { offset, size } of parts) {
@@ -41,8 +41,13 @@ for (const elfClass of [64, 32] as const) {
       }
       assert.equal(end, 16);
       assert.deepEqual(fields.slice(parts.length), others);
+      const elf: ElfImage = runSync((elfClass === 64 ? readElf : readElf32)(source, undefined));
       assert.deepEqual(
-        elfProgramHeaderFields(elfClass).map(({ name, offset, size }) => ({ name, offset, size })),
+        runSync(readElfProgramHeaderFields(source, elfClass, elf)).map(({ name, offset, size }) => ({
+          name: name.replace("phdr[0].", ""),
+          offset: offset - Number(elf.programHeaderOffset),
+          size,
+        })),
         members(`Elf${elfClass}_Phdr`),
       );
     });

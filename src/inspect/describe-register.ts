@@ -1,15 +1,16 @@
 /** A register in words: its fields bit by bit, and the boot protocol's demand on it. */
 import { hex } from "../base/address.js";
 import { describeType } from "../base/describe.js";
+import { meaningOf } from "../base/field-meaning.js";
 import type { SegmentRegister, TableRegister, VpRegister } from "../importers/importer.js";
 import { arm64Register } from "./arm64-register-fields.js";
 import { describeFields, type RegisterField } from "./register-fields.js";
 import {
   SEGMENT_BASE_FIELDS,
   SEGMENT_LIMIT_FIELDS,
+  SEGMENT_ROLES,
   SELECTOR_FIELDS,
   segmentAttributeFields,
-  segmentRole,
   TABLE_BASE_FIELDS,
   TABLE_LIMIT_FIELDS,
   x86ValueRegister,
@@ -31,19 +32,23 @@ export interface RegisterDescription {
   readonly fields: readonly RegisterField[];
 }
 
+const TABLES = {
+  gdtr: {
+    role: "the table that the segment registers were loaded from",
+    source: "SDM 3A, 2.4.1 Global Descriptor Table Register",
+  },
+  idtr: {
+    role: "no interrupts before the kernel has its own table",
+    source: "SDM 3A, 2.4.3 IDTR Interrupt Descriptor Table Register",
+  },
+} as const;
+
 function describeTable(name: string, { base, limit }: TableRegister): RegisterDescription {
   return {
     name,
     title: name.toUpperCase(),
     value: `base ${hex(base)}, limit ${hex(limit)}`,
-    role:
-      name === "gdtr"
-        ? "the table that the segment registers were loaded from"
-        : "no interrupts before the kernel has its own table",
-    source:
-      name === "gdtr"
-        ? "SDM 3A, 2.4.1 Global Descriptor Table Register"
-        : "SDM 3A, 2.4.3 IDTR Interrupt Descriptor Table Register",
+    ...TABLES[name === "gdtr" ? "gdtr" : "idtr"],
     fields: [
       ...describeFields(TABLE_BASE_FIELDS, base, "base"),
       ...describeFields(TABLE_LIMIT_FIELDS, BigInt(limit), "limit"),
@@ -57,7 +62,7 @@ function describeSegment(name: string, register: SegmentRegister): RegisterDescr
     name,
     title: name.toUpperCase(),
     value: `selector ${hex(selector)}, base ${hex(base)}, limit ${hex(limit)}, attributes ${hex(attributes)}`,
-    role: segmentRole(name),
+    role: SEGMENT_ROLES.get(name) ?? "",
     source: "SDM 3A, 3.4.2 Segment Selectors, 3.4.5 Segment Descriptors",
     fields: [
       ...describeFields(SELECTOR_FIELDS, BigInt(selector), "selector"),
@@ -100,7 +105,7 @@ export function describeRegister(register: VpRegister): RegisterDescription {
     name,
     title,
     value: hex(value),
-    role: typeof role === "string" ? role : role(value),
+    role: meaningOf(role, value),
     source,
     // A plain number has no fields, and no bits that are reserved.
     fields: fields.length === 0 ? [] : describeFields(fields, value, "value"),

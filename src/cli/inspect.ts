@@ -44,7 +44,11 @@ function fieldTables(fields: readonly InspectedField[]): string[] {
 function segmentTable({ segments, segmentCount }: KernelInspection): string {
   const table = formatTable([
     ["p_type", "p_flags", "p_offset", "p_vaddr", "p_paddr", "p_filesz", "p_memsz", "p_align"],
-    ...segments.map((segment) => Object.values(segment)),
+    ...segments.map((segment) =>
+      Object.values(segment).map((value: string | number) =>
+        typeof value === "number" ? hex(value) : value,
+      ),
+    ),
   ]);
   const more = segmentCount > segments.length ? `\n  and ${segmentCount - segments.length} more` : "";
   return `gABI, "Program Header":\n${table}${more}`;
@@ -59,29 +63,16 @@ function tables(inspection: KernelInspection): string[] {
   return [...fieldTables(fileFields), segmentTable(inspection), ...fieldTables(noteFields)];
 }
 
-/** A field as data: numbers but the size are hex strings. */
-function fieldJson({ offset, kind: _, ...field }: InspectedField): unknown {
-  return { ...field, offset: hex(offset) };
-}
-
-/** An inspection as data; `compression` and `inside` only where there is something. */
+/** An inspection as data; JSON leaves out what is undefined. */
 function json({ name, byteLength, format, header, fields, compression, inside }: KernelInspection): unknown {
   return {
     file: name,
-    ...(byteLength === undefined ? {} : { byteLength }),
+    byteLength,
     format,
     header,
-    fields: fields.map(fieldJson),
-    ...(compression === undefined ? {} : { compression: compressionJson(compression) }),
-    ...(inside === undefined ? {} : { inside: json(inside) }),
-  };
-}
-
-function compressionJson({ format, compressedBytes, bytes }: InspectedCompression): unknown {
-  return {
-    format,
-    ...(compressedBytes === undefined ? {} : { compressedBytes }),
-    ...(bytes === undefined ? {} : { bytes }),
+    fields: fields.map(({ kind: _, ...field }) => field),
+    compression: compression && { ...compression, description: undefined },
+    inside: inside && json(inside),
   };
 }
 

@@ -44,17 +44,17 @@ export interface InspectedField {
   readonly since?: string;
 }
 
-/** A program header of an ELF file; numbers are hex strings. */
+/** A program header of an ELF file; addresses are hex strings, offsets and sizes bytes. */
 export interface InspectedSegment {
   readonly type: string;
   /** "RWX", with "-" for what is not allowed. */
   readonly flags: string;
-  readonly offset: string;
+  readonly offset: number;
   readonly virtualAddress: string;
   readonly physicalAddress: string;
-  readonly fileSize: string;
-  readonly memorySize: string;
-  readonly alignment: string;
+  readonly fileSize: number;
+  readonly memorySize: number;
+  readonly alignment: number;
 }
 
 /** The headers of a file, explained. */
@@ -67,7 +67,7 @@ export interface KernelHeaders {
   readonly entries: readonly X86Entry[];
   /** The text that a bzImage has for people. */
   readonly kernelVersion: string | undefined;
-  /** The parsed header, integers as hex strings; null if the parser refuses the file. */
+  /** The parsed header: addresses and flags as hex strings, offsets and sizes in bytes as numbers; null if the parser refuses the file. */
   readonly header: Readonly<Record<string, unknown>> | null;
   readonly fields: readonly InspectedField[];
   /** The program headers of an ELF file, at most 1024. */
@@ -131,12 +131,12 @@ function segmentsOf(elf: ElfImage): InspectedSegment[] {
   return elf.programHeaders.slice(0, MOST_PROGRAM_HEADERS_SHOWN).map((header) => ({
     type: segmentTypeName(header.type),
     flags: permissions(header.flags),
-    offset: hex(header.offset),
+    offset: Number(header.offset),
     virtualAddress: hex(header.virtualAddress),
     physicalAddress: hex(header.physicalAddress),
-    fileSize: hex(header.fileSize),
-    memorySize: hex(header.memorySize),
-    alignment: hex(header.alignment),
+    fileSize: Number(header.fileSize),
+    memorySize: Number(header.memorySize),
+    alignment: Number(header.alignment),
   }));
 }
 
@@ -156,7 +156,7 @@ function elfHeader(
     machine: elf.machine,
     machineName: machineName(elf.machine),
     entry: hex(elf.entry),
-    programHeaderOffset: hex(elf.programHeaderOffset),
+    programHeaderOffset: Number(elf.programHeaderOffset),
     programHeaderCount: elf.programHeaders.length,
     programHeaders: segments,
     pvhEntry: note === undefined ? null : hex(note.entry),
@@ -192,8 +192,8 @@ function* tellArm64(source: Source): Task<Told> {
     result === undefined
       ? null
       : {
-          textOffset: hex(result.textOffset),
-          imageSize: hex(result.imageSize),
+          textOffset: Number(result.textOffset),
+          imageSize: Number(result.imageSize),
           flags: hex(result.flags),
           ...decodeAarch64ImageFlags(result.flags),
         };
@@ -204,19 +204,16 @@ function bzImageHeader(image: BzImage, kernelVersion: string | undefined): Recor
   return {
     protocol: formatProtocolVersion(image.version),
     kernelVersion: kernelVersion ?? null,
-    setupHeaderLength: hex(image.header.byteLength),
-    protectedModeOffset: hex(image.protectedModeOffset),
-    protectedModeLength: hex(image.protectedModeLength),
-    payload:
-      image.payload === undefined
-        ? null
-        : { offset: hex(image.payload.offset), length: hex(image.payload.length) },
+    setupHeaderLength: image.header.byteLength,
+    protectedModeOffset: image.protectedModeOffset,
+    protectedModeLength: image.protectedModeLength,
+    payload: image.payload ?? null,
     relocatable: image.relocatableKernel,
-    kernelAlignment: hex(image.kernelAlignment),
+    kernelAlignment: Number(image.kernelAlignment),
     prefAddress: hex(image.prefAddress),
-    initSize: hex(image.initSize),
+    initSize: Number(image.initSize),
     initrdAddrMax: hex(image.initrdAddrMax),
-    cmdlineSize: hex(image.cmdlineSize),
+    cmdlineSize: Number(image.cmdlineSize),
   };
 }
 
@@ -242,8 +239,8 @@ function* tellZboot(source: Source): Task<Told> {
     result === undefined
       ? null
       : {
-          payloadOffset: hex(result.payloadOffset),
-          payloadLength: hex(result.payloadLength),
+          payloadOffset: result.payloadOffset,
+          payloadLength: result.payloadLength,
           compression: result.compression,
         };
   return told("zboot", { header, fields, error });

@@ -35,8 +35,14 @@ export interface ExportedRegion {
   readonly fileLength: number;
 }
 
-/** The text of manifest.json; `exported` are the guest's regions in the order of their bytes. */
+/**
+ * The text of manifest.json, in which all integers but the version are hex strings.
+ *
+ * @param exported the guest's regions, in the order of their bytes
+ */
 export function exportManifest(guest: LinuxGuest, exported: readonly ExportedRegion[]): string {
+  const { kernel, initrd } = guest.info;
+  const info = guest.info.toJSON();
   const manifest = {
     version: 1,
     arch: guest.architecture,
@@ -54,7 +60,11 @@ export function exportManifest(guest: LinuxGuest, exported: readonly ExportedReg
     registers: Object.fromEntries(
       guest.registerList.map((register) => [register.name, registerToJSON(register)]),
     ),
-    info: guest.info,
+    info: {
+      kernel: { ...info.kernel, size: hex(kernel.size) },
+      initrd: initrd === undefined ? null : { ...info.initrd, size: hex(initrd.size) },
+      dtb: info.dtb,
+    },
   };
   return `${JSON.stringify(manifest, null, 2)}\n`;
 }

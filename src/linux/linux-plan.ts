@@ -102,14 +102,14 @@ class Plan implements LoadPlan {
     this.#close();
   }
 
-  /** The plan without the bytes of its sources, with hex strings for addresses, lengths and register values. */
+  /** The plan without the bytes of its sources, with hex strings for addresses and register values, numbers for bytes. */
   toJSON(): unknown {
     return {
       architecture: this.architecture,
       entryMode: this.entryMode,
       ram: this.layout,
       ...(this.decompression === undefined ? {} : { decompression: this.decompression }),
-      sources: this.sources.map(({ name, byteLength }) => ({ name, byteLength: hex(byteLength) })),
+      sources: this.sources.map(({ name, byteLength }) => ({ name, byteLength })),
       steps: this.steps.map((step) =>
         step.kind === "register"
           ? { kind: step.kind, name: step.register.name, value: registerToJSON(step.register) }
@@ -117,7 +117,7 @@ class Plan implements LoadPlan {
               kind: step.kind,
               tag: step.tag,
               gpa: hex(step.pageBase * 4096n),
-              length: hex(BigInt(step.pageCount) * 4096n),
+              length: step.pageCount * 4096,
               acceptance: step.acceptance,
               data: dataToJSON(step.data),
             },
@@ -145,16 +145,16 @@ export const LinuxPlan = Plan as unknown as {
 function dataToJSON(data: PageData): Record<string, unknown> {
   switch (data.kind) {
     case "bytes":
-      return { kind: data.kind, length: hex(data.bytes.byteLength) };
+      return { kind: data.kind, length: data.bytes.byteLength };
     case "identity-map":
       return { kind: data.kind, gibibytes: data.map.gibibytes };
     case "source":
       return {
         kind: data.kind,
         source: data.source,
-        offset: hex(data.offset),
-        length: hex(data.length),
-        leadingBytes: hex(data.leadingBytes),
+        offset: data.offset,
+        length: data.length,
+        leadingBytes: data.leadingBytes,
       };
   }
 }

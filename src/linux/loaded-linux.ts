@@ -45,7 +45,7 @@ class Loaded {
     this.regions = regions;
   }
 
-  /** The result without the memory, with hex strings for addresses, lengths and register values. */
+  /** The result without the memory, with hex strings for addresses and register values, numbers for bytes. */
   toJSON(): unknown {
     return {
       architecture: this.architecture,
@@ -58,8 +58,8 @@ class Loaded {
       info: this.info,
       regions: this.regions.map(({ range, tag, acceptance, dataLength, crc32 }) => ({
         gpa: hex(range.start),
-        length: hex(range.length),
-        dataLength: hex(dataLength),
+        length: Number(range.length),
+        dataLength,
         tag,
         acceptance,
         ...(crc32 === undefined ? {} : { crc32: hex(crc32) }),
@@ -78,7 +78,7 @@ class Guest extends Loaded {
   }
 }
 
-/** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory, in hex strings. */
+/** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory. */
 export type LoadedLinux = (Omit<Loaded, keyof ForX86> & ForX86) | (Omit<Loaded, keyof ForArm64> & ForArm64);
 
 export const LoadedLinux = Loaded as unknown as {

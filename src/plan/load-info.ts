@@ -19,7 +19,7 @@ export interface InitrdInfo {
   readonly size: bigint;
 }
 
-/** Where parts were loaded. `JSON.stringify` gives hex strings. */
+/** Where parts were loaded. `JSON.stringify` gives addresses as hex strings. */
 export class LoadInfo {
   /** The kernel. */
   readonly kernel: KernelInfo;
@@ -38,16 +38,16 @@ export class LoadInfo {
     this.dtb = dtb;
   }
 
-  /** With hex strings; `null` for what there is none of. */
+  /** Addresses as hex strings, sizes as numbers of bytes; `null` for parts that are not there. */
   toJSON(): {
-    kernel: { gpa: string; size: string; entrypoint: string };
-    initrd: { gpa: string; size: string } | null;
+    kernel: { gpa: string; size: number; entrypoint: string };
+    initrd: { gpa: string; size: number } | null;
     dtb: { start: string; end: string } | null;
   } {
     const { kernel, initrd, dtb } = this;
     return {
-      kernel: { gpa: hex(kernel.gpa), size: hex(kernel.size), entrypoint: hex(kernel.entrypoint) },
-      initrd: initrd === undefined ? null : { gpa: hex(initrd.gpa), size: hex(initrd.size) },
+      kernel: { gpa: hex(kernel.gpa), size: Number(kernel.size), entrypoint: hex(kernel.entrypoint) },
+      initrd: initrd === undefined ? null : { gpa: hex(initrd.gpa), size: Number(initrd.size) },
       dtb: dtb === undefined ? null : { start: hex(dtb.start), end: hex(dtb.end) },
     };
   }

@@ -15,7 +15,7 @@ const folder = tempFolder();
 
 interface Field {
   readonly name: string;
-  readonly offset: string;
+  readonly offset: number;
   readonly size: number;
   readonly value: string;
   readonly meaning: string;
@@ -24,7 +24,7 @@ interface Field {
 
 interface Inspection {
   readonly format: string;
-  readonly byteLength: string;
+  readonly byteLength: number;
   readonly header: Record<string, unknown> | null;
   readonly fields: readonly Field[];
 }
@@ -83,7 +83,7 @@ describe("directboot inspect", () => {
       fields.find(({ name }) => name === "flags"),
       {
         name: "flags",
-        offset: "0x18",
+        offset: 0x18,
         size: 8,
         value: "0xa",
         meaning: "little-endian, page size 4 KiB, may be placed anywhere",
@@ -95,8 +95,8 @@ describe("directboot inspect", () => {
   it("keeps what it said of an Image", async () => {
     const { header } = await inspect(AARCH64_GUEST);
     assert.deepEqual(header, {
-      textOffset: "0x0",
-      imageSize: `0x${readFileSync(AARCH64_GUEST).readBigUInt64LE(16).toString(16)}`,
+      textOffset: 0,
+      imageSize: Number(readFileSync(AARCH64_GUEST).readBigUInt64LE(16)),
       flags: "0xa",
       bigEndian: false,
       pageSize: 1,
@@ -119,14 +119,14 @@ describe("directboot inspect", () => {
   it("says of a bzImage where its kernel and its payload lie", async () => {
     const { header } = await inspect(file("vmlinuz", makeBzImage({ payloadOffset: 64, payloadLength: 96 })));
     assert.equal(header?.["protocol"], "2.15");
-    assert.equal(header?.["protectedModeOffset"], "0x400");
-    assert.deepEqual(header?.["payload"], { offset: "0x440", length: "0x60" });
+    assert.equal(header?.["protectedModeOffset"], 0x400);
+    assert.deepEqual(header?.["payload"], { offset: 0x440, length: 0x60 });
   });
 
   it("shows a zboot image", async () => {
     const { format, header, fields } = await inspect(file("vmlinuz.efi", makeZboot()));
     assert.equal(format, "zboot");
-    assert.deepEqual(header, { payloadOffset: "0x60", payloadLength: "0x20", compression: "gzip" });
+    assert.deepEqual(header, { payloadOffset: 0x60, payloadLength: 0x20, compression: "gzip" });
     assert.equal(fields.find(({ name }) => name === "compression_type")?.value, "gzip");
     const { stdout } = await directboot(["inspect", join(folder, "vmlinuz.efi")]);
     assert.match(stdout, /compression_type +"gzip"/);
@@ -143,7 +143,7 @@ describe("directboot inspect", () => {
     );
     const { header, fields } = await inspect(path);
     assert.equal(header?.["pvhEntry"], "0x1000850");
-    assert.deepEqual([fields.at(-1)?.name, fields.at(-1)?.offset], ["XEN_ELFNOTE_PHYS32_ENTRY", "0xd8"]);
+    assert.deepEqual([fields.at(-1)?.name, fields.at(-1)?.offset], ["XEN_ELFNOTE_PHYS32_ENTRY", 0xd8]);
   });
 
   it("shows what the loaders refuse as far as it can be read, then says why, with exit status 1", async () => {

@@ -516,7 +516,7 @@ describe("a plan", () => {
     );
   });
 
-  it("as JSON is all hex strings, with the name and length of each source", () => {
+  it("as JSON has hex strings for addresses, numbers for bytes, with the name and length of each source", () => {
     const plan = planLinuxSync(options({ initrd: noise(5000) }));
     const parsed: unknown = JSON.parse(JSON.stringify(plan));
     assert.ok(
@@ -525,17 +525,17 @@ describe("a plan", () => {
     assert.equal(parsed.steps.length, plan.steps.length);
     assert.ok("sources" in parsed);
     assert.deepEqual(parsed.sources, [
-      { name: "kernel", byteLength: `0x${kernel.byteLength.toString(16)}` },
-      { name: "initrd", byteLength: "0x1388" },
+      { name: "kernel", byteLength: kernel.byteLength },
+      { name: "initrd", byteLength: 5000 },
     ]);
     const initrd: unknown = parsed.steps.find((step: { tag?: string }) => step.tag === "linux-initrd");
     assert.deepEqual(initrd, {
       kind: "pages",
       tag: "linux-initrd",
       gpa: `0x${plan.info.initrd?.gpa.toString(16)}`,
-      length: "0x2000",
+      length: 8192,
       acceptance: "Exclusive",
-      data: { kind: "source", source: 1, offset: "0x0", length: "0x1388", leadingBytes: "0x0" },
+      data: { kind: "source", source: 1, offset: 0, length: 5000, leadingBytes: 0 },
     });
     const gdtr: unknown = parsed.steps.find((step: { name?: string }) => step.name === "gdtr");
     assert.deepEqual(gdtr, { kind: "register", name: "gdtr", value: { base: "0x1000", limit: "0x1f" } });
@@ -550,16 +550,16 @@ describe("JSON", () => {
     assert.deepEqual(registerToJSON({ name: "cs", value: cs }), json);
   });
 
-  it("of a LoadInfo is hex strings", () => {
+  it("of a LoadInfo has hex strings for addresses, numbers for bytes", () => {
     const { info } = loadLinuxSync(options({ initrd: noise(1) }));
     const parsed: unknown = JSON.parse(JSON.stringify(info));
     assert.deepEqual(parsed, {
       kernel: {
         gpa: `0x${info.kernel.gpa.toString(16)}`,
-        size: `0x${info.kernel.size.toString(16)}`,
+        size: Number(info.kernel.size),
         entrypoint: `0x${info.kernel.entrypoint.toString(16)}`,
       },
-      initrd: { gpa: `0x${info.initrd?.gpa.toString(16)}`, size: "0x1" },
+      initrd: { gpa: `0x${info.initrd?.gpa.toString(16)}`, size: 1 },
       dtb: null,
     });
   });

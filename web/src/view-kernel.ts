@@ -50,11 +50,11 @@ function segmentTable(segments: readonly InspectedSegment[]): HTMLElement {
     segments.map((segment) => [
       code(segment.type),
       code(segment.flags),
-      code(segment.offset),
+      code(formatHex(segment.offset)),
       code(segment.virtualAddress),
       code(segment.physicalAddress),
-      formatBytes(BigInt(segment.fileSize)),
-      formatBytes(BigInt(segment.memorySize)),
+      formatBytes(segment.fileSize),
+      formatBytes(segment.memorySize),
     ]),
   );
 }

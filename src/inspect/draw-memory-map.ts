@@ -21,7 +21,7 @@ import { layOut, MARGIN, NAME_SIZE } from "./map-layout.js";
 import { type MemoryMapTheme, styleSheet } from "./map-theme.js";
 import { divideWindow } from "./map-windows.js";
 import type { MapAddress, MemoryMapInput } from "./memory-map.js";
-import { cutText, element, textElement, textWidth } from "./svg.js";
+import { cutText, element, textWidth } from "./svg.js";
 
 /** Options of {@link drawMemoryMap}. */
 export interface DrawMemoryMapOptions {
@@ -83,63 +83,51 @@ function description({ items }: CheckedMap): string {
  * ```
  */
 export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptions = {}): string {
-  const { theme = "auto", interactive = true } = options;
+  const { theme = "auto", title = "Guest memory" } = options;
   if (theme !== "auto" && theme !== "light" && theme !== "dark") {
     throw new TypeError(`theme must be "auto", "light" or "dark", got ${describeType(theme)}`);
   }
   const map = checkMap(input, options);
-  const title = options.title ?? "Guest memory";
-  const isX86 = map.arch === "x86_64" || map.arch === "i386";
-  const whole = divideWindow(map.start, map.end, map.items, isX86);
+  const whole = divideWindow(map.start, map.end, map.items, map.arch === "x86_64" || map.arch === "i386");
   const wanted = options.width === undefined ? undefined : toLength(options.width, "width");
   const beside = layOut(map, whole, false);
   const isNarrow = wanted !== undefined && wanted < (beside.right + MARGIN) * LEAST_SCALE;
-  const layout = isNarrow ? layOut(map, whole, true) : beside;
+  const size = isNarrow ? layOut(map, whole, true) : beside;
 
   // Below the title: all facts in a line, or the last, the size of RAM, in one of its own.
-  const lines = isNarrow
-    ? [map.facts.slice(0, -1).join(SEPARATOR), ...map.facts.slice(-1)]
-    : [map.facts.join(SEPARATOR)];
-  const headerWidth = Math.max(
-    textWidth(title, TITLE_SIZE, "bold"),
-    ...lines.map((line) => textWidth(line, NAME_SIZE, "sans")),
-  );
-  const mostHeader = isNarrow ? layout.right - MARGIN : MOST_HEADER;
-  const width = Math.ceil(Math.max(layout.right, MARGIN + Math.min(headerWidth, mostHeader)) + MARGIN);
+  const { facts } = map;
+  const lines = isNarrow ? [facts.slice(0, -1), facts.slice(-1)] : [facts];
+  const texts = lines.map((line) => line.join(SEPARATOR));
+  const titleWidth = textWidth(title, TITLE_SIZE, "bold");
+  const headerWidth = Math.max(titleWidth, ...texts.map((text) => textWidth(text, NAME_SIZE, "sans")));
+  const mostHeader = isNarrow ? size.right - MARGIN : MOST_HEADER;
+  const width = Math.ceil(Math.max(size.right, MARGIN + Math.min(headerWidth, mostHeader)) + MARGIN);
   const textRoom = width - 2 * MARGIN;
-  const bottom = layout.bottom + 22;
+  const bottom = size.bottom + 22;
   const legend = drawLegend(map, bottom, width);
   const height = Math.ceil(bottom + legend.height + MARGIN - 8);
 
   const shownWidth = wanted ?? width;
-  const shownHeight = Math.round((height * shownWidth) / width);
-  return `${element(
-    "svg",
-    {
-      xmlns: "http://www.w3.org/2000/svg",
-      class: `directboot-map theme-${theme}`,
-      width: shownWidth,
-      height: shownHeight,
-      viewBox: `0 0 ${width} ${height}`,
-      role: interactive ? "group" : "img",
-      "aria-label": title,
-    },
-    [
-      textElement("title", {}, title),
-      textElement("desc", {}, `${map.facts.join(SEPARATOR)}. ${description(map)}`),
-      element("style", {}, [styleSheet(theme)]),
-      element("rect", { class: "background", width, height }),
-      textElement("text", { class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom)),
-      ...lines.map((line, index) => {
-        const y = 48 + index * LINE_HEIGHT;
-        return textElement(
-          "text",
-          { class: "muted", x: MARGIN, y },
-          cutText(line, NAME_SIZE, "sans", textRoom),
-        );
-      }),
-      ...drawWindow({ map, layout, isInteractive: interactive }, whole),
-      ...legend.parts,
-    ],
-  )}\n`;
+  const attributes = {
+    xmlns: "http://www.w3.org/2000/svg",
+    class: `directboot-map theme-${theme}`,
+    width: shownWidth,
+    height: Math.round((height * shownWidth) / width),
+    viewBox: `0 0 ${width} ${height}`,
+    role: map.isInteractive ? "group" : "img",
+    "aria-label": title,
+  };
+  return `${element("svg", attributes, [
+    element("title", {}, title),
+    element("desc", {}, `${facts.join(SEPARATOR)}. ${description(map)}`),
+    element("style", {}, [styleSheet(theme)]),
+    element("rect", { class: "background", width, height }),
+    element("text", { class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom)),
+    ...texts.map((text, index) => {
+      const y = 48 + index * LINE_HEIGHT;
+      return element("text", { class: "muted", x: MARGIN, y }, cutText(text, NAME_SIZE, "sans", textRoom));
+    }),
+    ...(map.end > map.start ? drawWindow(map, whole) : []),
+    ...legend.parts,
+  ])}\n`;
 }

@@ -2,7 +2,7 @@
 import { hex, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { e820TypeName } from "./e820-table.js";
-import { KIND_NAMES } from "./map-theme.js";
+import { KINDS } from "./map-theme.js";
 import type { MapItem } from "./map-windows.js";
 import {
   type MapAddress,
@@ -40,18 +40,25 @@ export interface CheckedMap {
   readonly entry: bigint | undefined;
   readonly start: bigint;
   readonly end: bigint;
+  readonly isInteractive: boolean;
   /** All of it is shown, not a part that was asked for. */
   readonly isWhole: boolean;
 }
 
-/** A part of the addresses. */
-export interface MapPart {
+/** What is shown, and how. */
+export interface MapView {
   readonly start?: MapAddress | undefined;
   readonly end?: MapAddress | undefined;
+  readonly interactive?: boolean | undefined;
 }
 
 function byStart(a: MapRange, b: MapRange): number {
   return a.start < b.start ? -1 : a.start > b.start ? 1 : a.end < b.end ? -1 : a.end > b.end ? 1 : 0;
+}
+
+/** True if the ranges share a byte. */
+export function isWithin(range: MapRange, { start, end }: MapRange): boolean {
+  return range.start < end && range.end > start;
 }
 
 /** Bytes of all ranges together. */
@@ -62,62 +69,56 @@ export function totalBytes(ranges: readonly MapRange[]): bigint {
 /**
  * Checks a map that came from outside.
  *
- * @param part what to show of it; by default all that has RAM or a region
+ * @param view the part to show is by default all that has RAM or a region
  * @throws TypeError, DirectBootError ADDRESS_OUT_OF_RANGE, MEMORY_RANGE_INVALID
  */
-export function checkMap(input: MemoryMapInput, part: MapPart): CheckedMap {
-  if (
-    typeof input !== "object" ||
-    input === null ||
-    !Array.isArray(input.ram) ||
-    !Array.isArray(input.regions)
-  ) {
+export function checkMap(input: MemoryMapInput, view: MapView): CheckedMap {
+  if (!Array.isArray(input?.ram) || !Array.isArray(input.regions)) {
     throw new TypeError(
       `map must be an object with arrays ram and regions, as memoryMapOf gives, got ${describeType(input)}`,
     );
   }
+  const { entryMode, holes = [], e820 = [] } = input;
   const arch = String(input.arch);
   const ram = input.ram.map((range, index) => toMapRange(range, `ram[${index}]`)).sort(byStart);
   const regions = input.regions.map((region, index): MapItem => {
     const name = String(region.name);
     const { kind = regionKind(name) } = region;
-    const known = kind !== "ram" && kind !== "hole" && Object.hasOwn(KIND_NAMES, kind) ? kind : "other";
-    return { name, kind: known, isHole: false, ...toMapRange(region, `regions[${index}]`) };
+    const known = kind !== "ram" && kind !== "hole" && Object.hasOwn(KINDS, kind) ? kind : "other";
+    return { name, kind: known, ...toMapRange(region, `regions[${index}]`) };
   });
-  const holes = (input.holes ?? []).map(
-    (hole, index): MapItem => ({
-      name: String(hole.name),
-      kind: "hole",
-      isHole: true,
-      ...toMapRange(hole, `holes[${index}]`),
-    }),
-  );
+  const gaps = holes.map((hole, index): MapItem => {
+    return { name: String(hole.name), kind: "hole", ...toMapRange(hole, `holes[${index}]`) };
+  });
   const bounds = [...ram, ...regions];
   const lowest = bounds.reduce(
     (least, range) => (range.start < least ? range.start : least),
     bounds[0]?.start ?? 0n,
   );
   const highest = bounds.reduce((most, range) => (range.end > most ? range.end : most), lowest);
-  const { start, end } = toMapRange(
-    { start: part.start ?? lowest, end: part.end ?? highest },
-    "start and end",
-  );
-  const e820 = (input.e820 ?? []).slice(0, MOST_E820).map((entry, index) => ({
-    ...toMapRange(entry, `e820[${index}]`),
-    type: toLength(entry.type, `e820[${index}].type`),
-    typeName: entry.typeName ?? e820TypeName(entry.type),
-  }));
-  const facts = [ARCHITECTURE_NAMES[arch] ?? arch];
-  const { entryMode } = input;
+  const shown = toMapRange({ start: view.start ?? lowest, end: view.end ?? highest }, "start and end");
   const entry = input.entry === undefined ? undefined : toMapAddress(input.entry, "entry");
-  const mode = entryMode === undefined ? "" : ` ${ENTRY_NAMES[entryMode] ?? entryMode}`;
+  const facts = [ARCHITECTURE_NAMES[arch] ?? arch];
   if (entry !== undefined || entryMode !== undefined) {
+    const mode = entryMode === undefined ? "" : ` ${ENTRY_NAMES[entryMode] ?? entryMode}`;
     facts.push(`entered${entry === undefined ? "" : ` at ${hex(entry)}`}${mode}`);
   }
   facts.push(`${formatSize(totalBytes(ram))} of RAM`);
-  const items = [...regions, ...holes]
-    .filter((item) => item.start < item.end && item.start < end && item.end > start)
-    .sort(byStart);
-  const isWhole = start <= lowest && end >= highest;
-  return { arch, facts, ram, items, e820, entry, start, end, isWhole };
+  return {
+    arch,
+    facts,
+    ram,
+    items: [...regions, ...gaps]
+      .filter((item) => item.start < item.end && isWithin(item, shown))
+      .sort(byStart),
+    e820: e820.slice(0, MOST_E820).map((each, index) => ({
+      ...toMapRange(each, `e820[${index}]`),
+      type: toLength(each.type, `e820[${index}].type`),
+      typeName: each.typeName ?? e820TypeName(each.type),
+    })),
+    entry,
+    ...shown,
+    isInteractive: view.interactive ?? true,
+    isWhole: shown.start <= lowest && shown.end >= highest,
+  };
 }

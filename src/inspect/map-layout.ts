@@ -40,8 +40,6 @@ const WINDOW_GAP = 26;
 /** Title and facts below it in one line or two; least height of a bar, and of all below the title. */
 const BESIDE = { header: 62, leastBar: 130, leastBody: 460, band: LEAST_BAND + 2 * BAND_MARGIN };
 const STACKED = { header: 78, leastBar: 210, leastBody: 130, band: NUMBER_HEIGHT };
-/** Labels that a window has at most; of more regions, the smallest are marks alone. */
-const MOST_LABELS = 240;
 
 /** A stretch from top to bottom. */
 export interface Stretch {
@@ -49,37 +47,10 @@ export interface Stretch {
   readonly bottom: number;
 }
 
-/** The place of a window in the picture. */
-export interface Place {
-  /** Left edge and top of the bar. */
-  readonly x: number;
-  readonly y: number;
-  readonly height: number;
-  /** Between the bar and its labels. */
-  readonly leader: number;
-  /** The text above the bar. */
-  readonly caption: string;
-  /** Where windows stand below each other: its number, which its place in its parent's bar has, too. */
-  readonly number: number | undefined;
-}
-
-/** Windows in their places. */
-export interface MapLayout {
-  /** Empty for a map of nothing. */
-  readonly places: ReadonlyMap<MapWindow, Place>;
-  /** From the left edge of an axis' numbers to its bar. */
-  readonly axisWidth: number;
-  /** One past the right end of the labels, and the lower end of the bars. */
+/** The size of a picture: one past the right end of the labels, and the lower end of the bars. */
+export interface MapSize {
   readonly right: number;
   readonly bottom: number;
-}
-
-/** Items whose labels a window has: all, or the largest where there are too many. */
-export function labelled(window: MapWindow): readonly MapItem[] {
-  if (window.items.length <= MOST_LABELS) return window.items;
-  const largest = [...window.items].sort((a, b) => (a.end - a.start > b.end - b.start ? -1 : 1));
-  const kept = new Set(largest.slice(0, MOST_LABELS));
-  return window.items.filter((item) => kept.has(item));
 }
 
 /** "0x…–0x…" */
@@ -95,9 +66,9 @@ export function labelWidth(item: MapItem): number {
 }
 
 /** Height that a bar needs for its labels, one more in each gap between bands, and the bands. */
-function neededHeight({ start, end, children, ...window }: MapWindow, band: number): number {
+function neededHeight({ start, end, children, items }: MapWindow, band: number): number {
   const covered = children.reduce((sum, child) => sum + Number(child.end - child.start), 0);
-  const labels = (labelled({ start, end, children, ...window }).length + children.length + 1) * LABEL_HEIGHT;
+  const labels = (items.length + children.length + 1) * LABEL_HEIGHT;
   return (labels + children.length * band) / (1 - Math.min(covered / Number(end - start), 0.9));
 }
 
@@ -119,44 +90,37 @@ function captionOf({ start, end, depth }: MapWindow, { ram, isWhole }: CheckedMa
 }
 
 /** Places levels beside each other, from left to right, or all windows in one column, numbered. */
-export function layOut(map: CheckedMap, whole: MapWindow, isStacked: boolean): MapLayout {
+export function layOut(map: CheckedMap, whole: MapWindow, isStacked: boolean): MapSize {
   const { header, leastBar, leastBody, band } = isStacked ? STACKED : BESIDE;
   const levels = map.end > map.start ? levelsOf(whole) : [];
   const columns = isStacked ? [levels.flat()] : levels;
-  const axisWidth =
-    textWidth(formatAddress(map.end), TICK_SIZE, "mono") +
-    TICK +
-    4 +
-    (map.e820.length > 0 ? LANE + LANE_GAP : 0);
-  const heightOf = (window: MapWindow): number => Math.max(neededHeight(window, band), leastBar);
+  const lane = map.e820.length > 0 ? LANE + LANE_GAP : 0;
+  const axisWidth = textWidth(formatAddress(map.end), TICK_SIZE, "mono") + TICK + 4 + lane;
+  const wanted = (window: MapWindow): number => Math.max(neededHeight(window, band), leastBar);
   const sum = (column: readonly MapWindow[]): number =>
-    column.reduce((total, window) => total + heightOf(window), 0);
+    column.reduce((total, window) => total + wanted(window), 0);
   const apart = (column: readonly MapWindow[]): number => column.length * (CAPTION + WINDOW_GAP) - WINDOW_GAP;
   const bodyHeight = Math.max(leastBody, ...columns.map((column) => sum(column) + apart(column)));
 
-  const places = new Map<MapWindow, Place>();
   let right = MARGIN;
   for (const [index, column] of columns.entries()) {
-    const x = right + axisWidth + (index === 0 ? 0 : GUTTER);
-    const isMany = column.some((window) => labelled(window).length > MANY_LABELS);
-    const leader = isMany ? LONG_LEADER : LEADER;
+    const left = right + (index === 0 ? 0 : GUTTER);
+    const x = left + axisWidth;
+    const leader = column.some(({ items }) => items.length > MANY_LABELS) ? LONG_LEADER : LEADER;
     // The windows of a column share its height.
     const scale = (bodyHeight - apart(column)) / sum(column);
-    let y = header;
-    let widest = 0;
+    let y = header + CAPTION;
     for (const [at, window] of column.entries()) {
-      const height = heightOf(window) * scale;
       const number = isStacked && at > 0 ? at : undefined;
-      const text = captionOf(window, map);
-      const caption = number === undefined ? text : `${number} · ${text}`;
-      places.set(window, { x, y: y + CAPTION, height, leader, caption, number });
-      y += CAPTION + height + WINDOW_GAP;
-      const captionWidth = textWidth(caption, NAME_SIZE, "bold") - BAR - leader;
-      widest = Math.max(widest, captionWidth, ...labelled(window).map(labelWidth));
+      const caption = `${number === undefined ? "" : `${number} · `}${captionOf(window, map)}`;
+      const height = wanted(window) * scale;
+      window.place = { left, x, y, height, leader, caption, number };
+      y += height + WINDOW_GAP + CAPTION;
+      const labels = x + leader + BAR + Math.max(0, ...window.items.map(labelWidth));
+      right = Math.max(right, labels + 8, x + textWidth(caption, NAME_SIZE, "bold") + 8);
     }
-    right = x + BAR + leader + widest + 8;
   }
-  return { places, axisWidth, right, bottom: header + bodyHeight };
+  return { right, bottom: header + bodyHeight };
 }
 
 /**

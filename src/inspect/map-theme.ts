@@ -3,22 +3,6 @@
 /** "auto" follows the reader's system. */
 export type MemoryMapTheme = "auto" | "light" | "dark";
 
-/** Kinds of items, with their names in the legend. */
-export const KIND_NAMES: Readonly<Record<string, string>> = {
-  kernel: "kernel",
-  initrd: "initrd",
-  "device-tree": "device tree",
-  "command-line": "command line",
-  "boot-params": "zero page, start info",
-  "setup-data": "setup_data",
-  descriptors: "GDT",
-  "page-tables": "page tables",
-  acpi: "ACPI",
-  other: "other",
-  hole: "no RAM",
-  ram: "free RAM",
-};
-
 type Colours = readonly [light: string, dark: string];
 
 const BACKGROUND: Colours = ["#ffffff", "#11171d"];
@@ -27,24 +11,33 @@ const MUTED: Colours = ["#56636f", "#9aa7b3"];
 const LINE: Colours = ["#8a96a1", "#6b7884"];
 const ZOOM: Colours = ["#5b7fa6", "#7fa6d1"];
 
-// Fills stand out from the background by 3:1 at least, and text by 4.5:1 (WCAG 2.1, 1.4.11 and 1.4.3).
-const FILLS: Readonly<Record<string, Colours>> = {
-  "fill-ram": ["#e4e9ee", "#2a333c"],
-  "fill-hole": ["#f6f7f8", "#171e25"],
-  "fill-kernel": ["#2f6fb7", "#5b9be6"],
-  "fill-initrd": ["#1f8a5b", "#3fb984"],
-  "fill-device-tree": ["#0e8593", "#38b6c6"],
-  "fill-command-line": ["#a8690f", "#dba23f"],
-  "fill-boot-params": ["#cf4a2e", "#f0765a"],
-  "fill-setup-data": ["#8d6346", "#b98b6b"],
-  "fill-descriptors": ["#b83280", "#e56cb0"],
-  "fill-page-tables": ["#7650c7", "#a98bf0"],
-  "fill-acpi": ["#6b8016", "#a3b84a"],
-  "fill-other": ["#68757f", "#9aa7b3"],
-  "e820-ram": ["#9fb0bf", "#5d6d7c"],
-  "e820-reserved": ["#cf4a2e", "#f0765a"],
-  "e820-acpi": ["#6b8016", "#a3b84a"],
-  "e820-other": ["#68757f", "#9aa7b3"],
+type Kinds = Readonly<Record<string, readonly [legend: string, light: string, dark: string]>>;
+
+/**
+ * Kinds of items, with their names in the legend and their colours, in the legend's order. Fills stand out from the
+ * background by 3:1 at least, and text by 4.5:1 (WCAG 2.1, 1.4.11 and 1.4.3).
+ */
+export const KINDS: Kinds = {
+  kernel: ["kernel", "#2f6fb7", "#5b9be6"],
+  initrd: ["initrd", "#1f8a5b", "#3fb984"],
+  "device-tree": ["device tree", "#0e8593", "#38b6c6"],
+  "command-line": ["command line", "#a8690f", "#dba23f"],
+  "boot-params": ["zero page, start info", "#cf4a2e", "#f0765a"],
+  "setup-data": ["setup_data", "#8d6346", "#b98b6b"],
+  descriptors: ["GDT", "#b83280", "#e56cb0"],
+  "page-tables": ["page tables", "#7650c7", "#a98bf0"],
+  acpi: ["ACPI", "#6b8016", "#a3b84a"],
+  other: ["other", "#68757f", "#9aa7b3"],
+  hole: ["no RAM", "#f6f7f8", "#171e25"],
+  ram: ["free RAM", "#e4e9ee", "#2a333c"],
+};
+
+/** Kinds of e820 types. */
+export const E820_KINDS: Kinds = {
+  "e820-ram": ["e820: usable RAM", "#9fb0bf", "#5d6d7c"],
+  "e820-reserved": ["e820: reserved", "#cf4a2e", "#f0765a"],
+  "e820-acpi": ["e820: ACPI", "#6b8016", "#a3b84a"],
+  "e820-other": ["e820: other", "#68757f", "#9aa7b3"],
 };
 
 const SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
@@ -63,6 +56,7 @@ const TYPE = [
   ".bracket{fill:none;stroke-width:1.5}",
   ".zoom{fill-opacity:.1;stroke-opacity:.55;stroke-width:1}",
   ".hit{fill:transparent}",
+  ".fill-hole{stroke-dasharray:3 3}",
   ".edged{stroke-width:.75}",
   ".entry{stroke-width:1}",
   ".above{pointer-events:none}",
@@ -82,10 +76,11 @@ function colours(isDark: boolean): string[] {
     `.bracket{stroke:${of(ZOOM)}}`,
     `.zoom{fill:${of(ZOOM)};stroke:${of(ZOOM)}}`,
     `.edged{stroke:${of(BACKGROUND)}}`,
-    `.dashed{stroke:${of(LINE)}}`,
-    `.hole .shape{stroke:${of(LINE)}}`,
+    `.fill-hole{stroke:${of(LINE)}}`,
     `.entry{fill:${of(TEXT)};stroke:${of(BACKGROUND)}}`,
-    ...Object.entries(FILLS).map(([name, fill]) => `.${name}{fill:${of(fill)}}`),
+    ...Object.entries({ ...KINDS, ...E820_KINDS }).map(
+      ([kind, [, ...fill]]) => `.fill-${kind}{fill:${of(fill)}}`,
+    ),
     `.region:is(:hover,:focus) :is(.shape,.leader){stroke:${of(TEXT)}}`,
   ];
 }

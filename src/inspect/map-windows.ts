@@ -6,14 +6,29 @@
 /** Something that lies at addresses. */
 export interface MapItem {
   readonly name: string;
-  /** Decides its colour. */
+  /** Decides its colour. A "hole", a gap between RAM ranges, never asks for a window. */
   readonly kind: string;
   readonly start: bigint;
   /** One past the last byte. */
   readonly end: bigint;
-  /** No region but a gap between RAM ranges: it never asks for a window. */
-  readonly isHole: boolean;
 }
+
+/** The place of a window in the picture, in pixels. */
+export interface Place {
+  /** Left edge of the axis, and left edge and top of the bar. */
+  readonly left: number;
+  readonly x: number;
+  readonly y: number;
+  readonly height: number;
+  /** Between the bar and its labels. */
+  readonly leader: number;
+  /** The text above the bar. */
+  readonly caption: string;
+  /** Where windows stand below each other: its number, which its place in its parent's bar has, too. */
+  readonly number: number | undefined;
+}
+
+const NOWHERE: Place = { left: 0, x: 0, y: 0, height: 0, leader: 0, caption: "", number: undefined };
 
 /** A part of the address space, drawn to scale from top to bottom. */
 export interface MapWindow {
@@ -21,11 +36,16 @@ export interface MapWindow {
   readonly end: bigint;
   /** 0 for the whole. */
   readonly depth: number;
-  /** The items that are named in this window: no child shows them better. */
+  /** The items that have their labels in this window: no child shows them better. Others are marks. */
   readonly items: readonly MapItem[];
   /** In ascending order, without overlaps. */
   readonly children: readonly MapWindow[];
+  /** Given by `layOut`. */
+  place: Place;
 }
+
+/** Labels that a window has at most; of more regions, the smallest are marks alone. */
+const MOST_LABELS = 240;
 
 /** Height that windows are judged by, in pixels. */
 const REFERENCE_HEIGHT = 480;
@@ -40,6 +60,8 @@ const LEAST_ITEMS = [2, 3, 3];
 /** …or, in the whole, for one of that size. */
 const LARGE_ITEM = 0x10_0000n;
 const DEEPEST = 3;
+/** Items that touch a cluster belong to it, hidden or not, if they are at most so many times as large. */
+const NEIGHBOUR_FACTOR = 8n;
 /** A child shows a fourth of its parent at most. */
 const LEAST_ZOOM = 4n;
 const PAGE = 4096n;
@@ -50,43 +72,37 @@ function pixels(byteLength: bigint, span: bigint): number {
   return (Number(byteLength) * REFERENCE_HEIGHT) / Number(span);
 }
 
+/** Addresses, and the hidden items in them. */
 interface Cluster {
-  readonly start: bigint;
-  readonly end: bigint;
-  readonly items: readonly MapItem[];
+  start: bigint;
+  end: bigint;
+  count: number;
 }
 
 /** Neighbours among `hidden`, which are sorted by their starts. */
 function clustersOf(hidden: readonly MapItem[], span: bigint, depth: number): Cluster[] {
   const clusters: Cluster[] = [];
-  for (const item of hidden) {
-    const last = clusters.at(-1);
-    const gap = last === undefined ? 0n : item.start - last.end;
+  for (const { start, end } of hidden) {
+    const last = clusters.at(-1) ?? { start, end: start, count: 0 };
+    const gap = start - last.end;
     const isNear =
-      last !== undefined &&
-      (depth === 0
-        ? pixels(gap, span) < NEAR
-        : gap <= NEAR_FACTOR * (last.end - last.start + (item.end - item.start)));
-    if (last !== undefined && isNear) {
-      const end = item.end > last.end ? item.end : last.end;
-      clusters[clusters.length - 1] = { start: last.start, end, items: [...last.items, item] };
+      depth === 0 ? pixels(gap, span) < NEAR : gap <= NEAR_FACTOR * (last.end - last.start + (end - start));
+    if (last.count === 0 || !isNear) {
+      clusters.push({ start, end, count: 1 });
     } else {
-      clusters.push({ start: item.start, end: item.end, items: [item] });
+      last.end = end > last.end ? end : last.end;
+      last.count++;
     }
   }
   return clusters;
 }
 
-/** Items that touch a cluster and are not much larger belong to it, hidden or not. */
-const NEIGHBOUR_FACTOR = 8n;
-
-function withNeighbours({ start, end, items: hidden }: Cluster, items: readonly MapItem[]): Cluster {
-  const grown = { start, end };
-  const most = (end - start) * NEIGHBOUR_FACTOR;
-  const touching = items.filter((item) => !item.isHole && item.end - item.start <= most);
-  for (const item of touching) if (item.start === grown.end) grown.end = item.end;
-  for (const item of touching.reverse()) if (item.end === grown.start) grown.start = item.start;
-  return { ...grown, items: hidden };
+/** Grows a cluster over the items that touch it and are not much larger, hidden or not. */
+function takeNeighbours(cluster: Cluster, items: readonly MapItem[]): void {
+  const most = (cluster.end - cluster.start) * NEIGHBOUR_FACTOR;
+  const touching = items.filter((item) => item.kind !== "hole" && item.end - item.start <= most);
+  for (const item of touching) if (item.start === cluster.end) cluster.end = item.end;
+  for (const item of touching.reverse()) if (item.end === cluster.start) cluster.start = item.start;
 }
 
 /** The cluster with some room around it, from and to round addresses. */
@@ -99,6 +115,14 @@ function roundRange({ start, end }: Cluster): { start: bigint; end: bigint } {
   return { start: from >= granule ? from - granule : 0n, end: to + granule };
 }
 
+/** All items, or the largest where there are too many to label. */
+function largest(items: readonly MapItem[]): readonly MapItem[] {
+  if (items.length <= MOST_LABELS) return items;
+  const bySize = [...items].sort((a, b) => (a.end - a.start > b.end - b.start ? -1 : 1));
+  const kept = new Set(bySize.slice(0, MOST_LABELS));
+  return items.filter((item) => kept.has(item));
+}
+
 /** Divides a window: `items` are sorted by their starts and lie in it, at least in part. */
 export function divideWindow(
   start: bigint,
@@ -108,15 +132,17 @@ export function divideWindow(
   depth = 0,
 ): MapWindow {
   const span = end - start;
-  const whole: MapWindow = { start, end, depth, items, children: [] };
-  if (depth === DEEPEST || span === 0n) return whole;
-  const hidden = items.filter((item) => !item.isHole && pixels(item.end - item.start, span) < VISIBLE_HEIGHT);
+  const hidden = items.filter(
+    (item) => item.kind !== "hole" && pixels(item.end - item.start, span) < VISIBLE_HEIGHT,
+  );
   const children: MapWindow[] = [];
+  const clusters = depth === DEEPEST || span === 0n ? [] : clustersOf(hidden, span, depth);
   let floor = start;
-  for (const cluster of clustersOf(hidden, span, depth)) {
+  for (const cluster of clusters) {
     const isLarge = depth === 0 && cluster.end - cluster.start >= LARGE_ITEM;
-    if (cluster.items.length < (LEAST_ITEMS[depth] ?? 3) && !isLarge) continue;
-    const range = roundRange(withNeighbours(cluster, items));
+    if (cluster.count < (LEAST_ITEMS[depth] ?? 3) && !isLarge) continue;
+    takeNeighbours(cluster, items);
+    const range = roundRange(cluster);
     const isLow = isX86 && range.start < LOW_MEMORY_END && range.end <= LOW_MEMORY_END;
     if (depth === 0 && isLow && span >= LOW_MEMORY_END * LEAST_ZOOM) {
       range.start = 0n;
@@ -130,7 +156,8 @@ export function divideWindow(
     children.push(divideWindow(from, to, inside, isX86, depth + 1));
     floor = to;
   }
-  const isShownBetter = (item: MapItem): boolean =>
-    children.some((child) => item.start >= child.start && item.end <= child.end);
-  return { ...whole, items: items.filter((item) => !isShownBetter(item)), children };
+  const own = items.filter(
+    (item) => !children.some((child) => item.start >= child.start && item.end <= child.end),
+  );
+  return { start, end, depth, items: largest(own), children, place: NOWHERE };
 }

@@ -25,18 +25,20 @@ export function round(value: number): number {
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>;
 
-/** An element; attributes that are undefined are left out. Attributes are escaped, `children` are elements already. */
-export function element(name: string, attributes: Attributes, children: readonly string[] = []): string {
+/** An element; attributes that are undefined are left out. A string as its content is text, an array is elements. */
+export function element(
+  name: string,
+  attributes: Attributes,
+  content: string | readonly string[] = [],
+): string {
   const text = Object.entries(attributes)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}="${typeof value === "number" ? round(value) : escapeXml(value ?? "")}"`)
     .join("");
-  return children.length === 0 ? `<${name}${text}/>` : `<${name}${text}>${children.join("")}</${name}>`;
-}
-
-/** An element that holds text. */
-export function textElement(name: string, attributes: Attributes, text: string): string {
-  return element(name, attributes, [escapeXml(text)]);
+  const inner = typeof content === "string" ? escapeXml(content) : content.join("");
+  return content.length === 0 && typeof content !== "string"
+    ? `<${name}${text}/>`
+    : `<${name}${text}>${inner}</${name}>`;
 }
 
 /** How text is set. */

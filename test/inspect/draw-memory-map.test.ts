@@ -339,8 +339,8 @@ describe("drawMemoryMap", () => {
   it("draws the e820 map beside the bars, with the small entries above the large ones", () => {
     const plan = planLinuxSync({ kernel: makeVmlinux(), memory: 256 * MIB });
     const svg = parseXml(drawMemoryMap(memoryMapOf(plan)));
-    assert.ok(ofClass(svg, "e820-ram").length > 0);
-    const acpi = ofClass(svg, "e820-acpi").map((element) => element.text);
+    assert.ok(ofClass(svg, "fill-e820-ram").length > 0);
+    const acpi = ofClass(svg, "fill-e820-acpi").map((element) => element.text);
     assert.ok(acpi.includes("e820: 0x000e0000–0x000e2000, ACPI tables, reclaimable"), acpi.join("\n"));
   });
 

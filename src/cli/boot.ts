@@ -18,7 +18,7 @@ import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { formatMilliseconds, printJson } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
 import { type Arguments, LOAD_OPTIONS, parseArguments, parseSeconds, UsageError } from "./options.js";
-import { createFile, outputError, StagingFolder } from "./output.js";
+import { createFile, inStagingFolder, outputError } from "./output.js";
 
 const MIB = 1n << 20n;
 /** QEMU's isapc has no RAM above 4 GiB (hw/i386/pc_piix.c). */
@@ -28,26 +28,6 @@ const PRIVATE_MODE = 0o600;
 
 /** Limit of the serial output that `--json` shows, bytes: a guest may send without end. */
 const MOST_SERIAL_BYTES = 16 << 20;
-
-/** The start of what a guest sends to its serial port. */
-class SerialLog {
-  readonly #chunks: Uint8Array[] = [];
-  #kept = 0;
-  /** Bytes that were sent. */
-  byteLength = 0;
-
-  add(bytes: Uint8Array): undefined {
-    this.byteLength += bytes.byteLength;
-    const kept = bytes.subarray(0, MOST_SERIAL_BYTES - this.#kept);
-    if (kept.byteLength === 0) return;
-    this.#kept += kept.byteLength;
-    this.#chunks.push(kept);
-  }
-
-  text(): string {
-    return Buffer.concat(this.#chunks).toString("utf8");
-  }
-}
 
 /** To the terminal, or whatever reads our output; at its pace. */
 function show(bytes: Uint8Array): Promise<void> | undefined {
@@ -108,55 +88,52 @@ async function writeGuest(guest: LinuxGuest, folder: string): Promise<string[]> 
   return args;
 }
 
-function makeFolder(): StagingFolder {
-  try {
-    return new StagingFolder(tmpdir(), "directboot-");
-  } catch (cause) {
-    throw outputError("a temporary folder", cause);
-  }
-}
+const BOOT_OPTIONS = {
+  ...LOAD_OPTIONS,
+  machine: { type: "string" },
+  cpu: { type: "string" },
+  qemu: { type: "string" },
+  timeout: { type: "string" },
+} as const;
 
-export async function bootCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv, {
-    ...LOAD_OPTIONS,
-    machine: { type: "string" },
-    cpu: { type: "string" },
-    qemu: { type: "string" },
-    timeout: { type: "string" },
-  });
-  const timeout = args.text("timeout");
-  const seconds = timeout === undefined ? undefined : parseSeconds(timeout, "timeout");
+/** Loads and starts the guest; its files lie in `folder`. */
+async function bootIn(folder: string, args: Arguments, seconds: number | undefined): Promise<void> {
   const isJson = args.flag("json");
   const asked = linuxOptions(args);
   const architecture = (await detectKernel(asked.kernel)).architecture ?? "x86_64";
   const machine = machineOf(args, architecture);
-  const staging = makeFolder();
-  try {
-    const loaded = await loadGuest(
-      await optionsFor(machine, architecture, asked, memorySize(args), staging.path),
-    );
-    if (!isJson) process.stderr.write(`${formatLoaded(loaded)}\n`);
-    const files = await writeGuest(loaded.guest, staging.path);
-    if (!isJson) process.stderr.write(`starting ${machine.program} (${machine.machine})\n`);
-    const serial = new SerialLog();
-    const onSerial = isJson ? (bytes: Uint8Array) => serial.add(bytes) : show;
-    const result = await runQemu(machine, [...machineArguments(machine), ...files], { seconds, onSerial });
-    if (isJson) {
-      printJson({
-        info: loaded.guest.info,
-        planMilliseconds: loaded.planMilliseconds,
-        loadMilliseconds: loaded.loadMilliseconds,
-        machine: machine.machine,
-        ...result,
-        serial: serial.text(),
-        serialBytes: serial.byteLength,
-      });
-    } else {
-      process.stderr.write(`the guest ran for ${formatMilliseconds(result.milliseconds)}\n`);
-    }
-    checkResult(machine, result, seconds);
-    return 0;
-  } finally {
-    staging.remove();
+  const loaded = await loadGuest(await optionsFor(machine, architecture, asked, memorySize(args), folder));
+  const say = (text: string): unknown => isJson || process.stderr.write(`${text}\n`);
+  say(formatLoaded(loaded));
+  const files = await writeGuest(loaded.guest, folder);
+  say(`starting ${machine.program} (${machine.machine})`);
+  const serial: Uint8Array[] = [];
+  let serialBytes = 0;
+  const keep = (bytes: Uint8Array): undefined => {
+    if (serialBytes < MOST_SERIAL_BYTES) serial.push(bytes);
+    serialBytes += bytes.byteLength;
+  };
+  const onSerial = isJson ? keep : show;
+  const result = await runQemu(machine, [...machineArguments(machine), ...files], { seconds, onSerial });
+  if (isJson) {
+    printJson({
+      info: loaded.guest.info,
+      planMilliseconds: loaded.planMilliseconds,
+      loadMilliseconds: loaded.loadMilliseconds,
+      machine: machine.machine,
+      ...result,
+      serial: Buffer.concat(serial).toString("utf8", 0, Math.min(serialBytes, MOST_SERIAL_BYTES)),
+      serialBytes,
+    });
   }
+  say(`the guest ran for ${formatMilliseconds(result.milliseconds)}`);
+  checkResult(machine, result, seconds);
+}
+
+export async function bootCommand(argv: readonly string[]): Promise<number> {
+  const args = parseArguments(argv, BOOT_OPTIONS);
+  const timeout = args.text("timeout");
+  const seconds = timeout === undefined ? undefined : parseSeconds(timeout, "timeout");
+  await inStagingFolder(tmpdir(), "a temporary folder", (folder) => bootIn(folder, args, seconds));
+  return 0;
 }

@@ -12,8 +12,8 @@ import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { formatMilliseconds, printJson } from "./format.js";
 import { formatLoaded, linuxOptions, loadGuest } from "./load.js";
 import { LOAD_OPTIONS, parseArguments, UsageError } from "./options.js";
-import { createFile, FILE_MODE, isFolderThere, writeFolder } from "./output.js";
-import { progressBar } from "./progress.js";
+import { checkFolder, createFile, FILE_MODE, writeFolder } from "./output.js";
+import { withProgressBar } from "./progress.js";
 
 /** Writes memory.bin and manifest.json into a folder; returns the bytes of memory.bin. */
 async function writeExport(guest: LinuxGuest, folder: string): Promise<number> {
@@ -27,16 +27,13 @@ async function writeExport(guest: LinuxGuest, folder: string): Promise<number> {
     pieces.push(...views);
     total += fileLength;
   }
-  const bar = progressBar("writing");
-  let written = 0;
-  try {
-    await createFile(join(folder, EXPORT_MEMORY_FILE), FILE_MODE, pieces, (byteLength) => {
-      written += byteLength;
-      bar.update(written, total);
+  await withProgressBar("writing", (onProgress) => {
+    let loaded = 0;
+    return createFile(join(folder, EXPORT_MEMORY_FILE), FILE_MODE, pieces, (byteLength) => {
+      loaded += byteLength;
+      onProgress({ loaded, total });
     });
-  } finally {
-    bar.done();
-  }
+  });
   const manifest = new TextEncoder().encode(exportManifest(guest, exported));
   await createFile(join(folder, EXPORT_MANIFEST_FILE), FILE_MODE, [manifest]);
   return total;
@@ -48,7 +45,7 @@ export async function exportCommand(argv: readonly string[]): Promise<number> {
   if (out === undefined || out === "") throw new UsageError("export needs --out DIR");
   const options = linuxOptions(args);
   // Before the work, not after it.
-  isFolderThere(out);
+  checkFolder(out);
   const loaded = await loadGuest(options);
   const start = performance.now();
   // The manifest names the bytes: it comes last.

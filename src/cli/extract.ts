@@ -2,11 +2,11 @@
 
 import { describeFormat } from "../images/detect.js";
 import { formatSize } from "../inspect/sizes.js";
-import { type ExtractedKernel, extractKernel } from "../linux/extract-kernel.js";
+import { extractKernel } from "../linux/extract-kernel.js";
 import { formatMilliseconds } from "./format.js";
 import { parseArguments, parseSize, UsageError } from "./options.js";
 import { isStream, writeFile } from "./output.js";
-import { progressBar } from "./progress.js";
+import { withProgressBar } from "./progress.js";
 
 export async function extractCommand(argv: readonly string[]): Promise<number> {
   const args = parseArguments(argv, {
@@ -23,18 +23,11 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   // Checked before the work, not after it. A report must not mix with output that goes to a stream.
   const report = isStream(out) ? process.stderr : process.stdout;
   const start = performance.now();
-  const bar = progressBar("decompressing");
-  let extracted: ExtractedKernel;
-  try {
-    extracted = await extractKernel(file, {
-      maxDecompressedSize,
-      onProgress: ({ loaded, total }) => bar.update(loaded, total),
-    });
-  } finally {
-    bar.done();
-  }
+  const { kernel, format, compression, compressedSize, size } = await withProgressBar(
+    "decompressing",
+    (onProgress) => extractKernel(file, { maxDecompressedSize, onProgress }),
+  );
   const milliseconds = performance.now() - start;
-  const { kernel, format, compression, compressedSize, size } = extracted;
   await writeFile(out, kernel);
   if (args.flag("json")) {
     const json = {

@@ -11,7 +11,7 @@ import { applyPlan } from "../plan/apply.js";
 import { formatMilliseconds, formatRegions, formatTable } from "./format.js";
 import { type Arguments, parseAddress, parseReservation, parseSize, UsageError } from "./options.js";
 import { packageFile } from "./package-files.js";
-import { progressBar } from "./progress.js";
+import { withProgressBar } from "./progress.js";
 import { readSeed } from "./seed.js";
 
 const DEFAULT_MEMORY = "256M";
@@ -83,12 +83,7 @@ export async function loadGuest(options: LoadLinuxSyncOptions): Promise<LoadedGu
   try {
     const planned = performance.now();
     const importer = new GuestMemoryImporter(GuestMemory.create(plan.layout));
-    const bar = progressBar("loading");
-    try {
-      await applyPlan(plan, importer, { onProgress: ({ loaded, total }) => bar.update(loaded, total) });
-    } finally {
-      bar.done();
-    }
+    await withProgressBar("loading", (onProgress) => applyPlan(plan, importer, { onProgress }));
     return {
       guest: new LinuxGuest(importer, plan),
       planMilliseconds: planned - start,

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /** The command `directboot`. Exit status: see HELP. */
 import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { DirectBootError } from "../base/errors.js";
+import { endAll } from "../hosts/qemu/process.js";
 import { bootCommand } from "./boot.js";
 import { crc32Command } from "./crc32.js";
-import { endOnSignals, endProcess } from "./ending.js";
 import { exportCommand } from "./export.js";
 import { extractCommand } from "./extract.js";
 import { inspectCommand } from "./inspect.js";
@@ -65,6 +66,17 @@ const COMMANDS: Readonly<Record<string, (argv: readonly string[]) => number | Pr
   crc32: crc32Command,
 };
 
+/** Signals by which a user or a supervisor ends the command; without a listener, temporary folders would stay. */
+const SIGNALS = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGXCPU"] as const;
+
+/** A shell's exit status for a program that a signal has ended is this plus the signal's number. */
+const SIGNAL_STATUS = 128;
+
+/** Ends this process with that status, once QEMU is dead; the listeners of "exit" clean up. */
+function endProcess(status: number): void {
+  endAll(() => process.exit(status));
+}
+
 /** C0, DEL and C1 (ECMA-48). */
 const CONTROL_CHARACTER = /\p{Cc}/gu;
 
@@ -124,6 +136,8 @@ process.stdout.on("error", (cause: Error & { code?: string }) => {
   endProcess(1);
 });
 process.stderr.on("error", () => {});
-endOnSignals();
+for (const signal of SIGNALS) {
+  process.on(signal, () => endProcess(SIGNAL_STATUS + constants.signals[signal]));
+}
 
 process.exitCode = await main(process.argv.slice(2));

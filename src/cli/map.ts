@@ -36,18 +36,16 @@ function widthOf(text: string | undefined): number | undefined {
   return width;
 }
 
-/** An address, also with a unit. */
-function addressOf(text: string | undefined, option: string): bigint | undefined {
-  return text === undefined ? undefined : parseSize(text, option);
-}
-
 export async function mapCommand(argv: readonly string[]): Promise<number> {
   const args = parseArguments(argv, MAP_OPTIONS);
   const out = args.text("out");
   if (out === "") throw new UsageError("-o needs a file");
   const theme = themeOf(args.text("theme"));
   const width = widthOf(args.text("width"));
-  const [start, end] = ["start", "end"].map((option) => addressOf(args.text(option), option));
+  const [start, end] = ["start", "end"].map((option) => {
+    const text = args.text(option);
+    return text === undefined ? undefined : parseSize(text, option);
+  });
   const plan = planLinuxSync(linuxOptions(args));
   plan.close();
   const map = memoryMapOf(plan);

@@ -1,7 +1,8 @@
-/** Files are written in a folder that nobody else can enter, then renamed, so that each is whole or not there. */
+/** Outputs are written in a folder that nobody else can enter, then renamed, so that each is whole or not there. */
 import {
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -11,7 +12,6 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
-  type Stats,
   statSync,
   writeSync,
 } from "node:fs";
@@ -28,6 +28,9 @@ export const FILE_MODE = 0o666;
 /** Until a pipe is asked again whether it takes more. */
 const MILLISECONDS_TO_DRAIN = 5;
 
+/** For lstat and stat: undefined for what is not there. */
+const IF_THERE = { throwIfNoEntry: false } as const;
+
 /** A system error as OUTPUT_FAILED: what was being written, and why it failed. */
 export function outputError(what: string, cause: unknown): DirectBootError {
   if (cause instanceof DirectBootError) return cause;
@@ -37,10 +40,6 @@ export function outputError(what: string, cause: unknown): DirectBootError {
 /** A turn of the event loop: a signal that came in meanwhile ends the process here. */
 export function aTurn(): Promise<void> {
   return new Promise((done) => setImmediate(done));
-}
-
-function hasCode(cause: unknown, code: string): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === code;
 }
 
 /** Writes all of `bytes`, in pieces, with a turn of the event loop after each. */
@@ -55,7 +54,7 @@ async function writeAll(
       written = writeSync(descriptor, bytes, done, Math.min(WRITE_BYTES, bytes.byteLength - done));
     } catch (cause) {
       // A pipe that is full for now.
-      if (!hasCode(cause, "EAGAIN")) throw cause;
+      if (!(cause instanceof Error && "code" in cause && cause.code === "EAGAIN")) throw cause;
       await new Promise((drained) => setTimeout(drained, MILLISECONDS_TO_DRAIN));
     }
     done += written;
@@ -87,58 +86,51 @@ export async function createFile(
   }
 }
 
-/**
- * A new folder of an unpredictable name that only this user can enter, for incomplete files. It is removed with the
- * process, however that ends, except by SIGKILL.
- */
-export class StagingFolder {
-  readonly path: string;
-  readonly #removeTree = (): void => {
-    try {
-      rmSync(this.path, { recursive: true, force: true });
-    } catch {
-      // The first error matters more.
-    }
-  };
-
-  /** @param parent where the output is to lie: a rename does not cross file systems */
-  constructor(parent: string, prefix = ".directboot-") {
-    this.path = mkdtempSync(join(parent, prefix));
-    process.on("exit", this.#removeTree);
-  }
-
-  /** Removes it, with its contents. */
-  remove(): void {
-    this.#removeTree();
-    process.removeListener("exit", this.#removeTree);
-  }
-}
-
-/** The file, folder or link at a path; undefined if there is none. */
-function look(stat: (path: string) => Stats, path: string): Stats | undefined {
+/** Undoes something after an error, which matters more than what fails here. */
+function quietly(undo: () => void): void {
   try {
-    return stat(path);
-  } catch (cause) {
-    if (hasCode(cause, "ENOENT")) return undefined;
-    throw cause;
+    undo();
+  } catch {
+    // It is gone already, or somebody else has put a file there.
   }
 }
 
 /**
- * True if `folder` is there, false if it can be made.
+ * Does `work` in a new folder of an unpredictable name that only this user can enter. The folder is removed in the end,
+ * also when the process exits meanwhile, except by SIGKILL.
  *
- * @throws DirectBootError OUTPUT_FAILED if something else is in its place
+ * @param parent where the output is to lie: a rename does not cross file systems
+ * @throws DirectBootError OUTPUT_FAILED, naming `what`, if it can't be made
  */
-export function isFolderThere(folder: string): boolean {
-  const path = resolve(folder);
+export async function inStagingFolder<T>(
+  parent: string,
+  what: string,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  let folder: string;
   try {
-    const found = look(statSync, path);
-    if (found?.isDirectory() === true) return true;
-    if (found !== undefined) throw new DirectBootError("OUTPUT_FAILED", `${folder} exists and is no folder`);
-    if (look(lstatSync, path) !== undefined) {
-      throw new DirectBootError("OUTPUT_FAILED", `${folder} is a symbolic link to nothing`);
+    folder = mkdtempSync(join(parent, ".directboot-"));
+  } catch (cause) {
+    throw outputError(what, cause);
+  }
+  const remove = (): void => quietly(() => rmSync(folder, { recursive: true, force: true }));
+  process.on("exit", remove);
+  try {
+    return await work(folder);
+  } finally {
+    remove();
+    process.off("exit", remove);
+  }
+}
+
+/** @throws DirectBootError OUTPUT_FAILED if something that is no folder is in its place */
+export function checkFolder(folder: string): void {
+  try {
+    const path = resolve(folder);
+    const found = statSync(path, IF_THERE) ?? lstatSync(path, IF_THERE);
+    if (found?.isDirectory() === false) {
+      throw new DirectBootError("OUTPUT_FAILED", `${folder} exists and is no folder`);
     }
-    return false;
   } catch (cause) {
     throw outputError(folder, cause);
   }
@@ -146,53 +138,37 @@ export function isFolderThere(folder: string): boolean {
 
 /** Moves the files `names` from one folder to another, all or none; the last one refers to the others. */
 function replaceFiles(from: string, to: string, names: readonly string[]): void {
+  const old = join(from, "old");
+  mkdirSync(old);
   const present = names.filter((name) => {
-    const found = look(lstatSync, join(to, name));
+    const found = lstatSync(join(to, name), IF_THERE);
     if (found?.isDirectory() === true) {
       throw new DirectBootError("OUTPUT_FAILED", `${join(to, name)} is a folder`);
     }
     return found !== undefined;
   });
-  const old = join(from, "old");
-  mkdirSync(old);
-  const done: { readonly source: string; readonly target: string }[] = [];
-  const move = (source: string, target: string): void => {
-    renameSync(source, target);
-    done.push({ source, target });
+  const undo: (() => void)[] = [];
+  const move = (name: string, source: string, target: string): void => {
+    renameSync(join(source, name), join(target, name));
+    undo.unshift(() => renameSync(join(target, name), join(source, name)));
   };
   try {
     // At no moment does an old file refer to a new one, or the other way round.
-    for (const name of present.reverse()) move(join(to, name), join(old, name));
-    for (const name of names) move(join(from, name), join(to, name));
+    for (const name of present.reverse()) move(name, to, old);
+    for (const name of names) move(name, from, to);
   } catch (cause) {
-    for (const { source, target } of done.reverse()) {
-      try {
-        renameSync(target, source);
-      } catch {
-        // The folder itself is gone, or no longer writable.
-      }
-    }
+    for (const moveBack of undo) quietly(moveBack);
     throw cause;
   }
 }
 
-/** `path` and the folders above it that are not there, the lowest first. */
-function missingFolders(path: string): string[] {
-  const missing: string[] = [];
-  for (let folder = path; look(lstatSync, folder) === undefined; folder = dirname(folder))
-    missing.push(folder);
-  return missing;
-}
-
-/** Removes folders that were made for an output that failed, the lowest first. */
-function removeEmpty(folders: readonly string[]): void {
-  for (const folder of folders) {
-    try {
-      rmdirSync(folder);
-    } catch {
-      // It was not made, or somebody else has put a file there.
-    }
-  }
+/** Makes `path` and the folders above it that are not there, and adds them to `made`, the lowest first. */
+function makeFolders(path: string, made: string[]): void {
+  if (existsSync(path)) return;
+  makeFolders(dirname(path), made);
+  // One by one: of several at once Node says ENOENT on a read-only file system.
+  mkdirSync(path);
+  made.unshift(path);
 }
 
 /**
@@ -207,44 +183,29 @@ export async function writeFolder<T>(
   names: readonly string[],
   write: (folder: string) => Promise<T>,
 ): Promise<T> {
+  checkFolder(out);
   const target = resolve(out);
-  const isThere = isFolderThere(out);
-  // Within a folder that is there: it may be a mount point, or the only place where we may write.
-  const parent = isThere ? target : dirname(target);
-  let made: readonly string[] = [];
-  const removeParents = (): void => removeEmpty(made);
+  let made: string[] = [];
+  const removeMade = (): void => {
+    for (const folder of made) quietly(() => rmdirSync(folder));
+  };
   try {
-    made = missingFolders(parent);
-    // One by one: of several at once Node says ENOENT on a read-only file system.
-    for (const folder of [...made].reverse()) mkdirSync(folder);
-    const staging = new StagingFolder(parent);
-    // After the staging folder's listener: its contents must be gone first.
-    process.on("exit", removeParents);
-    try {
-      // Made by mkdir, not mkdtemp: its mode is what the umask leaves.
-      const folder = join(staging.path, "new");
-      mkdirSync(folder);
+    makeFolders(target, made);
+    return await inStagingFolder(target, out, async (folder) => {
+      // After the staging folder's listener: that folder must be gone first.
+      process.on("exit", removeMade);
       const result = await write(folder);
       await aTurn();
-      if (isThere) replaceFiles(folder, target, names);
-      else renameSync(folder, target);
+      replaceFiles(folder, target, names);
       made = [];
       return result;
-    } finally {
-      staging.remove();
-      process.removeListener("exit", removeParents);
-    }
+    });
   } catch (cause) {
-    removeParents();
+    removeMade();
     throw outputError(out, cause);
+  } finally {
+    process.off("exit", removeMade);
   }
-}
-
-/** A link to the process's own files, such as /dev/stdout: a rename would replace it for everybody. */
-function isSystemLink(path: string): boolean {
-  if (look(lstatSync, path)?.isSymbolicLink() !== true) return false;
-  const folder = realpathSync(dirname(path));
-  return folder === "/dev" || folder.startsWith("/proc/");
 }
 
 /**
@@ -255,22 +216,30 @@ function isSystemLink(path: string): boolean {
  */
 export function isStream(out: string): boolean {
   try {
-    const found = look(statSync, out);
+    const found = statSync(out, IF_THERE);
     if (found === undefined) return false;
-    if (found.isDirectory()) throw new DirectBootError("OUTPUT_FAILED", `${out} is a folder`);
     if (found.isCharacterDevice() || found.isFIFO()) return true;
     if (!found.isFile()) {
-      throw new DirectBootError(
-        "OUTPUT_FAILED",
-        `${out} is neither a file nor a pipe nor a character device`,
-      );
+      const problem = `${out} is neither a file nor a pipe nor a character device`;
+      throw new DirectBootError("OUTPUT_FAILED", problem);
     }
-    if (isSystemLink(out)) {
+    // The process's own files, such as /dev/stdout: a rename would replace the link for everybody.
+    if (lstatSync(out).isSymbolicLink() && /^\/(dev|proc)(\/|$)/.test(realpathSync(dirname(out)))) {
       throw new DirectBootError("OUTPUT_FAILED", `${out} leads to a file, which has to be named itself`);
     }
     return false;
   } catch (cause) {
     throw outputError(out, cause);
+  }
+}
+
+/** Writes to a device or a pipe. Not blocking: in an open or a write that waits, signals would not be heeded. */
+async function writeStream(out: string, bytes: Uint8Array): Promise<void> {
+  const descriptor = openSync(out, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  try {
+    await writeAll(descriptor, bytes);
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -282,25 +251,13 @@ export function isStream(out: string): boolean {
  */
 export async function writeFile(out: string, bytes: Uint8Array): Promise<void> {
   try {
-    if (isStream(out)) {
-      // Not blocking: in an open or a write that waits, signals would not be heeded.
-      const descriptor = openSync(out, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-      try {
-        await writeAll(descriptor, bytes);
-      } finally {
-        closeSync(descriptor);
-      }
-      return;
-    }
-    const staging = new StagingFolder(dirname(resolve(out)));
-    try {
-      const file = join(staging.path, "new");
+    if (isStream(out)) return await writeStream(out, bytes);
+    await inStagingFolder(dirname(resolve(out)), out, async (folder) => {
+      const file = join(folder, "new");
       await createFile(file, FILE_MODE, [bytes]);
       await aTurn();
       renameSync(file, out);
-    } finally {
-      staging.remove();
-    }
+    });
   } catch (cause) {
     throw outputError(out, cause);
   }

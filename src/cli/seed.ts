@@ -1,5 +1,6 @@
 /** `--rng-seed FILE`: bytes for the guest's random number generator. */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
 /** Bytes read from a device, which has no end: as many as QEMU gives its guests (hw/i386/x86-common.c, RNG_SEED_LENGTH). */
@@ -19,10 +20,8 @@ export function readSeed(path: string): Uint8Array {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     const stat = fstatSync(descriptor);
     if (!stat.isFile() && !stat.isCharacterDevice()) {
-      throw new DirectBootError(
-        "SOURCE_NOT_FOUND",
-        `${path} is neither a regular file nor a character device`,
-      );
+      const problem = `${path} is neither a regular file nor a character device`;
+      throw new DirectBootError("SOURCE_NOT_FOUND", problem);
     }
     // One more than is taken: files in /proc have a size of 0, so only reading tells.
     const bytes = new Uint8Array(stat.isFile() ? MOST_SEED_BYTES + 1 : DEVICE_SEED_BYTES);
@@ -33,9 +32,8 @@ export function readSeed(path: string): Uint8Array {
       length += got;
     }
     if (length === 0) {
-      throw new DirectBootError("SOURCE_EMPTY", `the seed ${path} has 0 bytes`, {
-        cure: "give it some bytes",
-      });
+      const cure = "give it some bytes";
+      throw new DirectBootError("SOURCE_EMPTY", `the seed ${path} has 0 bytes`, { cure });
     }
     if (length > MOST_SEED_BYTES) {
       const tooLong = `the seed ${path} has more than ${MOST_SEED_BYTES} bytes`;
@@ -44,9 +42,8 @@ export function readSeed(path: string): Uint8Array {
     return bytes.slice(0, length);
   } catch (cause) {
     if (cause instanceof DirectBootError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
     const code = descriptor === undefined ? "SOURCE_NOT_FOUND" : "SOURCE_READ";
-    throw new DirectBootError(code, `the seed can't be read (${why})`, { cause });
+    throw new DirectBootError(code, `the seed can't be read (${messageOf(cause)})`, { cause });
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
   }

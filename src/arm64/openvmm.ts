@@ -21,10 +21,10 @@ import { isAddress, shape } from "../base/options.js";
 import { readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
 import { applyPlanSync } from "../plan/apply.js";
-import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../plan/initrd.js";
+import { type InitrdAddressType, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
-import { checkByteInput, openSource } from "../sources/open.js";
+import { checkByteInput, withSources } from "../sources/open.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import { type Arm64Kernel, OPENVMM_RULES, readArm64Kernel } from "./kernel.js";
@@ -45,27 +45,30 @@ export interface KernelAndInitrdArm64Options {
 /**
  * Adds kernel, device tree and initrd to a plan.
  *
- * @param start the base that text_offset counts from
- * @param treeAddress where the device tree goes; the page behind the kernel by default
+ * @param places the base that text_offset counts from; where the tree goes, by default the page behind the kernel; where the
+ *   initrd goes
  */
 export function planKernelAndInitrdArm64(
   builder: PlanBuilder<Aarch64Register>,
   { textOffset, size, used, image }: Arm64Kernel,
-  start: bigint,
-  initrd: OpenInitrd | undefined,
-  deviceTree: Source | undefined,
-  treeAddress = alignUpToPageSize(start + textOffset + used),
+  { deviceTree, initrd }: Readonly<Record<"deviceTree" | "initrd", Source | null | undefined>>,
+  places: {
+    readonly start: bigint;
+    readonly tree?: bigint | undefined;
+    readonly initrd: InitrdAddressType | undefined;
+  },
 ): LoadInfo {
-  const loadAddress = start + textOffset;
+  const loadAddress = places.start + textOffset;
+  const end = loadAddress + used;
   builder.wholeSource(loadAddress, "linux-kernel", image, Number(size / HV_PAGE_SIZE));
   let dtb: LoadInfo["dtb"];
-  if (deviceTree !== undefined) {
-    const end = addAddresses(treeAddress, BigInt(deviceTree.byteLength), "end of the device tree");
-    dtb = { start: treeAddress, end };
-    builder.wholeSource(treeAddress, "linux-device-tree", deviceTree);
+  if (deviceTree != null) {
+    const start = places.tree ?? alignUpToPageSize(end);
+    dtb = { start, end: addAddresses(start, BigInt(deviceTree.byteLength), "end of the device tree") };
+    builder.wholeSource(start, "linux-device-tree", deviceTree);
   }
-  const initrdInfo = planInitrd(builder, initrd, dtb?.end ?? loadAddress + used);
-  return new LoadInfo({ gpa: start, size, entrypoint: loadAddress }, initrdInfo, dtb);
+  const initrdInfo = planInitrd(builder, initrd, places.initrd, dtb?.end ?? end);
+  return new LoadInfo({ gpa: places.start, size, entrypoint: loadAddress }, initrdInfo, dtb);
 }
 
 /** Adds the registers of a direct boot to a plan, in upstream's order; X0 only if there is a device tree. */
@@ -114,28 +117,22 @@ export function loadKernelAndInitrdArm64(
 ): LoadInfo {
   checkKernelOptions(options, "");
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
-  const kernel = openSource(options.kernel, "kernel");
-  const closers = [kernel.close];
-  try {
-    const initrd = openInitrd(options.initrd);
-    if (initrd !== undefined) closers.push(initrd.close);
-    const deviceTree = options.deviceTree == null ? undefined : openSource(options.deviceTree, "device tree");
-    if (deviceTree !== undefined) closers.push(deviceTree.close);
+  const { kernel, deviceTree, initrd } = options;
+  return withSources({ kernel, deviceTree, initrd: initrd?.initrd }, (sources) => {
     if (start % LARGE_PAGE_SIZE !== 0n) {
       throw new DirectBootError(
         "ARM64_START_UNALIGNED",
         `the kernel's start address ${hex(start)} is not a multiple of ${hex(LARGE_PAGE_SIZE)}`,
       );
     }
-    const header = runSync(readArm64Image(kernel.source));
-    const image = runSync(readArm64Kernel(kernel.source, header, OPENVMM_RULES, start));
+    const header = runSync(readArm64Image(sources.kernel));
+    const image = runSync(readArm64Kernel(sources.kernel, header, OPENVMM_RULES, start));
     const builder = new PlanBuilder<Aarch64Register>();
-    const info = planKernelAndInitrdArm64(builder, image, start, initrd?.initrd, deviceTree?.source);
+    const places = { start, initrd: initrd?.initrdAddress };
+    const info = planKernelAndInitrdArm64(builder, image, sources, places);
     applyPlanSync(builder, importer);
     return info;
-  } finally {
-    for (const close of closers) close();
-  }
+  });
 }
 
 /**

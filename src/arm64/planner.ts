@@ -14,9 +14,7 @@
  * A part whose usual place is taken goes to the lowest place that booting.rst allows it (placement.ts). Nothing lies in
  * what the tree reserves, nor in an initrd's place that the caller has chosen.
  */
-
-import { type AddressLike, addAddresses, checkAddressAlignment, toAddress } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { type AddressLike, addAddresses, toPageAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { MOST_TREE_BYTES, readTree } from "../firmware/device-tree.js";
 import { setChosen } from "../firmware/device-tree-chosen.js";
@@ -26,7 +24,6 @@ import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
-
 import { type Extent, Placement } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
 import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-guest.js";
@@ -77,14 +74,10 @@ export function* planArm64Guest(
   const address = chosenInitrd?.start ?? places.initrd ?? 0n;
   const finalTree = treeFor(tree, options, initrdBytes, address);
   const plan = new PlanBuilder<Aarch64Register>();
-  const info = planKernelAndInitrdArm64(
-    plan,
-    kernel,
-    base,
-    sources.initrd === undefined ? undefined : { source: sources.initrd, address },
-    finalTree === undefined ? undefined : new BytesSource(finalTree, "device tree"),
-    places.tree,
-  );
+  const deviceTree = finalTree === undefined ? undefined : new BytesSource(finalTree, "device tree");
+  const { initrd } = sources;
+  const where = { start: base, tree: places.tree, initrd: address };
+  const info = planKernelAndInitrdArm64(plan, kernel, { deviceTree, initrd }, where);
   planDirectBootRegistersArm64(plan, info);
   return { plan, info, layout, memory, architecture: "aarch64", entryMode: "aarch64" };
 }
@@ -106,20 +99,13 @@ function checkOptions(
 
 /** Which Images are taken. */
 function rulesOf({ pageSizes = ["4KiB"], lowPlacement = false }: Arm64Allowances): Arm64ImageRules {
-  const found = pageSizes.map((name) => {
-    if (!Object.hasOwn(PAGE_SIZES, name)) {
-      throw new TypeError(`arm64.pageSizes: there is no ${describeType(name)}`);
-    }
-    return PAGE_SIZES[name];
-  });
-  return { pageSizes: found, lowPlacement, oldImages: true, whole: true };
+  return { pageSizes: pageSizes.map((name) => PAGE_SIZES[name]), lowPlacement, oldImages: true, whole: true };
 }
 
 /** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */
 function chosenPlace(address: AddressLike | undefined, byteLength: bigint | undefined): Extent | undefined {
   if (address === undefined || byteLength === undefined) return undefined;
-  const start = toAddress(address, "addresses.initrd");
-  checkAddressAlignment(start, "addresses.initrd");
+  const start = toPageAddress(address, "addresses.initrd");
   return { start, end: addAddresses(start, byteLength, "end of the initrd") };
 }
 

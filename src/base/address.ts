@@ -124,3 +124,10 @@ export function checkAddressAlignment(address: bigint, what: string): void {
     );
   }
 }
+
+/** {@link toAddress} for one that must be page-aligned. Throws UNALIGNED_ADDRESS, too. */
+export function toPageAddress(value: AddressLike, name: string): bigint {
+  const address = toAddress(value, name);
+  checkAddressAlignment(address, name);
+  return address;
+}

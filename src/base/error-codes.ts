@@ -173,16 +173,14 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, readonly [meaning: string, 
   // x86: what the kernel is told, beyond OpenVMM
   E820_INVALID_ENTRY: ["an e820 entry is reversed, has no valid type, or is a reservation of the type RAM"],
   E820_OVERLAP: ["two e820 reservations of different types overlap"],
-  BOOT_PARAMS_BAD_SETUP_HEADER: ["the setup header is cut off, or is none"],
   BOOT_PARAMS_NOT_SUPPORTED: [
     "the kernel's setup header has no field or flag for what the kernel must be told",
   ],
-  BOOT_PARAMS_BAD_ADDRESS: ["an address does not fit its field of boot_params, or means nothing to Linux"],
-  BOOT_PARAMS_BAD_E820: ["the e820 map is empty, or is longer than boot_params and there is no setup_data"],
-  SETUP_DATA_INVALID: ["a list of setup_data lies at 0 or unaligned, or a node does not fit its fields"],
+  BOOT_PARAMS_BAD_ADDRESS: ["an address of the caller's is 0, which Linux takes for none"],
+  BOOT_PARAMS_BAD_E820: ["the bytes to read an e820 map from are no boot_params"],
+  SETUP_DATA_INVALID: ["a list of setup_data is longer than 2 GiB"],
   PROTECTED_MODE_ADDRESS_TOO_HIGH: ["what the 32-bit or the PVH entry needs does not lie below 4 GiB"],
-  PVH_BAD_ADDRESS: ["an address of the PVH start info is 0, unaligned, or not below 4 GiB"],
-  PVH_BAD_MEMORY_MAP: ["the PVH memory map is empty or longer than Linux takes"],
+  PVH_BAD_MEMORY_MAP: ["the PVH memory map is longer than Linux takes"],
 
   // bzImage, zboot and ELF notes
   BZIMAGE_TRUNCATED: ["the bzImage ends before its setup header or its kernel does"],

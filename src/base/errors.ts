@@ -116,15 +116,12 @@ export const ERROR_CURES = {
   E820_INVALID_ENTRY:
     "give start <= end and a type of the ACPI specification, other than RAM (1) in a reservation",
   E820_OVERLAP: "give each byte one type",
-  BOOT_PARAMS_BAD_SETUP_HEADER: "give the bytes of a bzImage from 0x1f1 to the end of its setup header",
   BOOT_PARAMS_NOT_SUPPORTED: "place everything below 4 GiB and use no setup_data, or give a newer kernel",
-  BOOT_PARAMS_BAD_ADDRESS: "use an address above 0, and code32_start below 4 GiB",
-  BOOT_PARAMS_BAD_E820: "give the guest RAM; put the entries past 128 into a SETUP_E820_EXT node",
-  SETUP_DATA_INVALID:
-    "place the list at a multiple of 8 above 0; give types of 32 bits, and less than 2 GiB in all",
+  BOOT_PARAMS_BAD_ADDRESS: "use an address above 0",
+  BOOT_PARAMS_BAD_E820: "give the 4096 bytes of boot_params",
+  SETUP_DATA_INVALID: "give a shorter rngSeed",
   PROTECTED_MODE_ADDRESS_TOO_HIGH: "place it below 4 GiB; give a kernel that is linked below 4 GiB",
-  PVH_BAD_ADDRESS: "use addresses above 0 and below 4 GiB; a multiple of 8 for the start info",
-  PVH_BAD_MEMORY_MAP: "give 1 to 128 entries",
+  PVH_BAD_MEMORY_MAP: "use fewer RAM ranges and reservations: at most 128 entries",
 
   // bzImage, zboot and ELF notes
   BZIMAGE_TRUNCATED: "check that the file is complete",

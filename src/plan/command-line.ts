@@ -27,3 +27,10 @@ export function checkCommandLineLength({ byteLength }: Uint8Array, longest: numb
     );
   }
 }
+
+/** A command line as it lies in memory. */
+export function withNul(text: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(text.byteLength + 1);
+  bytes.set(text);
+  return bytes;
+}

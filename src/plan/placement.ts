@@ -59,7 +59,7 @@ function joined(sorted: readonly Extent[]): Extent[] {
 }
 
 /** The parts of `free` that are not in `taken`; both sorted and disjoint. */
-function without(free: readonly Extent[], taken: readonly Extent[]): Extent[] {
+export function without(free: readonly Extent[], taken: readonly Extent[]): Extent[] {
   const left: Extent[] = [];
   let first = 0;
   for (const { start, end } of free) {

@@ -18,7 +18,7 @@ import {
 } from "../images/elf.js";
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
-import { openSource } from "../sources/open.js";
+import { withSources } from "../sources/open.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
@@ -256,11 +256,10 @@ export function loadStaticElf<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: StaticElfOptions,
 ): ElfLoadInfo {
-  const { source, close } = openSource(options.image, "image");
-  try {
+  return withSources({ image: options.image }, ({ image }) => {
     const builder = new PlanBuilder<R>();
     const info = runSync(
-      planStaticElf(builder, source, {
+      planStaticElf(builder, image, {
         architecture: options.architecture ?? "x86_64",
         startAddress: toAddress(options.startAddress ?? 0n, "startAddress"),
         loadOffset: toAddress(options.loadOffset ?? 0n, "loadOffset"),
@@ -271,7 +270,5 @@ export function loadStaticElf<R extends VpRegister>(
     );
     applyPlanSync(builder, importer);
     return info;
-  } finally {
-    close();
-  }
+  });
 }

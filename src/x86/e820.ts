@@ -3,10 +3,10 @@
  * (ACPI specification, chapter 15, "System Address Map Interfaces"); Linux takes it from boot_params, and PVH in its
  * own form.
  */
-import { ADDRESS_LIMIT, hex, hexRange, toAddress } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { hex, hexRange, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
+import { without } from "../plan/placement.js";
 
 // E820 types: asm/e820.h of the kernel's UAPI headers; asm/e820/types.h within the kernel.
 /** Usable RAM. */
@@ -41,27 +41,21 @@ function describeEntry({ start, end, type }: E820Entry): string {
   return `${hexRange(start, end)} (type ${type})`;
 }
 
-/** A checked copy of an entry that came from outside. */
-function toEntry(input: E820Entry, name: string): E820Entry {
-  const start = toAddress(input.start, `${name}.start`);
-  const end = toAddress(input.end, `${name}.end`);
-  const { type } = input;
-  if (typeof type !== "number")
-    throw new TypeError(`${name}.type must be a number, got ${describeType(type)}`);
-  const entry: E820Entry = { start, end, type };
+function whyNotReserved({ start, end, type }: E820Entry): string | undefined {
   if (!Number.isInteger(type) || type < E820_RAM || type > U32_MAX) {
-    throw new DirectBootError(
-      "E820_INVALID_ENTRY",
-      `${name} ${describeEntry(entry)}: the type must be an integer from 1 to ${hex(U32_MAX)}`,
-    );
+    return `the type must be an integer from 1 to ${hex(U32_MAX)}`;
   }
-  if (end < start) {
-    throw new DirectBootError(
-      "E820_INVALID_ENTRY",
-      `${name} ${describeEntry(entry)}: the range ends below its start`,
-    );
-  }
-  return entry;
+  if (end < start) return "the range ends below its start";
+  return type === E820_RAM ? "RAM comes from the memory layout" : undefined;
+}
+
+/** A checked copy of a caller's reservation. */
+function toReservation({ start, end, type }: E820Entry, index: number): E820Entry {
+  const name = `reservation ${index}`;
+  const entry = { start: toAddress(start, `${name}.start`), end: toAddress(end, `${name}.end`), type };
+  const why = whyNotReserved(entry);
+  if (why === undefined) return entry;
+  throw new DirectBootError("E820_INVALID_ENTRY", `${name} ${describeEntry(entry)}: ${why}`);
 }
 
 function byStart(a: E820Entry, b: E820Entry): number {
@@ -91,40 +85,6 @@ function joinNeighbours(sorted: readonly E820Entry[]): E820Entry[] {
   return joined;
 }
 
-/** The reservations in ascending order, without overlaps and empty ranges. */
-function sortReservations(reservations: readonly E820Entry[]): E820Entry[] {
-  const entries = reservations.map((reservation, index) => {
-    const entry = toEntry(reservation, `reservation ${index}`);
-    if (entry.type === E820_RAM) {
-      throw new DirectBootError(
-        "E820_INVALID_ENTRY",
-        `reservation ${index} ${describeEntry(entry)}: RAM comes from the memory layout`,
-      );
-    }
-    return entry;
-  });
-  return joinNeighbours(entries.filter(({ start, end }) => start < end).sort(byStart));
-}
-
-/** The RAM of the layout that no reservation covers, in ascending order. */
-function freeRam(layout: MemoryLayout, reserved: readonly E820Entry[]): E820Entry[] {
-  const parts: E820Entry[] = [];
-  let first = 0;
-  for (const { range } of layout.ram) {
-    // Both lists are sorted: what ends below this range ends below all later ones.
-    while ((reserved[first]?.end ?? ADDRESS_LIMIT) <= range.start) first++;
-    let from = range.start;
-    for (let i = first; i < reserved.length; i++) {
-      const hole = reserved[i];
-      if (hole === undefined || hole.start >= range.end) break;
-      if (from < hole.start) parts.push({ start: from, end: hole.start, type: E820_RAM });
-      from = hole.end;
-    }
-    if (from < range.end) parts.push({ start: from, end: range.end, type: E820_RAM });
-  }
-  return parts;
-}
-
 /**
  * The e820 map of a guest: the RAM of its layout, with the reservations cut out of it and listed as they are, inside
  * RAM or outside (MMIO). In ascending order, without overlaps; neighbours of one type are one entry, whatever their
@@ -136,24 +96,22 @@ function freeRam(layout: MemoryLayout, reserved: readonly E820Entry[]): E820Entr
  *   is reversed, is RAM or has no valid type, ADDRESS_OUT_OF_RANGE
  */
 export function buildE820Map(layout: MemoryLayout, reservations: readonly E820Entry[]): E820Entry[] {
-  const reserved = sortReservations(reservations);
-  return joinNeighbours([...freeRam(layout, reserved), ...reserved].sort(byStart));
+  const entries = reservations.map(toReservation).filter(({ start, end }) => start < end);
+  const reserved = joinNeighbours(entries.sort(byStart));
+  const ram = layout.ram.map(({ range }) => range);
+  const free = without(ram, reserved).map((part) => ({ ...part, type: E820_RAM }));
+  return joinNeighbours([...free, ...reserved].sort(byStart));
 }
 
-/**
- * Entries as `struct boot_e820_entry`, 20 bytes each: the table in boot_params, and the data of a SETUP_E820_EXT node.
- *
- * @throws DirectBootError E820_INVALID_ENTRY, ADDRESS_OUT_OF_RANGE
- */
+/** Entries as `struct boot_e820_entry`, 20 bytes each: the table in boot_params, and the data of a SETUP_E820_EXT node. */
 export function encodeE820Entries(entries: readonly E820Entry[]): Uint8Array {
   const bytes = new Uint8Array(entries.length * E820_ENTRY_BYTES);
   const view = new DataView(bytes.buffer);
-  entries.forEach((input, index) => {
-    const { start, end, type } = toEntry(input, `e820 entry ${index}`);
+  for (const [index, { start, end, type }] of entries.entries()) {
     const at = index * E820_ENTRY_BYTES;
     view.setBigUint64(at, start, true);
     view.setBigUint64(at + 8, end - start, true);
     view.setUint32(at + 16, type, true);
-  });
+  }
   return bytes;
 }

@@ -1,12 +1,5 @@
 /** The default GDT: OpenVMM's `import_default_gdt` (common.rs). */
-import {
-  type AddressLike,
-  HV_PAGE_SIZE,
-  hex,
-  PAGE_BYTES,
-  PHYSICAL_ADDRESS_LIMIT,
-  toAddress,
-} from "../base/address.js";
+import { type AddressLike, HV_PAGE_SIZE, hex, PHYSICAL_ADDRESS_LIMIT, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { ImageLoad, SegmentRegister, X86Register } from "../importers/importer.js";
 import { applyPlanSync } from "../plan/apply.js";
@@ -17,10 +10,7 @@ import { X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTE
 export const DEFAULT_GDT_SIZE = 4096n;
 
 /** Bytes in a descriptor: Intel SDM, volume 3A, figure 3-8. */
-export const GDT_ENTRY_BYTES = 8;
-const ENTRY_COUNT = 4;
-const CODE_INDEX = 1;
-const DATA_INDEX = 2;
+const DESCRIPTOR_BYTES = 8;
 
 /** The descriptor that loads a segment register so: Intel SDM, volume 3A, figure 3-8. */
 export function segmentDescriptor({ base, limit, attributes }: Omit<SegmentRegister, "selector">): bigint {
@@ -35,41 +25,43 @@ export function segmentDescriptor({ base, limit, attributes }: Omit<SegmentRegis
   );
 }
 
-/** Four entries: null, 64-bit code, data, null. Limit bits 16-19 stay zero, as OpenVMM leaves them. */
-function defaultGdt(): Uint8Array {
-  const bytes = new Uint8Array(GDT_ENTRY_BYTES * ENTRY_COUNT);
-  const view = new DataView(bytes.buffer);
-  const entry = (index: number, attributes: number): void => {
-    view.setUint16(index * GDT_ENTRY_BYTES, 0xffff, true); // limit 0-15
-    view.setUint16(index * GDT_ENTRY_BYTES + 5, attributes, true); // attributes, low and high byte
-  };
-  entry(CODE_INDEX, X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES);
-  entry(DATA_INDEX, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES);
-  return bytes;
+/** A segment of 4 GiB from 0 up. */
+export function flatSegment(selector: number, attributes: number): SegmentRegister {
+  return { base: 0n, limit: 0xffff_ffff, selector, attributes };
 }
 
-/** Adds the default GDT at `gdtPageBase * 4096` and the seven registers that use it. */
-export function planDefaultGdt(builder: PlanBuilder<X86Register>, gdtPageBase: bigint): void {
-  const base = gdtPageBase * HV_PAGE_SIZE;
+/** Adds a GDT of one page, GDTR, and the segment registers that use it: DS, ES, FS, GS, SS, CS. */
+export function planGdt(
+  builder: PlanBuilder<X86Register>,
+  base: bigint,
+  tag: string,
+  descriptors: readonly bigint[],
+  { code, data }: { readonly code: SegmentRegister; readonly data: SegmentRegister },
+): void {
+  const gdt = new Uint8Array(descriptors.length * DESCRIPTOR_BYTES);
+  const view = new DataView(gdt.buffer);
+  for (const [index, descriptor] of descriptors.entries()) {
+    view.setBigUint64(index * DESCRIPTOR_BYTES, descriptor, true);
+  }
+  builder.bytes(base, tag, gdt, 1);
+  builder.register({ name: "gdtr", value: { base, limit: gdt.byteLength - 1 } });
+  for (const name of ["ds", "es", "fs", "gs", "ss"] as const) builder.register({ name, value: data });
+  builder.register({ name: "cs", value: code });
+}
+
+/** Adds the default GDT at `base` and the seven registers that use it: null, 64-bit code, data, null. */
+export function planDefaultGdt(builder: PlanBuilder<X86Register>, base: bigint): void {
   if (base + DEFAULT_GDT_SIZE > PHYSICAL_ADDRESS_LIMIT) {
     throw new DirectBootError(
       "GDT_INVALID_ADDRESS",
       `the GDT at ${hex(base)} passes ${hex(PHYSICAL_ADDRESS_LIMIT)}`,
     );
   }
-  const gdt = defaultGdt();
-  builder.bytes(base, "default-gdt", gdt, Number(DEFAULT_GDT_SIZE) / PAGE_BYTES);
-  builder.register({ name: "gdtr", value: { base, limit: gdt.byteLength - 1 } });
-
-  const flat = (index: number, attributes: number): SegmentRegister => ({
-    base: 0n,
-    limit: 0xffff_ffff,
-    selector: index * GDT_ENTRY_BYTES,
-    attributes,
-  });
-  const data = flat(DATA_INDEX, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES);
-  for (const name of ["ds", "es", "fs", "gs", "ss"] as const) builder.register({ name, value: data });
-  builder.register({ name: "cs", value: flat(CODE_INDEX, X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES) });
+  const code = flatSegment(1 * DESCRIPTOR_BYTES, X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES);
+  const data = flatSegment(2 * DESCRIPTOR_BYTES, X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES);
+  // OpenVMM leaves limit bits 16-19 zero.
+  const [codeEntry, dataEntry] = [code, data].map((segment) => segmentDescriptor(segment) & ~(0xfn << 48n));
+  planGdt(builder, base, "default-gdt", [0n, codeEntry ?? 0n, dataEntry ?? 0n, 0n], { code, data });
 }
 
 /**
@@ -91,6 +83,6 @@ export function planDefaultGdt(builder: PlanBuilder<X86Register>, gdtPageBase: b
  */
 export function importDefaultGdt(importer: ImageLoad<X86Register>, gdtPageBase: AddressLike): void {
   const builder = new PlanBuilder<X86Register>();
-  planDefaultGdt(builder, toAddress(gdtPageBase, "gdtPageBase"));
+  planDefaultGdt(builder, toAddress(gdtPageBase, "gdtPageBase") * HV_PAGE_SIZE);
   applyPlanSync(builder, importer);
 }

@@ -1,6 +1,5 @@
 /** An x86 kernel: its entry and its place. */
 import { hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
-import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
@@ -63,9 +62,6 @@ export function* readX86Kernel(
   file: X86KernelFile,
   asked: X86Entry | undefined,
 ): Task<X86Kernel> {
-  if (asked !== undefined && asked !== "64" && asked !== "32" && asked !== "pvh") {
-    throw new TypeError(`entry must be "64", "32" or "pvh", got ${describeType(asked)}`);
-  }
   if (file.format === "bzImage") {
     const { format, image } = file;
     const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;

@@ -2,27 +2,32 @@
  * Linux on x86-64 by the 64-bit boot protocol, as OpenVMM loads it (linux.rs): `load_kernel_and_initrd_x64`,
  * `load_config`, `load_x86`.
  */
-import { type AddressLike, checkAddressAlignment, toAddress } from "../base/address.js";
+import {
+  type AddressLike,
+  checkAddressAlignment,
+  PAGE_BYTES,
+  toAddress,
+  toPageAddress,
+} from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { isAddress, shape } from "../base/options.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { applyPlanSync } from "../plan/apply.js";
-import { commandLineBytes } from "../plan/command-line.js";
-import { type InitrdConfig, type OpenInitrd, openInitrd, planInitrd } from "../plan/initrd.js";
+import { commandLineBytes, withNul } from "../plan/command-line.js";
+import { type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { planStaticElf } from "../plan/static-elf.js";
-import { checkByteInput, openSource } from "../sources/open.js";
-import type { ByteInput, Source } from "../sources/source.js";
+import { checkByteInput, withSources } from "../sources/open.js";
+import type { ByteInput } from "../sources/source.js";
 import { runSync } from "../task/run.js";
-import type { Task } from "../task/task.js";
 import { planDefaultGdt } from "./gdt.js";
 import { toIdentityMap } from "./page-table.js";
 import {
-  MTRR_DEF_TYPE_ENABLED_UC,
-  MTRR_FIXED_WRITEBACK,
+  FIXED_MTRRS,
+  planRegisters,
   X64_CR0_PE,
   X64_CR0_PG,
   X64_CR4_PAE,
@@ -107,78 +112,39 @@ function toBytes(input: Uint8Array | ArrayBuffer, name: string): Uint8Array {
   throw new TypeError(`${name} must be a Uint8Array or an ArrayBuffer, got ${describeType(input)}`);
 }
 
-/** Adds the kernel and the initrd to a plan. */
-export function* planKernelAndInitrdX64(
-  builder: PlanBuilder<X86Register>,
-  kernel: Source,
-  kernelMinimumStartAddress: bigint,
-  initrd: OpenInitrd | undefined,
-): Task<LoadInfo> {
-  const elf = yield* planStaticElf(builder, kernel, {
-    architecture: "x86_64",
-    startAddress: kernelMinimumStartAddress,
-    loadOffset: 0n,
-    assumePic: false,
-    acceptance: "Exclusive",
-    tag: "linux-kernel",
-  });
-  const initrdInfo = planInitrd(builder, initrd, elf.nextAvailableAddress);
-  return new LoadInfo(
-    {
-      gpa: elf.minimumAddressUsed,
-      size: elf.nextAvailableAddress - elf.minimumAddressUsed,
-      entrypoint: elf.entrypoint,
-    },
-    initrdInfo,
-    undefined,
-  );
+/** Throws ACPI_RSDP_TOO_LONG for one that its page does not hold. */
+export function checkRsdpLength({ byteLength }: Uint8Array): void {
+  if (byteLength > PAGE_BYTES) {
+    throw new DirectBootError("ACPI_RSDP_TOO_LONG", `the RSDP has ${byteLength} bytes, its page has 4096`);
+  }
 }
 
 /**
  * Adds command line, GDT, page tables, ACPI, zero page and registers to a plan, in upstream's order. An empty
  * command line is neither imported nor checked for alignment.
  */
-export function planConfig(
-  builder: PlanBuilder<X86Register>,
-  loadInfo: LoadInfo,
-  options: ConfigOptions,
-): void {
+function planConfig(builder: PlanBuilder<X86Register>, loadInfo: LoadInfo, options: ConfigOptions): void {
   const { commandLine, zeroPage, acpi, registers } = options;
 
   const text = commandLineBytes(commandLine.commandLine);
   const commandLineAddress = toAddress(commandLine.address, "commandLine.address");
   if (text.byteLength > 0) {
-    checkAddressAlignment(commandLineAddress, "command line address");
-    const withNul = new Uint8Array(text.byteLength + 1);
-    withNul.set(text);
-    builder.bytes(commandLineAddress, "linux-commandline", withNul);
+    checkAddressAlignment(commandLineAddress, "commandLine.address");
+    builder.bytes(commandLineAddress, "linux-commandline", withNul(text));
   }
-
-  const gdtAddress = toAddress(registers.gdtAddress, "registers.gdtAddress");
-  checkAddressAlignment(gdtAddress, "GDT address");
-  planDefaultGdt(builder, gdtAddress / 4096n);
-
-  const pageTableAddress = toAddress(registers.pageTableAddress, "registers.pageTableAddress");
-  checkAddressAlignment(pageTableAddress, "page table address");
+  planDefaultGdt(builder, toPageAddress(registers.gdtAddress, "registers.gdtAddress"));
+  const pageTableAddress = toPageAddress(registers.pageTableAddress, "registers.pageTableAddress");
   builder.identityMap("linux-pagetables", toIdentityMap({ pageTableGpa: pageTableAddress }));
 
-  const rdspAddress = toAddress(acpi.rdspAddress, "acpi.rdspAddress");
-  const tablesAddress = toAddress(acpi.tablesAddress, "acpi.tablesAddress");
-  checkAddressAlignment(rdspAddress, "RSDP address");
-  checkAddressAlignment(tablesAddress, "ACPI tables address");
+  const rdspAddress = toPageAddress(acpi.rdspAddress, "acpi.rdspAddress");
+  const tablesAddress = toPageAddress(acpi.tablesAddress, "acpi.tablesAddress");
   const rdsp = toBytes(acpi.rdsp, "acpi.rdsp");
   const tables = toBytes(acpi.tables, "acpi.tables");
-  if (rdsp.byteLength > 4096) {
-    throw new DirectBootError(
-      "ACPI_RSDP_TOO_LONG",
-      `the RSDP has ${rdsp.byteLength} bytes, its page has 4096`,
-    );
-  }
+  checkRsdpLength(rdsp);
   builder.bytes(rdspAddress, "linux-rdsp", rdsp, 1);
   builder.bytes(tablesAddress, "linux-acpi-tables", tables);
 
-  const zeroPageAddress = toAddress(zeroPage.address, "zeroPage.address");
-  checkAddressAlignment(zeroPageAddress, "zero page address");
+  const zeroPageAddress = toPageAddress(zeroPage.address, "zeroPage.address");
   const bootParams = buildZeroPage({
     memoryLayout: zeroPage.memoryLayout,
     acpiBase: zeroPage.acpiBaseAddress,
@@ -188,7 +154,6 @@ export function planConfig(
     initrdSize: loadInfo.initrd?.size ?? 0n,
   });
   builder.bytes(zeroPageAddress, "linux-zeropage", bootParams, 1);
-
   planLongModeRegisters(builder, pageTableAddress, loadInfo.kernel.entrypoint, zeroPageAddress);
 }
 
@@ -200,35 +165,44 @@ export function planLongModeRegisters(
   bootParams: bigint,
 ): void {
   // The segment registers are set by the default GDT.
-  builder.register({ name: "cr0", value: X64_CR0_PG | X64_CR0_PE });
-  builder.register({ name: "cr3", value: pageTableAddress });
-  builder.register({ name: "cr4", value: X64_CR4_PAE });
-  builder.register({ name: "efer", value: X64_EFER_SCE | X64_EFER_LME | X64_EFER_LMA | X64_EFER_NXE });
-  builder.register({ name: "pat", value: X86X_MSR_DEFAULT_PAT });
-  builder.register({ name: "rip", value: entry });
-  builder.register({ name: "rsi", value: bootParams });
-  // No firmware sets the MTRRs: enable them, default uncached, the lowest 640 KiB write-back.
-  builder.register({ name: "mtrrDefType", value: MTRR_DEF_TYPE_ENABLED_UC });
-  builder.register({ name: "mtrrFix64k00000", value: MTRR_FIXED_WRITEBACK });
-  builder.register({ name: "mtrrFix16k80000", value: MTRR_FIXED_WRITEBACK });
+  planRegisters(builder, {
+    cr0: X64_CR0_PG | X64_CR0_PE,
+    cr3: pageTableAddress,
+    cr4: X64_CR4_PAE,
+    efer: X64_EFER_SCE | X64_EFER_LME | X64_EFER_LMA | X64_EFER_NXE,
+    pat: X86X_MSR_DEFAULT_PAT,
+    rip: entry,
+    rsi: bootParams,
+    ...FIXED_MTRRS,
+  });
 }
 
-/** Opens kernel and initrd for the time of `use`. */
-function withInputs<T>(
+/** Plans kernel, initrd and what `more` adds, and carries the plan out. */
+function load(
+  importer: ImageLoad<X86Register>,
   options: KernelAndInitrdX64Options,
-  use: (kernel: Source, initrd: OpenInitrd | undefined) => T,
-): T {
-  const kernel = openSource(options.kernel, "kernel");
-  try {
-    const opened = openInitrd(options.initrd);
-    try {
-      return use(kernel.source, opened?.initrd);
-    } finally {
-      opened?.close();
-    }
-  } finally {
-    kernel.close();
-  }
+  more: (builder: PlanBuilder<X86Register>, info: LoadInfo) => void,
+): LoadInfo {
+  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
+  return withSources({ kernel: options.kernel, initrd: options.initrd?.initrd }, ({ kernel, initrd }) => {
+    const builder = new PlanBuilder<X86Register>();
+    const elf = runSync(
+      planStaticElf(builder, kernel, {
+        architecture: "x86_64",
+        startAddress: start,
+        loadOffset: 0n,
+        assumePic: false,
+        acceptance: "Exclusive",
+        tag: "linux-kernel",
+      }),
+    );
+    const { minimumAddressUsed: gpa, nextAvailableAddress: end, entrypoint } = elf;
+    const initrdInfo = planInitrd(builder, initrd, options.initrd?.initrdAddress, end);
+    const info = new LoadInfo({ gpa, size: end - gpa, entrypoint }, initrdInfo, undefined);
+    more(builder, info);
+    applyPlanSync(builder, importer);
+    return info;
+  });
 }
 
 /**
@@ -252,13 +226,7 @@ export function loadKernelAndInitrdX64(
   options: KernelAndInitrdX64Options,
 ): LoadInfo {
   checkKernelOptions(options, "");
-  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
-  return withInputs(options, (kernel, initrd) => {
-    const builder = new PlanBuilder<X86Register>();
-    const info = runSync(planKernelAndInitrdX64(builder, kernel, start, initrd));
-    applyPlanSync(builder, importer);
-    return info;
-  });
+  return load(importer, options, () => {});
 }
 
 /**
@@ -321,12 +289,5 @@ export function loadConfig(
 export function loadX86(importer: ImageLoad<X86Register>, options: LoadX86Options): LoadInfo {
   checkKernelOptions(options, "");
   checkConfigOptions(options, "");
-  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
-  return withInputs(options, (kernel, initrd) => {
-    const builder = new PlanBuilder<X86Register>();
-    const info = runSync(planKernelAndInitrdX64(builder, kernel, start, initrd));
-    planConfig(builder, info, options);
-    applyPlanSync(builder, importer);
-    return info;
-  });
+  return load(importer, options, (builder, info) => planConfig(builder, info, options));
 }

@@ -5,22 +5,19 @@
 import {
   type AddressLike,
   addAddresses,
-  checkAddressAlignment,
   hex,
   hexRange,
   PAGE_BYTES,
   pagesOf,
-  toAddress,
+  toPageAddress,
 } from "../base/address.js";
-import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { checkDeviceTree, readTree } from "../firmware/device-tree.js";
-import { XLF_CAN_BE_LOADED_ABOVE_4G } from "../images/bzimage.js";
 import type { X86Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
+import { checkCommandLineLength, commandLineBytes, withNul } from "../plan/command-line.js";
 import { type InitrdInfo, LoadInfo } from "../plan/load-info.js";
 import { Placement } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
@@ -28,8 +25,15 @@ import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-g
 import { readBytes } from "../sources/reading.js";
 import { knownLength, type Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import { BOOT_PARAMS_BYTES, buildBootParams } from "./boot-params.js";
-import { buildE820Map, E820_ACPI, E820_RAM, type E820Entry, encodeE820Entries } from "./e820.js";
+import { BOOT_PARAMS_BYTES, buildBootParams, checkReach } from "./boot-params.js";
+import {
+  buildE820Map,
+  E820_ACPI,
+  E820_MAX_ENTRIES,
+  E820_RAM,
+  type E820Entry,
+  encodeE820Entries,
+} from "./e820.js";
 import { entryTablesBytes, planEntryTables, TABLES_TAG } from "./entry-tables.js";
 import { DEFAULT_GDT_SIZE, planDefaultGdt } from "./gdt.js";
 import {
@@ -49,14 +53,14 @@ import {
   USUAL_ADDRESSES,
 } from "./low-memory-map.js";
 import { computeVariableMtrrs } from "./mtrr.js";
-import { planLongModeRegisters } from "./openvmm.js";
+import { checkRsdpLength, planLongModeRegisters } from "./openvmm.js";
 import type { X86Addresses, X86Options } from "./options.js";
 import {
   PROTECTED_MODE_GDT_SIZE,
   planProtectedModeGdt,
   planProtectedModeRegisters,
 } from "./protected-mode.js";
-import { buildHvmStartInfo, planPvhRegisters } from "./pvh.js";
+import { buildHvmStartInfo } from "./pvh.js";
 import { LOW_MMIO_GAP, x86LayoutOfSize } from "./ram-layout.js";
 import {
   buildSetupData,
@@ -64,7 +68,7 @@ import {
   SETUP_E820_EXT,
   SETUP_RNG_SEED,
   type SetupDataNode,
-  splitE820,
+  setupDataBytes,
 } from "./setup-data.js";
 
 /** Physical address bits of QEMU's CPU models under emulation (its default, phys-bits=40). */
@@ -139,12 +143,7 @@ function* readParts(
   checkCommandLineLength(commandLine, image?.cmdlineSize ?? ELF_COMMAND_LINE_BYTES);
   const rsdp = acpi === undefined ? new Uint8Array(0) : yield* readTables(acpi.rsdp);
   const tables = acpi === undefined ? new Uint8Array(PAGE_BYTES) : yield* readTables(acpi.tables);
-  if (rsdp.byteLength > PAGE_BYTES) {
-    throw new DirectBootError(
-      "ACPI_RSDP_TOO_LONG",
-      `the RSDP has ${rsdp.byteLength} bytes, its page has 4096`,
-    );
-  }
+  checkRsdpLength(rsdp);
   // Checked, sorted and joined.
   const map = buildE820Map(layout, options.reservations ?? []);
   const reservations = map.filter(({ type }) => type !== E820_RAM);
@@ -186,8 +185,7 @@ function chosenAddresses(addresses: X86Addresses): Chosen {
   const chosen: { [name: string]: bigint } = {};
   for (const [name, address] of Object.entries(addresses) as [string, AddressLike | undefined][]) {
     if (address === undefined) continue;
-    chosen[name] = toAddress(address, `addresses.${name}`);
-    checkAddressAlignment(chosen[name], `addresses.${name}`);
+    chosen[name] = toPageAddress(address, `addresses.${name}`);
   }
   return chosen;
 }
@@ -204,11 +202,10 @@ function* placeAll(
   const { entry } = kernel;
   placement.takeAll(parts.reservations, "reservation");
   const { e820, ...acpi } = placeAcpi(placement, chosen, parts);
-  const { extended } = splitE820(e820);
-  const setupData =
-    entry === "pvh" || extended.length === 0
-      ? parts.setupData
-      : [{ type: SETUP_E820_EXT, data: encodeE820Entries(extended) }, ...parts.setupData];
+  const setupData = [...parts.setupData];
+  if (entry !== "pvh" && e820.length > E820_MAX_ENTRIES) {
+    setupData.unshift({ type: SETUP_E820_EXT, data: encodeE820Entries(e820.slice(E820_MAX_ENTRIES)) });
+  }
   const sizes = lowSizes(kernel, parts, setupData, mappedEnd(chosen, parts, chosen.kernel ?? 0n));
   takeChosen(placement, chosen, kernel, sizes, initrdSource);
   const placed = yield* planKernel(builder, placement, kernel, chosen.kernel);
@@ -276,8 +273,7 @@ function lowSizes(
   }
   if (isLong) sizes.push(["pageTables", TABLES_TAG, entryTablesBytes(end)]);
   if (setupData.length > 0) {
-    // The size of a list does not depend on where it lies.
-    sizes.push(["setupData", "linux-setup-data", BigInt(buildSetupData(8n, setupData).byteLength)]);
+    sizes.push(["setupData", "linux-setup-data", BigInt(setupDataBytes(setupData))]);
   }
   return sizes;
 }
@@ -292,12 +288,15 @@ function takeChosen(
 ): void {
   for (const [name, tag, byteLength] of sizes) {
     const address = chosen[name];
-    if (address !== undefined) placement.take(address, byteLength, tag);
+    if (address === undefined) continue;
+    checkChosen(kernel, name, address, byteLength);
+    placement.take(address, byteLength, tag);
   }
   if (chosen.initrd !== undefined && initrd !== undefined) {
     const size = BigInt(knownLength(initrd));
     const end = addAddresses(chosen.initrd, size, "end of the initrd");
     const limit = initrdLimit(kernel);
+    if (size > 0n) checkChosen(kernel, "initrd", chosen.initrd, 0n);
     if (limit !== undefined && end > limit) {
       throw new DirectBootError(
         "INITRD_TOO_HIGH",
@@ -310,6 +309,26 @@ function takeChosen(
     throw new DirectBootError(
       "OPTION_NOT_FOR_KERNEL",
       `addresses.kernel, but ${kernel.source.name} is an ELF`,
+    );
+  }
+}
+
+/** Throws for an address that Linux takes for none, or that a 32-bit entry does not reach. */
+function checkChosen(
+  { entry }: X86Kernel,
+  name: keyof X86Addresses,
+  address: bigint,
+  byteLength: bigint,
+): void {
+  const isAnywhere = name === "gdt" || name === "pageTables" || (name === "zeroPage" && entry !== "pvh");
+  if (address === 0n && !isAnywhere) {
+    throw new DirectBootError("BOOT_PARAMS_BAD_ADDRESS", `addresses.${name} is 0x0: Linux takes 0 for none`);
+  }
+  const isLow = entry === "pvh" || (entry === "32" && (name === "gdt" || name === "zeroPage"));
+  if (isLow && address + byteLength > FOUR_GIB) {
+    throw new DirectBootError(
+      "PROTECTED_MODE_ADDRESS_TOO_HIGH",
+      `addresses.${name} is ${hex(address)} with ${hex(byteLength)} bytes, past ${hex(FOUR_GIB)}`,
     );
   }
 }
@@ -352,12 +371,10 @@ function planParts(
     builder.wholeSource(places.initrd.gpa, INITRD_TAG, initrd);
   }
   if (low.commandLine !== undefined) {
-    const withNul = new Uint8Array(commandLine.byteLength + 1);
-    withNul.set(commandLine);
-    builder.bytes(low.commandLine, "linux-commandline", withNul);
+    builder.bytes(low.commandLine, "linux-commandline", withNul(commandLine));
   }
   const { gdt = 0n } = low;
-  if (entry === "64") planDefaultGdt(builder, gdt / BigInt(PAGE_BYTES));
+  if (entry === "64") planDefaultGdt(builder, gdt);
   else planProtectedModeGdt(builder, gdt);
   if (low.pageTables !== undefined) planEntryTables(builder, low.pageTables, places.mappedEnd);
   if (places.acpi.rsdp !== undefined) builder.bytes(places.acpi.rsdp, "linux-rdsp", acpi.rsdp, 1);
@@ -385,18 +402,13 @@ function planEntry(
   if (entry === "pvh") {
     const parameters = { ...told, commandLineAddress: low.commandLine, memoryMap: e820 };
     builder.bytes(zeroPage, "linux-start-info", buildHvmStartInfo(zeroPage, parameters), 1);
-    planPvhRegisters(builder, { entry: entrypoint, startInfo: zeroPage });
+    planProtectedModeRegisters(builder, { cr4: 0n, rip: entrypoint, rbx: zeroPage });
     return;
   }
-  if (zeroPage >= FOUR_GIB && image !== undefined && (image.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) === 0) {
-    throw new DirectBootError(
-      "BOOT_PARAMS_NOT_SUPPORTED",
-      `boot_params lie at ${hex(zeroPage)}, and the kernel does not have XLF_CAN_BE_LOADED_ABOVE_4G`,
-    );
-  }
+  checkReach(image, zeroPage, "the address of boot_params");
   const bootParams = buildBootParams({
     ...told,
-    setupHeader: image?.header,
+    image,
     e820,
     commandLine: { address: low.commandLine ?? 0n, byteLength: commandLine.byteLength },
     setupDataAddress: low.setupData,
@@ -405,7 +417,8 @@ function planEntry(
   });
   builder.bytes(zeroPage, "linux-zeropage", bootParams, 1);
   if (low.pageTables === undefined) {
-    planProtectedModeRegisters(builder, { entry: entrypoint, bootParams: zeroPage });
+    const zeros = { rbp: 0n, rdi: 0n, rbx: 0n };
+    planProtectedModeRegisters(builder, { rip: entrypoint, rsi: zeroPage, ...zeros });
   } else {
     planLongModeRegisters(builder, low.pageTables, entrypoint, zeroPage);
   }
@@ -416,10 +429,7 @@ function planMtrrs(
   { mtrrs = "variable", physicalAddressWidth = PHYSICAL_ADDRESS_WIDTH }: X86GuestOptions,
   layout: MemoryLayout,
 ): void {
-  if (mtrrs === "variable") {
-    const registers = computeVariableMtrrs(layout, physicalAddressWidth, LOW_MMIO_GAP, MemoryRange.EMPTY);
-    for (const register of registers) builder.register(register);
-  } else if (mtrrs !== "fixed-only") {
-    throw new TypeError(`mtrrs must be "variable" or "fixed-only", got ${describeType(mtrrs)}`);
-  }
+  if (mtrrs === "fixed-only") return;
+  const registers = computeVariableMtrrs(layout, physicalAddressWidth, LOW_MMIO_GAP, MemoryRange.EMPTY);
+  for (const register of registers) builder.register(register);
 }

@@ -1,4 +1,6 @@
 /** x86 register values of the 64-bit entry (names as in OpenVMM's x86defs), the 32-bit entry and PVH. */
+import type { X86Register, X86ValueRegisterName } from "../importers/importer.js";
+import type { PlanBuilder } from "../plan/plan.js";
 
 // Intel SDM, volume 3A, section 2.5 "Control Registers"
 export const X64_CR0_PE = 1n << 0n;
@@ -15,45 +17,24 @@ export const X64_EFER_NXE = 1n << 11n;
 export const X86X_MSR_DEFAULT_PAT = 0x0007_0406_0007_0406n;
 
 /** MTRRs enabled (bit 11), fixed ranges enabled (bit 10), default uncacheable (SDM 3A, 12.11.2.1). */
-export const MTRR_DEF_TYPE_ENABLED_UC = 0xc00n;
+const MTRR_DEF_TYPE_ENABLED_UC = 0xc00n;
 /** Eight fixed ranges, all write-back (memory type 6; SDM 3A, 12.11.2.2). */
-export const MTRR_FIXED_WRITEBACK = 0x0606_0606_0606_0606n;
+const MTRR_FIXED_WRITEBACK = 0x0606_0606_0606_0606n;
+/** No firmware sets the MTRRs: enabled, default uncached, the lowest 640 KiB write-back. */
+export const FIXED_MTRRS = {
+  mtrrDefType: MTRR_DEF_TYPE_ENABLED_UC,
+  mtrrFix64k00000: MTRR_FIXED_WRITEBACK,
+  mtrrFix16k80000: MTRR_FIXED_WRITEBACK,
+} as const;
 
-/**
- * Segment attributes: type (bits 0-3), non-system (4), DPL (5-6), present (7), available (12), long (13),
- * default size (14), granularity (15); Intel SDM, volume 3A, section 3.4.5.
- */
-interface SegmentAttributes {
-  readonly type: number;
-  readonly long: boolean;
-  readonly defaultSize: boolean;
-}
-
-function attributes({ type, long, defaultSize }: SegmentAttributes): number {
-  const nonSystem = 1 << 4;
-  const present = 1 << 7;
-  const granularity = 1 << 15;
-  return type | nonSystem | present | (long ? 1 << 13 : 0) | (defaultSize ? 1 << 14 : 0) | granularity;
-}
-
-/** Code, execute/read, accessed; 64-bit: 0xa09b. */
-export const X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
-  type: 0xb,
-  long: true,
-  defaultSize: false,
-});
-/** Data, read/write, accessed; 32-bit default size: 0xc093. */
-export const X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
-  type: 0x3,
-  long: false,
-  defaultSize: true,
-});
-/** Code, execute/read, accessed; 32-bit: 0xc09b. */
-export const X86_CODE32_SEGMENT_ATTRIBUTES = /* @__PURE__ */ attributes({
-  type: 0xb,
-  long: false,
-  defaultSize: true,
-});
+// Segment attributes: type (bits 0-3), non-system (4), DPL (5-6), present (7), available (12), long (13), default size
+// (14), granularity (15); Intel SDM, volume 3A, section 3.4.5.
+/** 64-bit code, execute/read, accessed. */
+export const X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES = 0xa09b;
+/** Data, read/write, accessed; 32-bit default size. */
+export const X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES = 0xc093;
+/** 32-bit code, execute/read, accessed. */
+export const X86_CODE32_SEGMENT_ATTRIBUTES = 0xc09b;
 /** 32-bit TSS, available, present (system types: SDM 3A, table 3-2): what LTR takes from a GDT. */
 export const X86_TSS32_AVAILABLE_ATTRIBUTES = 0x89;
 /** 32-bit TSS, busy, present: what TR holds after LTR. */
@@ -61,3 +42,13 @@ export const X86_TSS32_BUSY_ATTRIBUTES = 0x8b;
 
 /** RFLAGS after reset: bit 1 is always set; interrupts (9), trap (8) and virtual 8086 (17) are off (SDM 1, 3.4.3). */
 export const X86_RFLAGS_DEFAULT = 0x2n;
+
+/** Adds registers that hold one number, in the given order. */
+export function planRegisters(
+  builder: PlanBuilder<X86Register>,
+  values: Readonly<Partial<Record<X86ValueRegisterName, bigint>>>,
+): void {
+  for (const [name, value] of Object.entries(values)) {
+    builder.register({ name: name as X86ValueRegisterName, value });
+  }
+}

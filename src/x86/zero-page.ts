@@ -16,17 +16,6 @@ import {
 } from "./boot-params.js";
 import { E820_ACPI, E820_MAX_ENTRIES, E820_RAM, encodeE820Entries } from "./e820.js";
 
-export { BOOT_PARAMS_BYTES, BOOT_PARAMS_OFFSETS } from "./boot-params.js";
-export {
-  E820_ACPI,
-  E820_ENTRY_BYTES,
-  E820_MAX_ENTRIES,
-  E820_NVS,
-  E820_RAM,
-  E820_RESERVED,
-  E820_UNUSABLE,
-} from "./e820.js";
-
 const ACPI_BASE = 0xe_0000n;
 const ONE_MIB = 0x10_0000n;
 const U32_LIMIT = 1n << 32n;
@@ -55,14 +44,15 @@ export interface ZeroPageOptions {
   readonly initrdSize: AddressLike;
 }
 
-function u32(
-  value: bigint,
+/** A value of a field of 32 bits. */
+function toU32(
+  input: AddressLike,
+  name: string,
   code: "ZERO_PAGE_INITRD_TOO_HIGH" | "ZERO_PAGE_COMMAND_LINE_TOO_HIGH",
-  what: string,
 ): number {
-  if (value >= U32_LIMIT)
-    throw new DirectBootError(code, `${what} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
-  return Number(value);
+  const value = toAddress(input, name);
+  if (value < U32_LIMIT) return Number(value);
+  throw new DirectBootError(code, `${name} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
 }
 
 /**
@@ -90,21 +80,10 @@ function u32(
 export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
   const { memoryLayout } = options;
   const text = commandLineBytes(options.commandLine.commandLine);
-  const commandLineAddress = u32(
-    toAddress(options.commandLine.address, "commandLine.address"),
-    "ZERO_PAGE_COMMAND_LINE_TOO_HIGH",
-    "cmd_line_ptr",
-  );
-  const initrdBase = u32(
-    toAddress(options.initrdBase, "initrdBase"),
-    "ZERO_PAGE_INITRD_TOO_HIGH",
-    "ramdisk_image",
-  );
-  const initrdSize = u32(
-    toAddress(options.initrdSize, "initrdSize"),
-    "ZERO_PAGE_INITRD_TOO_HIGH",
-    "ramdisk_size",
-  );
+  const { address } = options.commandLine;
+  const commandLineAddress = toU32(address, "commandLine.address", "ZERO_PAGE_COMMAND_LINE_TOO_HIGH");
+  const initrdBase = toU32(options.initrdBase, "initrdBase", "ZERO_PAGE_INITRD_TOO_HIGH");
+  const initrdSize = toU32(options.initrdSize, "initrdSize", "ZERO_PAGE_INITRD_TOO_HIGH");
 
   const [first, ...others] = memoryLayout.ram;
   if (first === undefined || first.range.start !== 0n || first.range.end < ONE_MIB) {

@@ -95,7 +95,7 @@ for (const { machine, cpu, memory } of [
       }
     });
 
-    test("finds the attributes of the plan in its descriptors; their limit lacks bits 16-19, as the seeds' GDT does", () => {
+    test("finds the attributes of the plan in its descriptors; their limit lacks bits 16-19, as OpenVMM's GDT does", () => {
       for (const name of ["cs", "ds"] as const) {
         const segment = fields(name);
         assert.ok("attributes" in segment);

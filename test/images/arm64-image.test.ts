@@ -134,7 +134,7 @@ describe("decodeAarch64ImageFlags", () => {
     );
   });
 
-  it("names page sizes as the seeds do", () => {
+  it("names page sizes as OpenVMM does", () => {
     assert.deepEqual(Aarch64ImagePageSize, { UNSPECIFIED: 0, PAGE4_K: 1, PAGE16_K: 2, PAGE64_K: 3 });
   });
 });

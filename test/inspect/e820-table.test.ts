@@ -26,7 +26,7 @@ const plain = (entries: readonly { start: bigint; end: bigint; type: number }[])
 
 describe("decodeE820", () => {
   it("gives back what boot_params were built from, with the types' names", () => {
-    const page = buildBootParams({ e820: map, commandLine: { address: 0, byteLength: 0 } });
+    const page = buildBootParams({ e820: map, commandLine: { address: 0n, byteLength: 0 } });
     const decoded = decodeE820(page);
     assert.deepEqual(plain(decoded), plain(map));
     assert.deepEqual(
@@ -57,7 +57,7 @@ describe("decodeE820", () => {
   });
 
   it("is data for JSON", () => {
-    const page = buildBootParams({ e820: map, commandLine: { address: 0, byteLength: 0 } });
+    const page = buildBootParams({ e820: map, commandLine: { address: 0n, byteLength: 0 } });
     assert.deepEqual(JSON.parse(JSON.stringify(decodeE820(page)))[1], {
       start: "0xe0000",
       end: "0xe2000",

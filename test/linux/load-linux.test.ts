@@ -110,7 +110,7 @@ describe("loadLinuxSync", () => {
     const mtrrs = computeVariableMtrrs(new MemoryLayout(RAM), 40, gap, MemoryRange.EMPTY);
     for (const register of mtrrs) expected.importVpRegister(register);
     applyPlanSync(planLinuxSync(options()), own);
-    // The seeds leave the protocol's version 0: with it older kernels would ignore setup_data.
+    // OpenVMM leaves the protocol's version 0: with it older kernels would ignore setup_data.
     const said = (calls: typeof own.calls): unknown[] =>
       calls.map((call) => {
         if (call.op !== "pages" || call.tag !== "linux-zeropage") return call;

@@ -348,10 +348,10 @@ describe("a hostile configuration of x86-64:", () => {
     const kernel = { gpa: AT, size: 0x1000n, entrypoint: AT };
     loadConfig(importer, { kernel, initrd }, { ...config, ...changes });
   };
-  row("a command line at 4 GiB in the seeds' zero page", "ZERO_PAGE_COMMAND_LINE_TOO_HIGH", () =>
+  row("a command line at 4 GiB in OpenVMM's zero page", "ZERO_PAGE_COMMAND_LINE_TOO_HIGH", () =>
     configure({ commandLine: { address: 4n * GIB, commandLine: "quiet" } }),
   );
-  row("an initrd at 4 GiB in the seeds' zero page", "ZERO_PAGE_INITRD_TOO_HIGH", () =>
+  row("an initrd at 4 GiB in OpenVMM's zero page", "ZERO_PAGE_INITRD_TOO_HIGH", () =>
     configure({}, { gpa: 4n * GIB, size: 1n }),
   );
   row("an RSDP longer than its page", "ACPI_RSDP_TOO_LONG", () =>

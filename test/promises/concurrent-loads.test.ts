@@ -129,7 +129,7 @@ describe("a second load into one memory", () => {
     assert.equal(one.crc32(0, 0x8_0000), other.crc32(0, 0x8_0000));
   });
 
-  it("by one importer or two, by the seeds' calls or by parts, is refused", async () => {
+  it("by one importer or two, by OpenVMM's calls or by parts, is refused", async () => {
     const memory = GuestMemory.create(MIB);
     const first = held(noise(50_000, 3));
     const importer = new GuestMemoryImporter<X86Register>(memory);

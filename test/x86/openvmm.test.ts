@@ -80,17 +80,17 @@ describe("loadConfig", () => {
   });
 
   // SPEC §11.5: each row lacks the first fault of the row above.
-  it("tells faults in upstream's order", () => {
+  it("tells faults in OpenVMM's order", () => {
     const nul: Changes = { commandLine: { commandLine: "\0", address: 1 } };
     const faults: readonly (readonly [Changes, string])[] = [
       [nul, "COMMAND_LINE_NUL"],
-      [{ commandLine: { address: 1 } }, "command line address 0x1"],
-      [{ registers: { gdtAddress: 2 } }, "GDT address 0x2"],
-      [{ registers: { pageTableAddress: 3 } }, "page table address 0x3"],
-      [{ acpi: { rdspAddress: 4 } }, "RSDP address 0x4"],
-      [{ acpi: { tablesAddress: 5 } }, "ACPI tables address 0x5"],
+      [{ commandLine: { address: 1 } }, "commandLine.address 0x1"],
+      [{ registers: { gdtAddress: 2 } }, "registers.gdtAddress 0x2"],
+      [{ registers: { pageTableAddress: 3 } }, "registers.pageTableAddress 0x3"],
+      [{ acpi: { rdspAddress: 4 } }, "acpi.rdspAddress 0x4"],
+      [{ acpi: { tablesAddress: 5 } }, "acpi.tablesAddress 0x5"],
       [{ acpi: { rdsp: noise(4097) } }, "the RSDP has 4097"],
-      [{ zeroPage: { address: 6 } }, "zero page address 0x6"],
+      [{ zeroPage: { address: 6 } }, "zeroPage.address 0x6"],
       [{ zeroPage: { acpiBaseAddress: 0 } }, "acpiBase is 0x0"],
     ];
     for (let first = 0; first < faults.length; first++) {
@@ -106,20 +106,6 @@ describe("loadConfig", () => {
       const [, said = ""] = faults[first] ?? [];
       if (said === "COMMAND_LINE_NUL") assert.equal(codeOf(changes), said);
       else assert.throws(() => recordConfig(changes), { message: new RegExp(said) });
-    }
-  });
-
-  it("refuses each address off a page, with its name", () => {
-    const rows: readonly (readonly [Changes, string])[] = [
-      [{ commandLine: { address: 0x3800 } }, "command line address 0x3800"],
-      [{ registers: { gdtAddress: 0x1001 } }, "GDT address 0x1001"],
-      [{ registers: { pageTableAddress: 0x4fff } }, "page table address 0x4fff"],
-      [{ acpi: { rdspAddress: 0xe_0010 } }, "RSDP address 0xe0010"],
-      [{ acpi: { tablesAddress: 0xe_1010 } }, "ACPI tables address 0xe1010"],
-      [{ zeroPage: { address: 0x2001 } }, "zero page address 0x2001"],
-    ];
-    for (const [changes, said] of rows) {
-      assert.throws(() => recordConfig(changes), refusal("UNALIGNED_ADDRESS", said));
     }
   });
 });
@@ -146,7 +132,7 @@ describe("loadKernelAndInitrdX64", () => {
     assert.deepEqual(load(), [0x20_0000n, 5000n]);
     assert.deepEqual(load("AfterKernel"), [0x20_0000n, 5000n]);
     assert.deepEqual(load(0x80_1000), [0x80_1000n, 5000n]);
-    assert.throws(() => load(0x80_1001), refusal("UNALIGNED_ADDRESS", "initrd address 0x801001"));
+    assert.throws(() => load(0x80_1001), refusal("UNALIGNED_ADDRESS", "initrdAddress 0x801001"));
   });
 
   it("needs sources that can be read synchronously", () => {

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { X86Register } from "../../src/importers/importer.js";
+import { planLinuxSync } from "../../src/linux/load-linux-sync.js";
 import { PlanBuilder } from "../../src/plan/plan.js";
+import type { X86Addresses, X86Entry } from "../../src/x86/options.js";
 import { planProtectedModeGdt, planProtectedModeRegisters } from "../../src/x86/protected-mode.js";
+import { pvhNote } from "../linux/guest-reader.js";
+import { makeBzImage } from "../support/bzimage-maker.js";
+import { makeElf } from "../support/elf-maker.js";
 import { refusal } from "../support/refusal.js";
+import { noise } from "../support/sources.js";
 
 function registers(builder: PlanBuilder<X86Register>): Map<string, X86Register["value"]> {
   const found = new Map<string, X86Register["value"]>();
@@ -17,7 +23,7 @@ function registers(builder: PlanBuilder<X86Register>): Map<string, X86Register["
 
 describe("planProtectedModeGdt", () => {
   const builder = new PlanBuilder<X86Register>();
-  planProtectedModeGdt(builder, 0x1000);
+  planProtectedModeGdt(builder, 0x1000n);
 
   it("adds one page, then the registers that use it", () => {
     const [page, ...rest] = builder.steps;
@@ -54,28 +60,16 @@ describe("planProtectedModeGdt", () => {
     // LTR makes the TSS busy: type 9 becomes 11.
     assert.deepEqual(found.get("tr"), { base: 0n, limit: 0x67, selector: 0x20, attributes: 0x8b });
   });
-
-  it("lies on a page below 4 GiB", () => {
-    const act = (address: number | bigint) => (): void =>
-      planProtectedModeGdt(new PlanBuilder<X86Register>(), address);
-    act(0xffff_f000)();
-    assert.throws(act(0x1001), refusal("UNALIGNED_ADDRESS", "0x1001"));
-    assert.throws(act(1n << 32n), refusal("PROTECTED_MODE_ADDRESS_TOO_HIGH", "0x100000000"));
-    assert.throws(act(-4096), refusal("ADDRESS_OUT_OF_RANGE"));
-  });
 });
 
 describe("planProtectedModeRegisters", () => {
-  it("sets what boot.rst names, and the memory types of the 64-bit entry", () => {
+  it("sets protected mode without paging, the entry's registers, and the memory types of the 64-bit entry", () => {
     const builder = new PlanBuilder<X86Register>();
-    planProtectedModeRegisters(builder, { entry: 0x10_0000, bootParams: 0x2000 });
+    planProtectedModeRegisters(builder, { rip: 0x10_0000n, rsi: 0x2000n });
     assert.deepEqual(Object.fromEntries(registers(builder)), {
       cr0: 1n,
       rip: 0x10_0000n,
       rsi: 0x2000n,
-      rbp: 0n,
-      rdi: 0n,
-      rbx: 0n,
       rflags: 2n,
       pat: 0x0007_0406_0007_0406n,
       mtrrDefType: 0xc00n,
@@ -83,16 +77,54 @@ describe("planProtectedModeRegisters", () => {
       mtrrFix16k80000: 0x0606_0606_0606_0606n,
     });
   });
+});
 
-  it("refuses an entry or boot_params that 32 bits do not reach", () => {
-    const act = (entry: bigint, bootParams: bigint) => (): void =>
-      planProtectedModeRegisters(new PlanBuilder<X86Register>(), { entry, bootParams });
-    act(0xffff_ffffn, 0xffff_f000n)();
-    assert.throws(act(1n << 32n, 0x2000n), refusal("PROTECTED_MODE_ADDRESS_TOO_HIGH", "the entry"));
-    assert.throws(
-      act(0n, 0xffff_f001n),
-      refusal("PROTECTED_MODE_ADDRESS_TOO_HIGH", "boot_params", "0xfffff001"),
-    );
-    assert.throws(act(0n, -1n), refusal("ADDRESS_OUT_OF_RANGE", "bootParams"));
+describe("an address of the caller's", () => {
+  const fill = new Uint8Array(400);
+  fill.set(pvhNote(0x100_0000), 300);
+  const segments = [
+    { paddr: 0x100_0000n, offset: 320n, filesz: 64n, memsz: 64n },
+    { type: 4, offset: 300n, filesz: 20n, align: 4n },
+  ];
+  const pvhKernel = makeElf({ entry: 0x100_0000n, segments, fill });
+  const plan = (entry: X86Entry, addresses: X86Addresses): unknown =>
+    planLinuxSync({
+      kernel: entry === "pvh" ? pvhKernel : makeBzImage(),
+      entry,
+      memory: 8 * 2 ** 30,
+      commandLine: "quiet",
+      initrd: noise(100),
+      addresses,
+    });
+
+  it("lies below 4 GiB if a 32-bit entry reads it", () => {
+    const rows: readonly (readonly [X86Entry, keyof X86Addresses])[] = [
+      ["32", "gdt"],
+      ["32", "zeroPage"],
+      ["pvh", "gdt"],
+      ["pvh", "zeroPage"],
+      ["pvh", "commandLine"],
+    ];
+    for (const [entry, name] of rows) {
+      const refused = refusal("PROTECTED_MODE_ADDRESS_TOO_HIGH", `addresses.${name} is 0x100000000`);
+      assert.throws(() => plan(entry, { [name]: 1n << 32n }), refused);
+      plan(entry, { [name]: 0x2_0000 });
+    }
+    plan("64", { gdt: 1n << 32n, zeroPage: (1n << 32n) + 0x1000n });
+  });
+
+  it("is not 0 where Linux takes 0 for none", () => {
+    const rows: readonly (readonly [X86Entry, keyof X86Addresses])[] = [
+      ["64", "commandLine"],
+      ["32", "initrd"],
+      ["pvh", "zeroPage"],
+    ];
+    for (const [entry, name] of rows) {
+      assert.throws(
+        () => plan(entry, { [name]: 0 }),
+        refusal("BOOT_PARAMS_BAD_ADDRESS", `addresses.${name}`),
+      );
+    }
+    plan("64", { gdt: 0 });
   });
 });

@@ -3,7 +3,7 @@ import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { decodeAarch64ImageFlags, readArm64Image } from "../images/arm64-image.js";
 import { readArm64ImageFields } from "../images/arm64-image-fields.js";
-import { type BzImage, formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
+import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { readBzImageFields } from "../images/bzimage-fields.js";
 import { describeFormat, type ImageFormat } from "../images/detect.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
@@ -16,7 +16,7 @@ import {
   readElfProgramHeaderFields,
   segmentTypeName,
 } from "../images/elf-fields.js";
-import { findPvhNote, type PvhNote } from "../images/elf-notes.js";
+import { findPvhNote } from "../images/elf-notes.js";
 import type { HeaderField } from "../images/header-fields.js";
 import { readZboot } from "../images/zboot.js";
 import { readZbootFields } from "../images/zboot-fields.js";
@@ -76,11 +76,6 @@ export interface KernelHeaders {
   readonly segmentCount: number;
 }
 
-/** The headers, and the error of the parser that refuses them. */
-interface Told extends KernelHeaders {
-  readonly error: DirectBootError | undefined;
-}
-
 type Attempt<T> =
   | { readonly result: T; readonly error: undefined }
   | { readonly result: undefined; readonly error: DirectBootError };
@@ -90,32 +85,21 @@ export function* attempt<T>(task: Task<T>): Task<Attempt<T>> {
   try {
     return { result: yield* task, error: undefined };
   } catch (error) {
-    if (error instanceof DirectBootError && error.code !== "ABORTED") return { result: undefined, error };
+    const isRefusal = error instanceof DirectBootError && !["ABORTED", "SOURCE_READ"].includes(error.code);
+    if (isRefusal) return { result: undefined, error };
     throw error;
   }
 }
 
-function toField({ value, ...field }: HeaderField): InspectedField {
-  return typeof value === "string"
-    ? { ...field, kind: "text", value }
-    : { ...field, kind: "integer", value: hex(value) };
-}
+/** The headers as far as they are read. A parser that refuses the file ends the work; the findings stay. */
+type Findings = { -readonly [Key in keyof KernelHeaders]: KernelHeaders[Key] };
 
-type Findings = Partial<Omit<Told, "fields">> & { readonly fields?: readonly HeaderField[] };
-
-function told(format: ImageFormat, { fields = [], ...found }: Findings): Told {
-  return {
-    description: describeFormat(format),
-    architecture: undefined,
-    entries: [],
-    header: null,
-    kernelVersion: undefined,
-    fields: fields.map(toField),
-    segments: [],
-    segmentCount: 0,
-    error: undefined,
-    ...found,
-  };
+function addFields(found: Findings, fields: readonly HeaderField[]): void {
+  const added = fields.map(({ value, ...field }): InspectedField => {
+    const isText = typeof value === "string";
+    return { ...field, kind: isText ? "text" : "integer", value: isText ? value : hex(value) };
+  });
+  found.fields = [...found.fields, ...added];
 }
 
 /** Bits of p_flags (gABI, "Segment Permissions"). */
@@ -145,12 +129,19 @@ const ELF_MACHINES = {
   64: { machine: EM_X86_64, architecture: "x86_64", entry: "64" },
 } as const;
 
-function elfHeader(
-  elf: ElfImage,
-  segments: readonly InspectedSegment[],
-  note: PvhNote | undefined,
-): Record<string, unknown> {
-  return {
+function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void> {
+  addFields(found, yield* readElfFileHeaderFields(source, elfClass));
+  const elf = yield* (elfClass === 64 ? readElf : readElf32)(source, undefined);
+  const known = ELF_MACHINES[elfClass];
+  const isKnown = elf.machine === known.machine;
+  found.description = `${found.description} for ${machineName(elf.machine)}`;
+  if (isKnown) {
+    found.architecture = known.architecture;
+    found.entries = [known.entry];
+  }
+  found.segments = segmentsOf(elf);
+  found.segmentCount = elf.programHeaders.length;
+  const header = {
     type: elf.type,
     typeName: fileTypeName(elf.type),
     machine: elf.machine,
@@ -158,51 +149,41 @@ function elfHeader(
     entry: hex(elf.entry),
     programHeaderOffset: Number(elf.programHeaderOffset),
     programHeaderCount: elf.programHeaders.length,
-    programHeaders: segments,
-    pvhEntry: note === undefined ? null : hex(note.entry),
+    programHeaders: found.segments,
+  };
+  found.header = { ...header, pvhEntry: null };
+  addFields(found, yield* readElfProgramHeaderFields(source, elfClass, elf));
+  const note = yield* findPvhNote(source, elf);
+  if (note === undefined) return;
+  found.header = { ...header, pvhEntry: hex(note.entry) };
+  if (isKnown) found.entries = [known.entry, "pvh"];
+  addFields(found, [pvhNoteField(note)]);
+}
+
+function* tellArm64(source: Source, found: Findings): Task<void> {
+  found.architecture = "aarch64";
+  addFields(found, yield* readArm64ImageFields(source));
+  const { textOffset, imageSize, flags } = yield* readArm64Image(source);
+  found.header = {
+    textOffset: Number(textOffset),
+    imageSize: Number(imageSize),
+    flags: hex(flags),
+    ...decodeAarch64ImageFlags(flags),
   };
 }
 
-function* tellElf(source: Source, elfClass: 32 | 64): Task<Told> {
-  const format = elfClass === 64 ? "elf64" : "elf32";
-  const fileFields = yield* readElfFileHeaderFields(source, elfClass);
-  const { result: elf, error } = yield* attempt((elfClass === 64 ? readElf : readElf32)(source, undefined));
-  if (elf === undefined) return told(format, { fields: fileFields, error });
-  const segments = segmentsOf(elf);
-  const note = yield* attempt(findPvhNote(source, elf));
-  const noteFields = note.result === undefined ? [] : [pvhNoteField(note.result)];
-  const known = ELF_MACHINES[elfClass];
-  const isKnown = elf.machine === known.machine;
-  return told(format, {
-    description: `${describeFormat(format)} for ${machineName(elf.machine)}`,
-    architecture: isKnown ? known.architecture : undefined,
-    entries: !isKnown ? [] : note.result === undefined ? [known.entry] : [known.entry, "pvh"],
-    header: elfHeader(elf, segments, note.result),
-    fields: [...fileFields, ...(yield* readElfProgramHeaderFields(source, elfClass, elf)), ...noteFields],
-    segments,
-    segmentCount: elf.programHeaders.length,
-    error: note.error,
-  });
-}
-
-function* tellArm64(source: Source): Task<Told> {
-  const fields = yield* readArm64ImageFields(source);
-  const { result, error } = yield* attempt(readArm64Image(source));
-  const header =
-    result === undefined
-      ? null
-      : {
-          textOffset: Number(result.textOffset),
-          imageSize: Number(result.imageSize),
-          flags: hex(result.flags),
-          ...decodeAarch64ImageFlags(result.flags),
-        };
-  return told("arm64-image", { architecture: "aarch64", header, fields, error });
-}
-
-function bzImageHeader(image: BzImage, kernelVersion: string | undefined): Record<string, unknown> {
-  return {
-    protocol: formatProtocolVersion(image.version),
+function* tellBzImage(source: Source, found: Findings): Task<void> {
+  const { fields, kernelVersion } = yield* readBzImageFields(source);
+  addFields(found, fields);
+  found.kernelVersion = kernelVersion;
+  const image = yield* readBzImage(source);
+  const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
+  const protocol = formatProtocolVersion(image.version);
+  found.description = `${found.description}, protocol ${protocol}`;
+  found.architecture = has64 ? "x86_64" : "i386";
+  found.entries = has64 ? ["64", "32"] : ["32"];
+  found.header = {
+    protocol,
     kernelVersion: kernelVersion ?? null,
     setupHeaderLength: image.header.byteLength,
     protectedModeOffset: image.protectedModeOffset,
@@ -217,49 +198,33 @@ function bzImageHeader(image: BzImage, kernelVersion: string | undefined): Recor
   };
 }
 
-function* tellBzImage(source: Source): Task<Told> {
-  const { fields, kernelVersion } = yield* readBzImageFields(source);
-  const { result: image, error } = yield* attempt(readBzImage(source));
-  if (image === undefined) return told("bzImage", { fields, kernelVersion, error });
-  const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
-  return told("bzImage", {
-    description: `${describeFormat("bzImage")}, protocol ${formatProtocolVersion(image.version)}`,
-    architecture: has64 ? "x86_64" : "i386",
-    entries: has64 ? ["64", "32"] : ["32"],
-    header: bzImageHeader(image, kernelVersion),
-    kernelVersion,
-    fields,
-  });
+function* tellZboot(source: Source, found: Findings): Task<void> {
+  addFields(found, yield* readZbootFields(source));
+  found.header = { ...(yield* readZboot(source)) };
 }
 
-function* tellZboot(source: Source): Task<Told> {
-  const fields = yield* readZbootFields(source);
-  const { result, error } = yield* attempt(readZboot(source));
-  const header =
-    result === undefined
-      ? null
-      : {
-          payloadOffset: result.payloadOffset,
-          payloadLength: result.payloadLength,
-          compression: result.compression,
-        };
-  return told("zboot", { header, fields, error });
+function* tell(source: Source, format: ImageFormat, found: Findings): Task<void> {
+  if (format === "elf64" || format === "elf32") yield* tellElf(source, found, format === "elf64" ? 64 : 32);
+  if (format === "arm64-image") yield* tellArm64(source, found);
+  if (format === "bzImage") yield* tellBzImage(source, found);
+  if (format === "zboot") yield* tellZboot(source, found);
 }
 
-/** Reads the headers of a file of that format, as far as they can be read. */
-export function* readHeaders(source: Source, format: ImageFormat): Task<Told> {
-  switch (format) {
-    case "elf64":
-      return yield* tellElf(source, 64);
-    case "elf32":
-      return yield* tellElf(source, 32);
-    case "arm64-image":
-      return yield* tellArm64(source);
-    case "bzImage":
-      return yield* tellBzImage(source);
-    case "zboot":
-      return yield* tellZboot(source);
-    default:
-      return told(format, {});
-  }
+/** Reads the headers of a file of that format, as far as they can be read; `error` is the parser's that refuses them. */
+export function* readHeaders(
+  source: Source,
+  format: ImageFormat,
+): Task<KernelHeaders & { readonly error: DirectBootError | undefined }> {
+  const found: Findings = {
+    description: describeFormat(format),
+    architecture: undefined,
+    entries: [],
+    header: null,
+    kernelVersion: undefined,
+    fields: [],
+    segments: [],
+    segmentCount: 0,
+  };
+  const { error } = yield* attempt(tell(source, format, found));
+  return { ...found, error };
 }

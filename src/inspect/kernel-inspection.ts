@@ -69,22 +69,23 @@ const MOST_UNPACKED = 1024 * 1024 * 1024;
 
 type Unpack = NonNullable<InspectOptions["unpack"]>;
 
+function packed(
+  format: ImageFormat,
+  compressedBytes: number | undefined,
+  bytes?: number,
+): InspectedCompression {
+  return { format, description: describeFormat(format), compressedBytes, bytes };
+}
+
 /** The compression in a file, without unpacking it. */
 function* packedIn(source: Source, format: ImageFormat): Task<InspectedCompression | undefined> {
   if (isCompressionFormat(format)) {
-    const compressedBytes = hasKnownLength(source) ? source.byteLength : undefined;
-    return { format, description: describeFormat(format), compressedBytes, bytes: undefined };
+    return packed(format, hasKnownLength(source) ? source.byteLength : undefined);
   }
   if (format !== "zboot") return undefined;
   const { payloadOffset, payloadLength } = yield* readZboot(source);
   const head = yield* readBytes(source, payloadOffset, Math.min(DETECT_BYTES, payloadLength));
-  const packed = formatOfKernel(head);
-  return {
-    format: packed,
-    description: describeFormat(packed),
-    compressedBytes: payloadLength,
-    bytes: undefined,
-  };
+  return packed(formatOfKernel(head), payloadLength);
 }
 
 /** The kernel in a file that holds one, and what is compressed in it. */
@@ -95,29 +96,21 @@ function* lookInside(
   unpack: Unpack,
 ): Task<Pick<SourceInspection, "error"> & Pick<KernelInspection, "compression" | "inside">> {
   const isBzImage = format === "bzImage";
-  const { result: packed, error: packedError } = yield* attempt(packedIn(source, format));
-  if (packedError !== undefined) return { compression: undefined, inside: undefined, error: packedError };
-  const asIs = { compression: packed, inside: undefined, error: undefined };
-  if (!isBzImage && (packed === undefined || unpack === "none")) return asIs;
+  const { result: compression, error: damage } = yield* attempt(packedIn(source, format));
+  const asIs = { compression, inside: undefined, error: damage };
+  if (damage !== undefined || (!isBzImage && (compression === undefined || unpack === "none"))) return asIs;
   // What a bzImage says of its payload is read without unpacking it.
   const decompress = isBzImage && unpack === "all" ? "host" : "guest";
   const { result: file, error } = yield* attempt(openKernelFile(source, unpacking, decompress));
-  if (file === undefined) {
-    // What is compressed with something that is not at hand is no bad file.
-    return error?.code === "DECOMPRESS_UNSUPPORTED" ? asIs : { ...asIs, error };
-  }
-  const { decompression } = file;
-  const compression =
-    decompression === undefined
-      ? packed
-      : {
-          format: decompression.format,
-          description: describeFormat(decompression.format),
-          compressedBytes: decompression.compressedBytes,
-          bytes: decompression.bytes,
-        };
+  // Data that no decoder at hand can undo is no bad file.
+  if (file === undefined) return error?.code === "DECOMPRESS_UNSUPPORTED" ? asIs : { ...asIs, error };
+  const { decompression: done } = file;
   const inside = file.source === source ? undefined : yield* inspectSource(file.source, unpacking, unpack);
-  return { compression, inside: inside?.inspection, error: inside?.error };
+  return {
+    compression: done === undefined ? compression : packed(done.format, done.compressedBytes, done.bytes),
+    inside: inside?.inspection,
+    error: inside?.error,
+  };
 }
 
 /** Inspects a source, as far as it can be read: what refuses it comes with what could be told of it. */

@@ -63,10 +63,12 @@ export {
 export {
   buildPageTables64,
   type IdentityMapSize,
+  type PageTableOptions,
+} from "./x86/page-table.js";
+export {
   type LargestPage,
   type MappedRange,
   PageTableBuilder,
   type PageTableBuilderOptions,
-  type PageTableOptions,
-} from "./x86/page-table.js";
+} from "./x86/page-table-builder.js";
 export { buildZeroPage, type CommandLineConfig, type ZeroPageOptions } from "./x86/zero-page.js";

@@ -1,6 +1,6 @@
 /** An arm64 Image as it will lie in memory (Documentation/arch/arm64/booting.rst, "Call the kernel image"). */
 import { addAddresses, alignUpToPageSize, HV_PAGE_SIZE, hex } from "../base/address.js";
-import { DirectBootError } from "../base/errors.js";
+import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 import {
   type Aarch64ImageHeader,
   Aarch64ImagePageSize,
@@ -13,6 +13,8 @@ import { readHead } from "../sources/reading.js";
 import { hasKnownLength, knownLength, type Source } from "../sources/source.js";
 import { zeroExtend } from "../sources/zero-extend.js";
 import type { Task } from "../task/task.js";
+
+const { PAGE4_K } = Aarch64ImagePageSize;
 
 /** Which Images are taken. */
 export interface Arm64ImageRules {
@@ -37,7 +39,7 @@ const OLD_IMAGE_BYTES = 0x100_0000n;
 
 /** The Images that OpenVMM takes: of 4 KiB pages, that may be placed anywhere. */
 export const OPENVMM_RULES: Arm64ImageRules = {
-  pageSizes: [1],
+  pageSizes: [PAGE4_K],
   lowPlacement: false,
   oldImages: false,
   whole: false,
@@ -68,35 +70,29 @@ export function* readArm64Kernel(
   rules: Arm64ImageRules,
   start = 0n,
 ): Task<Arm64Kernel> {
-  const flags = decodeAarch64ImageFlags(header.flags);
-  const refuse = (
-    code:
-      | "ARM64_BIG_ENDIAN_KERNEL_IMAGE"
-      | "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED"
-      | "ARM64_LOW_MEMORY_KERNEL",
-    why: string,
-  ): never => {
-    throw new DirectBootError(code, `${kernel.name}: flags ${hex(header.flags)}: ${why}`);
-  };
-  if (flags.bigEndian) refuse("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
-  if (!rules.pageSizes.includes(flags.pageSize)) {
-    refuse(
-      "ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED",
-      `bits 1-2 say page size ${flags.pageSize}, ${rules.pageSizes.join(" or ")}${rules.pageSizes.length === 1 && rules.pageSizes[0] === Aarch64ImagePageSize.PAGE4_K ? " (4 KiB)" : ""} is wanted`,
-    );
+  const { name } = kernel;
+  const { bigEndian, pageSize, anyStartAddress } = decodeAarch64ImageFlags(header.flags);
+  const refused = (code: DirectBootErrorCode, why: string): DirectBootError =>
+    new DirectBootError(code, `${name}: flags ${hex(header.flags)}: ${why}`);
+  if (bigEndian) throw refused("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
+  if (!rules.pageSizes.includes(pageSize)) {
+    const wanted = rules.pageSizes.map((size) => (size === PAGE4_K ? "1 (4 KiB)" : `${size}`)).join(" or ");
+    const why = `bits 1-2 say page size ${pageSize}, ${wanted} is wanted`;
+    throw refused("ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED", why);
   }
-  if (!flags.anyStartAddress && !rules.lowPlacement)
-    refuse("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
+  if (!anyStartAddress && !rules.lowPlacement) {
+    throw refused("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
+  }
 
   const least = rules.whole ? leastArm64ImageBytes(yield* readHead(kernel, DETECT_BYTES)) : 0;
-  if (kernel.byteLength < least) throw cutOffImage(kernel.name, kernel.byteLength, least);
+  if (kernel.byteLength < least) throw cutOffImage(name, kernel.byteLength, least);
   const isOld = rules.oldImages && header.imageSize === 0n;
   const textOffset = isOld ? OLD_TEXT_OFFSET : header.textOffset;
-  const loadAddress = addAddresses(start, textOffset, `${kernel.name}: start address and text_offset`);
+  const loadAddress = addAddresses(start, textOffset, `${name}: start address and text_offset`);
   if (loadAddress % HV_PAGE_SIZE !== 0n) {
     throw new DirectBootError(
       "ARM64_BAD_IMAGE_SIZE",
-      `${kernel.name}: text_offset ${hex(textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
+      `${name}: text_offset ${hex(textOffset)} is not a multiple of ${hex(HV_PAGE_SIZE)}`,
     );
   }
   const fileSize = BigInt(header.imageSize === 0n ? knownLength(kernel) : kernel.byteLength);
@@ -104,21 +100,21 @@ export function* readArm64Kernel(
   const tooLong = (): DirectBootError =>
     new DirectBootError(
       "ARM64_BAD_IMAGE_SIZE",
-      `${kernel.name}: the file has ${hasKnownLength(kernel) ? hex(kernel.byteLength) : "more"} bytes, its image_size is ${hex(header.imageSize)}`,
+      `${name}: the file has ${hasKnownLength(kernel) ? hex(kernel.byteLength) : "more"} bytes, its image_size is ${hex(header.imageSize)}`,
     );
   if (size < fileSize && hasKnownLength(kernel)) throw tooLong();
   const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
-  addAddresses(loadAddress, used, `${kernel.name}: end of the kernel`);
-  const tooShort = (byteLength: number): DirectBootError => cutOffImage(kernel.name, byteLength, least);
+  addAddresses(loadAddress, used, `${name}: end of the kernel`);
+  const tooShort = (byteLength: number): DirectBootError => cutOffImage(name, byteLength, least);
   // A stream of unknown length fills image_size at most: what it lacks is zero.
   const image = hasKnownLength(kernel)
     ? kernel
-    : zeroExtend(kernel, toImageLength(size, kernel), tooLong, { byteLength: least, tooShort });
-  return { textOffset, size, used, anyStartAddress: flags.anyStartAddress, image };
+    : zeroExtend(kernel, toImageLength(size, name), tooLong, { byteLength: least, tooShort });
+  return { textOffset, size, used, anyStartAddress, image };
 }
 
 /** image_size as a host length. Throws ARM64_BAD_IMAGE_SIZE for one that no memory has. */
-function toImageLength(size: bigint, kernel: Source): number {
+function toImageLength(size: bigint, name: string): number {
   if (size <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(size);
-  throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${kernel.name}: image_size is ${hex(size)}`);
+  throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${name}: image_size is ${hex(size)}`);
 }

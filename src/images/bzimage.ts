@@ -88,43 +88,26 @@ export interface FileRange {
 }
 
 /**
- * An x86 bzImage: what its setup header says, in bytes unless said otherwise. A field that is newer than `version` has
- * the value that a loader must assume, which its comment gives.
+ * An x86 bzImage: the fields of its setup header that loading takes, in bytes unless said otherwise. A field that is newer
+ * than `version` has the value that a loader must assume, which its comment gives.
  */
 export interface BzImage {
-  /** Sectors of 512 bytes of setup code: setup_sects, 4 if that is 0. The boot sector before them is not counted. */
-  readonly setupSectors: number;
   /** The file's bytes from 0x1f1 to the end of the setup header: what is copied into boot_params. A copy. */
   readonly header: Uint8Array;
   /** The boot protocol: 0x20f is 2.15. */
   readonly version: number;
-  /** Paragraphs of 16 bytes of protected-mode code. Before 2.04 the low 16 bits of it, which do not tell the size. */
-  readonly syssize: number;
-  /** Bits: {@link LOADED_HIGH} (always set here) and others. */
-  readonly loadflags: number;
-  /** The address that the kernel wants to be entered at: its load address, 0x100000. */
-  readonly code32Start: number;
   /** Highest address that the initrd's last byte may have. Before 2.03: 0x37ffffff. */
   readonly initrdAddrMax: number;
   /** Alignment that a relocatable kernel prefers. Before 2.05: 0x100000, where such a kernel must lie. */
   readonly kernelAlignment: number;
   /** May be loaded at any multiple of `kernelAlignment`. Before 2.05: false. */
   readonly relocatableKernel: boolean;
-  /** The least alignment that will do, as a power of two; 0 if none is given. Before 2.10: 0. */
-  readonly minAlignment: number;
   /** Bits: {@link XLF_KERNEL_64} and others. Before 2.12: 0. */
   readonly xloadflags: number;
   /** Bytes that the command line may have, without its NUL. Before 2.06: 255. */
   readonly cmdlineSize: number;
-  /** 0 for a PC. Before 2.07: 0. */
-  readonly hardwareSubarch: number;
-  /** From the start of the protected-mode code; 0 if there is none. Before 2.08: 0. */
-  readonly payloadOffset: number;
-  readonly payloadLength: number;
   /** Where the compressed kernel lies in the file; undefined if the header does not say (before 2.08, or 0). */
   readonly payload: FileRange | undefined;
-  /** Address of the first setup_data; a file has 0. Before 2.09: 0. */
-  readonly setupData: bigint;
   /** The load address that the kernel prefers; 0 if it has no preference. Before 2.10: 0x100000. */
   readonly prefAddress: bigint;
   /**
@@ -132,11 +115,7 @@ export interface BzImage {
    * protected-mode code, in whole pages, as GRUB has it (boot.rst gives none).
    */
   readonly initSize: number;
-  /** EFI handover entry, from the start of the protected-mode code. Before 2.11: 0. */
-  readonly handoverOffset: number;
-  /** kernel_info, from the start of the protected-mode code; 0 if there is none. Before 2.15: 0. */
-  readonly kernelInfoOffset: number;
-  /** Where the protected-mode code starts in the file: (setupSectors + 1) * 512. */
+  /** Where the protected-mode code starts in the file: (setup_sects + 1) * 512. */
   readonly protectedModeOffset: number;
   /**
    * Bytes of protected-mode code: syssize * 16. What follows in the file (a signature) is no part of it. Before 2.04:
@@ -266,30 +245,19 @@ export function* readBzImage(source: Source): Task<BzImage> {
   }
   const pages = Math.ceil(protectedModeLength / PAGE_BYTES);
   return {
-    setupSectors,
     header: whole.slice(SETUP_HEADER_OFFSET, end),
     version,
-    syssize,
-    loadflags: view.getUint8(0x211),
-    code32Start: u32(0x214),
     initrdAddrMax: has(0x203) ? u32(0x22c) : OLD_INITRD_ADDR_MAX,
     kernelAlignment: has(0x205) ? u32(0x230) : OLD_LOAD_ADDRESS,
     relocatableKernel: has(0x205) && view.getUint8(0x234) !== 0,
-    minAlignment: has(0x20a) ? view.getUint8(0x235) : 0,
     xloadflags: has(0x20c) ? u16(0x236) : 0,
     cmdlineSize: has(0x206) ? u32(0x238) : OLD_CMDLINE_SIZE,
-    hardwareSubarch: has(0x207) ? u32(0x23c) : 0,
-    payloadOffset,
-    payloadLength,
     payload:
       payloadOffset === 0 || payloadLength === 0
         ? undefined
         : { offset: protectedModeOffset + payloadOffset, length: payloadLength },
-    setupData: has(0x209) ? view.getBigUint64(0x250, true) : 0n,
     prefAddress: has(0x20a) ? view.getBigUint64(0x258, true) : BigInt(OLD_LOAD_ADDRESS),
     initSize: has(0x20a) ? u32(0x260) : pages * PAGE_BYTES * OLD_UNPACK_FACTOR,
-    handoverOffset: has(0x20b) ? u32(0x264) : 0,
-    kernelInfoOffset: has(0x20f) ? u32(0x268) : 0,
     protectedModeOffset,
     protectedModeLength,
   };

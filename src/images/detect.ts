@@ -7,14 +7,7 @@ export type ImageFormat =
   | "bzImage"
   | "arm64-image"
   | "zboot"
-  | "gzip"
-  | "xz"
-  | "zstd"
-  | "lz4-legacy"
-  | "lz4"
-  | "lzma"
-  | "bzip2"
-  | "lzo"
+  | CompressionImageFormat
   | "text"
   | "empty"
   | "unknown";
@@ -90,26 +83,14 @@ export function detectFormat(head: Uint8Array): ImageFormat {
   return isText(head) ? "text" : "unknown";
 }
 
-/** Formats that hold something compressed. */
-export type CompressionImageFormat = Extract<
-  ImageFormat,
-  "gzip" | "xz" | "zstd" | "lz4-legacy" | "lz4" | "lzma" | "bzip2" | "lzo"
->;
+const COMPRESSIONS = ["gzip", "xz", "zstd", "lz4-legacy", "lz4", "lzma", "bzip2", "lzo"] as const;
 
-const COMPRESSIONS: readonly ImageFormat[] = [
-  "gzip",
-  "xz",
-  "zstd",
-  "lz4-legacy",
-  "lz4",
-  "lzma",
-  "bzip2",
-  "lzo",
-];
+/** Formats that hold something compressed. */
+export type CompressionImageFormat = (typeof COMPRESSIONS)[number];
 
 /** True for a format that holds something compressed. */
 export function isCompressionFormat(format: ImageFormat): format is CompressionImageFormat {
-  return COMPRESSIONS.includes(format);
+  return (COMPRESSIONS as readonly ImageFormat[]).includes(format);
 }
 
 /**

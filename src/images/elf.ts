@@ -64,7 +64,7 @@ interface ElfLayout {
   /** EI_CLASS */
   readonly elfClass: number;
   /** The cure for a file of another class, where the code's own cure does not fit. */
-  readonly cure: string | undefined;
+  readonly cure: { readonly cure?: string };
   /** sizeof(ElfNN_Ehdr), sizeof(ElfNN_Phdr), sizeof(ElfNN_Shdr) */
   readonly fileHeaderBytes: number;
   readonly programHeaderBytes: number;
@@ -83,7 +83,7 @@ interface ElfLayout {
 
 const ELF64: ElfLayout = {
   elfClass: 2, // ELFCLASS64
-  cure: undefined,
+  cure: {},
   fileHeaderBytes: 64,
   programHeaderBytes: 56,
   sectionHeaderBytes: 64,
@@ -107,7 +107,7 @@ const ELF64: ElfLayout = {
 
 const ELF32: ElfLayout = {
   elfClass: 1, // ELFCLASS32
-  cure: "give an uncompressed 32-bit ELF kernel (vmlinux)",
+  cure: { cure: "give an uncompressed 32-bit ELF kernel (vmlinux)" },
   fileHeaderBytes: 52,
   programHeaderBytes: 32,
   sectionHeaderBytes: 40,
@@ -194,16 +194,12 @@ function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout
   );
 }
 
-function curedBy({ cure }: ElfLayout): { cure?: string } {
-  return cure === undefined ? {} : { cure };
-}
-
 function* readHeaders(source: Source, machine: number | undefined, layout: ElfLayout): Task<ElfImage> {
   if (source.byteLength < layout.fileHeaderBytes) {
     throw new DirectBootError(
       "ELF_READ_FILE_HEADER",
       `${source.name} is ${yield* describeSource(source)} of ${source.byteLength} bytes, an ELF header has ${layout.fileHeaderBytes}`,
-      curedBy(layout),
+      layout.cure,
     );
   }
   // A copy: the bytes of a request are valid until the next only.
@@ -216,7 +212,7 @@ function* readHeaders(source: Source, machine: number | undefined, layout: ElfLa
     const what = isElf
       ? `an ELF of class ${elfClass}, encoding ${encoding}, version ${version}; class ${layout.elfClass}, encoding ${ELFDATA2LSB}, version ${EV_CURRENT} is wanted`
       : yield* describeSource(source);
-    throw new DirectBootError("ELF_INVALID_FILE_HEADER", `${source.name} is ${what}`, curedBy(layout));
+    throw new DirectBootError("ELF_INVALID_FILE_HEADER", `${source.name} is ${what}`, layout.cure);
   }
   if (encoding === ELFDATA2MSB) {
     throw new DirectBootError(

@@ -15,13 +15,13 @@
 import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
-import { type Placement, pagesAround } from "../plan/placement.js";
+import { alignFrom, type Placement, pagesAround } from "../plan/placement.js";
+import { FOUR_GIB } from "./low-memory-map.js";
 
 /** Flags of a kernel that may be loaded above 4 GiB. */
 const HIGH_FLAGS = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G;
 /** The 64-bit entry, from the load address (boot.rst, "64-bit Boot Protocol"). */
-const ENTRY_64_OFFSET = 0x200n;
-const FOUR_GIB = 0x1_0000_0000n;
+export const ENTRY_64_OFFSET = 0x200n;
 /** Where every bzImage may be loaded (boot.rst, "Loading The Rest of The Kernel"). */
 const DEFAULT_LOAD_ADDRESS = 0x10_0000n;
 
@@ -31,12 +31,6 @@ export interface PlacedBzImage {
   readonly loadAddress: bigint;
   /** One past all that the kernel uses before it knows its memory map: what is placed behind it starts here. */
   readonly end: bigint;
-  readonly entry32: bigint;
-  readonly entry64: bigint;
-}
-
-function alignUp(address: bigint, alignment: bigint): bigint {
-  return ((address + alignment - 1n) / alignment) * alignment;
 }
 
 function max(a: bigint, b: bigint): bigint {
@@ -71,7 +65,7 @@ function alignmentOf({ kernelAlignment }: BzImage): bigint {
  */
 function runtimeStart(image: BzImage, load: bigint): bigint {
   if (!image.relocatableKernel) return preferredAddress(image);
-  return max(alignUp(load, alignmentOf(image)), image.prefAddress);
+  return max(alignFrom(load, alignmentOf(image)), image.prefAddress);
 }
 
 /** Bytes that are the kernel's from its runtime start on: init_size, and never less than the code that moves there. */
@@ -100,11 +94,6 @@ function isFree(placement: Placement, image: BzImage, load: bigint): boolean {
     placement.isFree(load, BigInt(image.protectedModeLength)) &&
     placement.isFree(runtimeStart(image, load), runtimeBytes(image))
   );
-}
-
-/** Above 4 GiB only a kernel goes that says that it can, and only for the 64-bit entry. */
-function canBeHigh({ xloadflags }: BzImage, entry: "64" | "32"): boolean {
-  return entry === "64" && (xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
 }
 
 /** The caller's load address, or why the kernel can't take it. */
@@ -142,7 +131,7 @@ export function placeBzImage(
 ): PlacedBzImage {
   // Real-mode vectors and the BIOS area lie below, whatever a header says.
   const preferred = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
-  const mayBeHigh = canBeHigh(image, entry);
+  const mayBeHigh = entry === "64" && (image.xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
   const initSize = runtimeBytes(image);
   let load = address === undefined ? preferred : checkedAddress(image, address, preferred);
   if (address === undefined && image.relocatableKernel && !isFree(placement, image, load)) {
@@ -160,6 +149,5 @@ export function placeBzImage(
   }
   // The finished plan knows the file's bytes only, not what the kernel writes before it knows its memory map.
   placement.layout.checkIsRam(pagesAround(start, initSize, tag), `${tag} with init_size`);
-  const end = take(placement, image, load, tag);
-  return { loadAddress: load, end, entry32: load, entry64: load + ENTRY_64_OFFSET };
+  return { loadAddress: load, end: take(placement, image, load, tag) };
 }

@@ -4,7 +4,8 @@ import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
 import type { PlanBuilder } from "../plan/plan.js";
 import { FOUR_GIB } from "./low-memory-map.js";
-import { PageTableBuilder, toIdentityMap } from "./page-table.js";
+import { toIdentityMap } from "./page-table.js";
+import { PageTableBuilder } from "./page-table-builder.js";
 
 export const TABLES_TAG = "linux-pagetables";
 

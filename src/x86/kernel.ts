@@ -14,7 +14,7 @@ import { planKernelElf } from "../plan/static-elf.js";
 import type { Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import type { KernelFile } from "../unpack/kernel-file.js";
-import { placeBzImage } from "./bzimage-boot.js";
+import { ENTRY_64_OFFSET, placeBzImage } from "./bzimage-boot.js";
 import { FOUR_GIB, KERNEL_MINIMUM_START_ADDRESS } from "./low-memory-map.js";
 import type { X86Entry } from "./options.js";
 
@@ -97,17 +97,12 @@ export function* planKernel(
   if (kernel.format === "elf") return yield* planElf(builder, placement, kernel);
   const { source, image, entry } = kernel;
   const protocol = entry === "64" ? "64" : "32";
-  const { loadAddress, end, entry32, entry64 } = placeBzImage(
-    placement,
-    image,
-    protocol,
-    address,
-    KERNEL_TAG,
-  );
+  const { loadAddress, end } = placeBzImage(placement, image, protocol, address, KERNEL_TAG);
+  const entrypoint = protocol === "64" ? loadAddress + ENTRY_64_OFFSET : loadAddress;
   const { protectedModeOffset, protectedModeLength } = image;
   builder.sourceRange(loadAddress, KERNEL_TAG, source, protectedModeOffset, protectedModeLength);
   const size = BigInt(pagesOf(protectedModeLength) * PAGE_BYTES);
-  return { info: { gpa: loadAddress, size, entrypoint: protocol === "64" ? entry64 : entry32 }, end };
+  return { info: { gpa: loadAddress, size, entrypoint }, end };
 }
 
 function* planElf(

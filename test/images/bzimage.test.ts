@@ -57,27 +57,16 @@ describe("readBzImage", () => {
     };
     const number = (name: string): number => Number(field(name));
     assert.deepEqual(image, {
-      setupSectors: 7,
       header: bytes.slice(0x1f1, 0x26c),
       version: 0x20f,
-      syssize: 0x123,
-      loadflags: 0x81,
-      code32Start: number("code32_start"),
       initrdAddrMax: number("initrd_addr_max"),
       kernelAlignment: number("kernel_alignment"),
       relocatableKernel: true,
-      minAlignment: number("min_alignment"),
       xloadflags: number("xloadflags"),
       cmdlineSize: number("cmdline_size"),
-      hardwareSubarch: number("hardware_subarch"),
-      payloadOffset: 0x321,
-      payloadLength: 0x333,
       payload: { offset: 8 * 512 + 0x321, length: 0x333 },
-      setupData: field("setup_data"),
       prefAddress: field("pref_address"),
       initSize: number("init_size"),
-      handoverOffset: number("handover_offset"),
-      kernelInfoOffset: number("kernel_info_offset"),
       protectedModeOffset: 8 * 512,
       protectedModeLength: 0x1230,
     });
@@ -103,31 +92,18 @@ describe("readBzImage", () => {
   });
 
   it("takes what boot.rst tells loaders to assume for the fields that an older protocol lacks", () => {
-    const fields = [
-      [0x23c, 4, 2],
-      [0x250, 8, 0x1234],
-      [0x264, 4, 0x99],
-      [0x268, 4, 0x98],
-    ] as const;
     const at = (version: number): BzImage =>
-      read(makeBzImage({ version, payloadOffset: 16, payloadLength: 32, fields }));
+      read(makeBzImage({ version, payloadOffset: 16, payloadLength: 32 }));
     const rows: readonly (readonly [number, keyof BzImage, unknown, unknown])[] = [
       // since, field, before, from then on
       [0x203, "initrdAddrMax", 0x37ff_ffff, 0x7fff_ffff],
       [0x205, "kernelAlignment", 0x10_0000, 0x20_0000],
       [0x205, "relocatableKernel", false, true],
       [0x206, "cmdlineSize", 255, 2047],
-      [0x207, "hardwareSubarch", 0, 2],
-      [0x208, "payloadOffset", 0, 16],
-      [0x208, "payloadLength", 0, 32],
       [0x208, "payload", undefined, { offset: 1024 + 16, length: 32 }],
-      [0x209, "setupData", 0n, 0x1234n],
-      [0x20a, "minAlignment", 0, 21],
       [0x20a, "prefAddress", 0x10_0000n, 0x100_0000n],
       [0x20a, "initSize", 3 * 4096, 0x2_0000],
-      [0x20b, "handoverOffset", 0, 0x99],
       [0x20c, "xloadflags", 0, 0x7f],
-      [0x20f, "kernelInfoOffset", 0, 0x98],
     ];
     for (const [since, name, before, after] of rows) {
       assert.deepEqual(at(since - 1)[name], before, `${name} before ${formatProtocolVersion(since)}`);
@@ -138,7 +114,7 @@ describe("readBzImage", () => {
   it("takes all of the file for the kernel before 2.04, where syssize is too narrow to tell", () => {
     const bytes = makeBzImage({ version: 0x203, syssize: 0x5678_0001, trailer: new Uint8Array(100) });
     const image = read(bytes);
-    assert.deepEqual([image.syssize, image.protectedModeLength], [1, 4096 + 100]);
+    assert.equal(image.protectedModeLength, 4096 + 100);
     assert.throws(
       () => runSync(readBzImage(stream(bytes))),
       refusal("BZIMAGE_UNKNOWN_LENGTH", "stream", "2.03"),

@@ -8,16 +8,16 @@ import { syncBuiltinESMExports } from "node:module";
 /** At which call what happens; call 0 never comes. */
 export interface FaultPlan {
   readonly call: number;
-  /** The call fails with this code; or a signal comes in; or a folder is removed; or little is written. */
-  readonly action: "fail" | "signal" | "remove" | "short";
-  /** The code, the signal, or the folder. */
+  /** The call fails with this code; or a signal comes in; or little is written. */
+  readonly action: "fail" | "signal" | "short";
+  /** The code, or the signal. */
   readonly detail: string;
   readonly report: string;
 }
 
 const WATCHED = ["mkdtempSync", "mkdirSync", "openSync", "writeSync", "fsyncSync", "renameSync"] as const;
 
-const { rmSync, writeFileSync } = fs;
+const { writeFileSync } = fs;
 const plan: FaultPlan = JSON.parse(process.env["FAULT"] ?? "");
 const calls: string[] = [];
 
@@ -32,9 +32,6 @@ function interfere(name: string, args: unknown[]): void {
     }
     case "signal":
       process.kill(process.pid, plan.detail);
-      break;
-    case "remove":
-      rmSync(plan.detail, { recursive: true, force: true });
       break;
     case "short":
       // writeSync(descriptor, bytes, offset, length): the system may write less than it is asked to.

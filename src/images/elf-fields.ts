@@ -150,7 +150,8 @@ export function pvhNoteField({ offset, size, entry }: PvhNote): HeaderField {
     name: "XEN_ELFNOTE_PHYS32_ENTRY",
     offset,
     size,
-    value: entry,
+    kind: "integer",
+    value: hex(entry),
     meaning: "address of the PVH entry, in 32-bit mode",
     section: NOTE_SECTION,
   };

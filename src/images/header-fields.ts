@@ -2,6 +2,7 @@
  * Headers field by field, for people: offset, name, value, and what the value means. The loaders read headers with the
  * parsers, so that none of this prose is in their bundles.
  */
+import { hex } from "../base/address.js";
 import { type Meaning, meaningOf } from "../base/field-meaning.js";
 
 /** A field of a file's header. */
@@ -12,8 +13,9 @@ export interface HeaderField {
   readonly offset: number;
   /** Bytes. */
   readonly size: number;
-  /** The integer, little-endian; text for a field that holds text. */
-  readonly value: bigint | string;
+  /** The kind of `value`: a little-endian integer as a hex string, or text. */
+  readonly kind: "integer" | "text";
+  readonly value: string;
   /** The value in words. */
   readonly meaning: string;
   /** The document that says so, and its section. */
@@ -48,8 +50,8 @@ export function decodeFields(
   for (const [name, size, meaning] of rows) {
     if (at + size > bytes.byteLength) break;
     const value = readInteger(bytes, at, size);
-    const words = meaningOf(meaning, value);
-    fields.push({ name: `${prefix}${name}`, offset: base + at, size, value, meaning: words, section });
+    const words = { value: hex(value), meaning: meaningOf(meaning, value), section };
+    fields.push({ name: `${prefix}${name}`, offset: base + at, size, kind: "integer", ...words });
     at += size;
   }
   return fields;

@@ -71,6 +71,7 @@ export function* readZbootFields(source: Source): Task<readonly HeaderField[]> {
       name: "compression_type",
       offset: ZBOOT_COMPRESSION_OFFSET,
       size: LINUX_PE_MAGIC_OFFSET - ZBOOT_COMPRESSION_OFFSET,
+      kind: "text",
       value: compression,
       meaning: COMPRESSIONS.get(compression) ?? "not known",
       section: SECTION,

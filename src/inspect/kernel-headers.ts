@@ -25,24 +25,7 @@ import type { Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import type { X86Entry } from "../x86/options.js";
 
-/** A field of a header. */
-export interface InspectedField {
-  /** The protocol's own name. */
-  readonly name: string;
-  /** In the file, in bytes. */
-  readonly offset: number;
-  /** Bytes. */
-  readonly size: number;
-  /** The kind of `value`: an integer as a hex string, or text. */
-  readonly kind: "integer" | "text";
-  readonly value: string;
-  /** The value in words. */
-  readonly meaning: string;
-  /** The document that says so, and its section. */
-  readonly section: string;
-  /** The first version of the protocol that has the field, where the protocol counts versions. */
-  readonly since?: string;
-}
+export type { HeaderField as InspectedField };
 
 /** A program header of an ELF file; addresses are hex strings, offsets and sizes bytes. */
 export interface InspectedSegment {
@@ -69,7 +52,7 @@ export interface KernelHeaders {
   readonly kernelVersion: string | undefined;
   /** The parsed header: addresses and flags as hex strings, offsets and sizes in bytes as numbers; null if the parser refuses the file. */
   readonly header: Readonly<Record<string, unknown>> | null;
-  readonly fields: readonly InspectedField[];
+  readonly fields: readonly HeaderField[];
   /** The program headers of an ELF file, at most 1024. */
   readonly segments: readonly InspectedSegment[];
   /** Program headers that there are. */
@@ -93,14 +76,6 @@ export function* attempt<T>(task: Task<T>): Task<Attempt<T>> {
 
 /** The headers as far as they are read. A parser that refuses the file ends the work; the findings stay. */
 type Findings = { -readonly [Key in keyof KernelHeaders]: KernelHeaders[Key] };
-
-function addFields(found: Findings, fields: readonly HeaderField[]): void {
-  const added = fields.map(({ value, ...field }): InspectedField => {
-    const isText = typeof value === "string";
-    return { ...field, kind: isText ? "text" : "integer", value: isText ? value : hex(value) };
-  });
-  found.fields = [...found.fields, ...added];
-}
 
 /** Bits of p_flags (gABI, "Segment Permissions"). */
 const PF_X = 1;
@@ -130,7 +105,7 @@ const ELF_MACHINES = {
 } as const;
 
 function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void> {
-  addFields(found, yield* readElfFileHeaderFields(source, elfClass));
+  found.fields = yield* readElfFileHeaderFields(source, elfClass);
   const elf = yield* (elfClass === 64 ? readElf : readElf32)(source, undefined);
   const known = ELF_MACHINES[elfClass];
   const isKnown = elf.machine === known.machine;
@@ -152,17 +127,17 @@ function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void
     programHeaders: found.segments,
   };
   found.header = { ...header, pvhEntry: null };
-  addFields(found, yield* readElfProgramHeaderFields(source, elfClass, elf));
+  found.fields = [...found.fields, ...(yield* readElfProgramHeaderFields(source, elfClass, elf))];
   const note = yield* findPvhNote(source, elf);
   if (note === undefined) return;
   found.header = { ...header, pvhEntry: hex(note.entry) };
   if (isKnown) found.entries = [known.entry, "pvh"];
-  addFields(found, [pvhNoteField(note)]);
+  found.fields = [...found.fields, pvhNoteField(note)];
 }
 
 function* tellArm64(source: Source, found: Findings): Task<void> {
   found.architecture = "aarch64";
-  addFields(found, yield* readArm64ImageFields(source));
+  found.fields = yield* readArm64ImageFields(source);
   const { textOffset, imageSize, flags } = yield* readArm64Image(source);
   found.header = {
     textOffset: Number(textOffset),
@@ -174,7 +149,7 @@ function* tellArm64(source: Source, found: Findings): Task<void> {
 
 function* tellBzImage(source: Source, found: Findings): Task<void> {
   const { fields, kernelVersion } = yield* readBzImageFields(source);
-  addFields(found, fields);
+  found.fields = fields;
   found.kernelVersion = kernelVersion;
   const image = yield* readBzImage(source);
   const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
@@ -199,7 +174,7 @@ function* tellBzImage(source: Source, found: Findings): Task<void> {
 }
 
 function* tellZboot(source: Source, found: Findings): Task<void> {
-  addFields(found, yield* readZbootFields(source));
+  found.fields = yield* readZbootFields(source);
   found.header = { ...(yield* readZboot(source)) };
 }
 

@@ -40,11 +40,14 @@ export interface PagingFormat {
   decode(raw: bigint, levelsBelow: number, shift: number): Decoded | undefined;
 }
 
-/** Names of bits, lowest first. */
-type BitNames = readonly (readonly [bit: number, name: string])[];
+/** Names of bits by their numbers. */
+type BitNames = Readonly<Record<number, string>>;
 
+/** The names of the bits that are set, lowest first. */
 function flagsOf(raw: bigint, names: BitNames): string[] {
-  return names.filter(([bit]) => (raw >> BigInt(bit)) & 1n).map(([, name]) => name);
+  return Object.entries(names)
+    .filter(([bit]) => (raw >> BigInt(bit)) & 1n)
+    .map(([, name]) => name);
 }
 
 /** Bits `[low, high]` of an entry, where they are. */
@@ -53,17 +56,9 @@ function field(raw: bigint, high: number, low: number): bigint {
 }
 
 // SDM 3A, tables 4-15 to 4-20: bits of an entry.
-const X86_TABLE_BITS: BitNames = [
-  [0, "P"],
-  [1, "R/W"],
-  [2, "U/S"],
-  [3, "PWT"],
-  [4, "PCD"],
-  [5, "A"],
-  [63, "XD"],
-];
-const X86_SMALL_PAGE_BITS: BitNames = [...X86_TABLE_BITS, [6, "D"], [7, "PAT"], [8, "G"]];
-const X86_LARGE_PAGE_BITS: BitNames = [...X86_TABLE_BITS, [6, "D"], [7, "PS"], [8, "G"], [12, "PAT"]];
+const X86_TABLE_BITS: BitNames = { 0: "P", 1: "R/W", 2: "U/S", 3: "PWT", 4: "PCD", 5: "A", 63: "XD" };
+const X86_SMALL_PAGE_BITS: BitNames = { ...X86_TABLE_BITS, 6: "D", 7: "PAT", 8: "G" };
+const X86_LARGE_PAGE_BITS: BitNames = { ...X86_TABLE_BITS, 6: "D", 7: "PS", 8: "G", 12: "PAT" };
 const X86_PRESENT = 1n;
 const X86_PAGE_SIZE = 1n << 7n;
 
@@ -120,48 +115,52 @@ const EFER_LME = 1n << 8n;
 export function x86Format(registers: RegistersByName): PagingFormat | undefined {
   const { cr0 = 0n, cr3 = 0n, cr4 = 0n, efer = 0n } = registers;
   if ((cr0 & CR0_PG) === 0n) return undefined;
+  const common = { entryBytes: 8, isUpper: false } as const;
   if ((cr4 & CR4_PAE) === 0n) {
     const decode = decodeX86(4, (cr4 & CR4_PSE) === 0n ? 0 : 1);
     const root = field(cr3, 31, 12);
-    return { root, entryBytes: 4, addressBits: 32, isUpper: false, levels: LEGACY_LEVELS, decode };
+    return { ...common, root, entryBytes: 4, addressBits: 32, levels: LEGACY_LEVELS, decode };
   }
   if ((efer & EFER_LME) === 0n) {
-    const root = field(cr3, 31, 5);
-    const decode = decodeX86(8, 1);
-    return { root, entryBytes: 8, addressBits: 32, isUpper: false, levels: PAE_LEVELS, decode };
+    return {
+      ...common,
+      root: field(cr3, 31, 5),
+      addressBits: 32,
+      levels: PAE_LEVELS,
+      decode: decodeX86(8, 1),
+    };
   }
-  const has5 = (cr4 & CR4_LA57) !== 0n;
+  const levels = (cr4 & CR4_LA57) === 0n ? X86_LEVELS.slice(1) : X86_LEVELS;
   return {
+    ...common,
     root: field(cr3, 51, 12),
-    entryBytes: 8,
-    addressBits: has5 ? 57 : 48,
-    isUpper: false,
-    levels: has5 ? X86_LEVELS : X86_LEVELS.slice(1),
+    addressBits: 12 + 9 * levels.length,
+    levels,
     decode: decodeX86(8, 2),
   };
 }
 
 // Arm ARM, D8.3.1: bits of a descriptor.
-const ARM64_PAGE_BITS: BitNames = [
-  [5, "NS"],
-  [6, "AP[1]"],
-  [7, "AP[2]"],
-  [8, "SH[0]"],
-  [9, "SH[1]"],
-  [10, "AF"],
-  [11, "nG"],
-  [51, "DBM"],
-  [52, "Contiguous"],
-  [53, "PXN"],
-  [54, "UXN"],
-];
-const ARM64_TABLE_BITS: BitNames = [
-  [59, "PXNTable"],
-  [60, "UXNTable"],
-  [61, "APTable[0]"],
-  [62, "APTable[1]"],
-  [63, "NSTable"],
-];
+const ARM64_PAGE_BITS: BitNames = {
+  5: "NS",
+  6: "AP[1]",
+  7: "AP[2]",
+  8: "SH[0]",
+  9: "SH[1]",
+  10: "AF",
+  11: "nG",
+  51: "DBM",
+  52: "Contiguous",
+  53: "PXN",
+  54: "UXN",
+};
+const ARM64_TABLE_BITS: BitNames = {
+  59: "PXNTable",
+  60: "UXNTable",
+  61: "APTable[0]",
+  62: "APTable[1]",
+  63: "NSTable",
+};
 const ARM64_VALID = 1n;
 const ARM64_TABLE_OR_PAGE = 2n;
 

@@ -20,7 +20,7 @@ describe("readArm64ImageFields", () => {
     const source = new BytesSource(readFileSync(AARCH64_GUEST));
     const header = runSync(readArm64Image(source));
     assert.deepEqual(
-      runSync(readArm64ImageFields(source)).map(({ value }) => value),
+      runSync(readArm64ImageFields(source)).map(({ value }) => BigInt(value)),
       Object.values(header).map(BigInt),
     );
   });

@@ -57,7 +57,7 @@ describe("readBzImageFields", () => {
           .slice()
           .reverse(),
       ).toString("hex");
-      assert.equal(value, BigInt(`0x${reversed}`), name);
+      assert.equal(BigInt(value), BigInt(`0x${reversed}`), name);
     }
     assert.deepEqual(await runAsync(readBzImageFields(asyncOnly(bytes))), describeImage(bytes));
   });
@@ -154,10 +154,10 @@ describe("readBzImageFields", () => {
     assert.deepEqual(
       at(0x100).map(({ name, offset, size, value }) => [name, offset, size, value]),
       [
-        ["kernel_info.header", 0x500, 4, 0x506f_544cn],
-        ["kernel_info.size", 0x504, 4, 16n],
-        ["kernel_info.size_total", 0x508, 4, 24n],
-        ["kernel_info.setup_type_max", 0x50c, 4, 0x8000_0009n],
+        ["kernel_info.header", 0x500, 4, "0x506f544c"],
+        ["kernel_info.size", 0x504, 4, "0x10"],
+        ["kernel_info.size_total", 0x508, 4, "0x18"],
+        ["kernel_info.setup_type_max", 0x50c, 4, "0x80000009"],
       ],
     );
     assert.equal(at(0x100)[3]?.meaning, "setup_data types up to 9, also as setup_indirect");

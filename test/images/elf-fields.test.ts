@@ -71,7 +71,7 @@ for (const elfClass of [64, 32] as const) {
         Object.fromEntries(
           fields
             .filter(({ name }) => name.startsWith(`phdr[${index}].`))
-            .map(({ name, value }) => [name.replace(/^.*\./, ""), value]),
+            .map(({ name, value }) => [name.replace(/^.*\./, ""), BigInt(value)]),
         );
       for (const [index, header] of elf.programHeaders.entries()) {
         assert.deepEqual(values(index), {
@@ -86,7 +86,7 @@ for (const elfClass of [64, 32] as const) {
         });
       }
       const head = new Map(
-        runSync(readElfFileHeaderFields(source, elfClass)).map(({ name, value }) => [name, value]),
+        runSync(readElfFileHeaderFields(source, elfClass)).map(({ name, value }) => [name, BigInt(value)]),
       );
       assert.deepEqual(
         [head.get("e_entry"), head.get("e_machine"), head.get("e_phoff")],

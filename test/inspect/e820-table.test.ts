@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { MemoryLayout, planLinuxSync } from "../../src/index.js";
+import { MemoryLayout } from "../../src/index.js";
 import {
   decodeE820,
   decodeE820Extension,
@@ -13,7 +13,6 @@ import { buildBootParams } from "../../src/x86/boot-params.js";
 import { buildE820Map, encodeE820Entries } from "../../src/x86/e820.js";
 import { buildHvmStartInfo } from "../../src/x86/pvh.js";
 import { buildSetupData, SETUP_E820_EXT, SETUP_RNG_SEED } from "../../src/x86/setup-data.js";
-import { makeVmlinux } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
 
 const MIB = 0x10_0000;
@@ -33,17 +32,6 @@ describe("decodeE820", () => {
       decoded.map(({ typeName }) => typeName),
       ["usable RAM", "ACPI tables, reclaimable", "usable RAM", "reserved", "usable RAM"],
     );
-  });
-
-  it("reads the zero page of a plan", () => {
-    const plan = planLinuxSync({ kernel: makeVmlinux(), memory: 64 * MIB });
-    const step = plan.steps.find((each) => each.kind === "pages" && each.tag === "linux-zeropage");
-    assert.ok(step?.kind === "pages" && step.data.kind === "bytes");
-    assert.deepEqual(plain(decodeE820(step.data.bytes)), [
-      [0n, 0xe_0000n, 1],
-      [0xe_0000n, 0xe_2000n, 3],
-      [0xe_2000n, 0x400_0000n, 1],
-    ]);
   });
 
   it("takes at most the 128 entries that there is room for, whatever the count says", () => {

@@ -186,7 +186,7 @@ describe("readElf", () => {
   });
 
   // SPEC §11.2: each file has one more fault than the next; the first of them is told.
-  it("tells faults in upstream's order: length, identification, byte order, machine, program headers", () => {
+  it("tells faults in OpenVMM's order: length, identification, byte order, machine, program headers", () => {
     const bigEndian = [...IDENT.slice(0, 5), 2, 1];
     const badMagic = [0x7f, 0x45, 0x4c, 0x47, 2, 2, 1];
     const rows: readonly (readonly [ElfShape, string])[] = [

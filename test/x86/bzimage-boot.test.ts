@@ -1,8 +1,6 @@
 /** Where a bzImage goes: Documentation/arch/x86/boot.rst, "Loading The Rest of The Kernel", pref_address, init_size. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import fc from "fast-check";
-import { DirectBootError } from "../../src/base/errors.js";
 import { type BzImage, readBzImage } from "../../src/images/bzimage.js";
 import { MemoryLayout } from "../../src/memory/memory-layout.js";
 import { Placement } from "../../src/plan/placement.js";
@@ -160,55 +158,5 @@ describe("the place of a bzImage", () => {
     for (const [header, code] of bad) assert.throws(() => place(header, { ram }), refusal(code));
     // No kernel lies below 1 MiB, whatever it prefers.
     assert.equal(place({ pref: 0x1000n, align: 4096 }).loadAddress, MIB);
-  });
-
-  it("is a typed error, or lies in RAM, free, aligned, with room where it runs: for any header", () => {
-    const aHeader = fc.record({
-      pref: fc.constantFrom(0n, 0x1000n, MIB, 2n * MIB, 16n * MIB, 17n * MIB, 63n * MIB, 5n * GIB),
-      align: fc.constantFrom(0, 1, 16, 4096, 0x1_0000, 0x20_0000, 0x100_0000, 0x8000_0000),
-      relocatable: fc.constantFrom(0, 1),
-      initSize: fc.constantFrom(0, 1, 0x2_0000, 0x100_0001, 0xffff_ffff),
-      xloadflags: fc.constantFrom(0, 1, 3),
-      code: fc.constantFrom(16, 4096, 0x1_0010),
-    });
-    const aPage = fc.bigInt({ min: 0n, max: 64n * 256n - 1n }).map((page) => page * 4096n);
-    const entries = fc.constantFrom<"64" | "32">("64", "32");
-    fc.assert(
-      fc.property(
-        aHeader,
-        fc.uniqueArray(aPage, { maxLength: 4 }),
-        fc.option(aPage),
-        entries,
-        (header, pages, address, entry) => {
-          const ram = new MemoryLayout(64n * MIB);
-          let placed: PlacedBzImage;
-          try {
-            const taken = pages.map((page) => [page, 1n] as const);
-            placed = place(header, { ram, taken, entry, ...(address === null ? {} : { address }) });
-          } catch (error) {
-            assert.ok(error instanceof DirectBootError, String(error));
-            const isChosen = address !== null || header.relocatable === 0;
-            assert.ok(error.code !== "IMPORT_OVERLAP" || isChosen, error.message);
-            return;
-          }
-          const { loadAddress, end } = placed;
-          const align = BigInt(header.align < 4096 ? 4096 : header.align);
-          const pref = header.pref === 0n ? MIB : header.pref;
-          const moved = ((loadAddress + align - 1n) / align) * align;
-          const runs = header.relocatable === 0 ? pref : moved > header.pref ? moved : header.pref;
-          const own = [
-            [loadAddress, loadAddress + BigInt(header.code)],
-            [runs, runs + BigInt(Math.max(header.initSize, header.code))],
-          ] as const;
-          assert.ok(loadAddress >= MIB && loadAddress % 4096n === 0n);
-          if (address !== null) assert.equal(loadAddress, address);
-          for (const [from, to] of own) {
-            assert.ok(to <= end && to <= 64n * MIB);
-            for (const page of pages) assert.ok(to <= page || page + 4096n <= from);
-          }
-        },
-      ),
-      { numRuns: 3000 },
-    );
   });
 });

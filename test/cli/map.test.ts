@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { drawMemoryMap } from "../../src/inspect/draw-memory-map.js";
@@ -29,33 +29,16 @@ describe("directboot map", () => {
     assert.deepEqual(drawn.sort(), planned.sort());
   });
 
-  it("writes a file with -o and --out, whole, and nothing beside it", async () => {
-    for (const [index, option] of ["-o", "--out"].entries()) {
-      const out = join(folder, `map${index}.svg`);
-      writeFileSync(out, "old");
-      const { stdout, status } = await directboot([
-        "map",
-        ...LOAD,
-        option,
-        out,
-        "--title",
-        "A <guest>",
-        "--theme",
-        "dark",
-        "--width",
-        "700",
-      ]);
-      assert.equal(status, 0);
-      assert.match(stdout, /^wrote [\d.]+ KiB to /);
-      const svg = parseXml(readFileSync(out, "utf8").trimEnd());
-      assert.equal(svg.children[0]?.text, "A <guest>");
-      assert.equal(attribute(svg, "width"), "700");
-      assert.match(attribute(svg, "class"), /theme-dark/);
-    }
-    assert.deepEqual(
-      readdirSync(folder).filter((name) => name.includes("partial")),
-      [],
-    );
+  it("writes a file with --out", async () => {
+    const out = join(folder, "map.svg");
+    const look = ["--title", "A <guest>", "--theme", "dark", "--width", "700"];
+    const { stdout, status } = await directboot(["map", ...LOAD, "--out", out, ...look]);
+    assert.equal(status, 0);
+    assert.match(stdout, /^wrote [\d.]+ KiB to /);
+    const svg = parseXml(readFileSync(out, "utf8").trimEnd());
+    assert.equal(svg.children[0]?.text, "A <guest>");
+    assert.equal(attribute(svg, "width"), "700");
+    assert.match(attribute(svg, "class"), /theme-dark/);
   });
 
   it("gives with --json what the picture is drawn from", async () => {
@@ -74,35 +57,21 @@ describe("directboot map", () => {
   it("takes the options of plan", async () => {
     const { stdout } = await directboot(["map", "--json", ...LOAD, "--initrd-address", "0x4000000"]);
     assert.match(stdout, /"linux-initrd",\s+"kind": "initrd",\s+"start": "0x4000000"/);
-    const { status, stderr } = await directboot(["map", X86_64_GUEST, "--entry", "pvh"]);
-    assert.equal(status, 1);
-    assert.match(stderr, /X86_ENTRY_NOT_AVAILABLE/);
   });
 
   it("says what is wrong: usage with 2, a bad input or output with 1", async () => {
-    for (const args of [
-      ["--theme", "blue"],
-      ["--width", "0"],
-      ["--width", "1e3"],
-      ["-o", ""],
-      ["--nothing"],
-    ]) {
-      const { status, stdout } = await directboot(["map", X86_64_GUEST, ...args]);
-      assert.deepEqual([status, stdout], [2, ""], args.join(" "));
+    for (const [args, status, code] of [
+      [["--theme", "blue"], 2, "give auto, light or dark"],
+      [["--width", "0"], 2, "give pixels"],
+      [["--width", "1e3"], 2, "give pixels"],
+      [["-o", ""], 2, "-o needs a file"],
+      [["-o", join(folder, "none", "map.svg")], 1, "OUTPUT_FAILED"],
+      [["-o", folder], 1, "OUTPUT_FAILED"],
+      [["--entry", "pvh"], 1, "X86_ENTRY_NOT_AVAILABLE"],
+    ] as const) {
+      const result = await directboot(["map", X86_64_GUEST, ...args]);
+      assert.deepEqual([result.status, result.stdout], [status, ""], args.join(" "));
+      assert.ok(result.stderr.includes(code), result.stderr);
     }
-    const missing = await directboot(["map", join(folder, "none")]);
-    assert.equal(missing.status, 1);
-    assert.match(missing.stderr, /SOURCE_NOT_FOUND/);
-    const unwritable = await directboot(["map", X86_64_GUEST, "-o", join(folder, "none", "map.svg")]);
-    assert.equal(unwritable.status, 1);
-    assert.match(unwritable.stderr, /OUTPUT_FAILED/);
-    const isFolder = await directboot(["map", X86_64_GUEST, "-o", folder]);
-    assert.equal(isFolder.status, 1);
-    assert.match(isFolder.stderr, /OUTPUT_FAILED/);
-    assert.ok(existsSync(folder));
-    assert.deepEqual(
-      readdirSync(folder).filter((name) => name.includes("partial")),
-      [],
-    );
   });
 });

@@ -4,8 +4,8 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } fro
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { contents, script } from "../../cli/sandbox.js";
-import { directboot, runProgram } from "../../support/command.js";
-import { AARCH64_GUEST, CLI, X86_64_GUEST } from "../../support/paths.js";
+import { directboot } from "../../support/command.js";
+import { AARCH64_GUEST, X86_64_GUEST } from "../../support/paths.js";
 import { tempFolder } from "../../support/temp-folder.js";
 
 const folder = tempFolder();
@@ -138,15 +138,8 @@ describe("names and texts of any kind", () => {
         Object.keys(contents(place)).sort(),
         [name, `initrd ${name}`, out, `${out}/manifest.json`, `${out}/memory.bin`].sort(),
       );
-      const { regions } = JSON.parse(readFileSync(join(place, out, "manifest.json"), "utf8"));
-      const region = regions.find(({ tag }: { tag: string }) => tag === "linux-commandline");
-      const start = Number(region.offset);
-      const bytes = readFileSync(join(place, out, "memory.bin")).subarray(
-        start,
-        start + Number(region.fileLength),
-      );
-      assert.equal(bytes.toString("utf8"), name);
-      const extracted = await directboot(["extract", `-o`, "./extracted", "--", name], { cwd: place });
+      assert.ok(readFileSync(join(place, out, "memory.bin")).includes(`${name}\0`));
+      const extracted = await directboot(["extract", "-o", "./extracted", "--", name], { cwd: place });
       assert.equal(extracted.status, 0, extracted.stderr);
     });
   }
@@ -159,24 +152,5 @@ describe("names and texts of any kind", () => {
       assert.equal(status, 0);
       assert.ok(stdout.startsWith(`${name}: a 64-bit ELF`), stdout);
     }
-  });
-
-  it("an empty name of QEMU or of its CPU is bad usage", async () => {
-    for (const option of ["--qemu", "--cpu"]) {
-      const { status, stderr } = await directboot(["boot", option, ""]);
-      assert.equal(status, 2);
-      assert.ok(stderr.includes(option), stderr);
-    }
-  });
-
-  it("a command line that Linux would cut at a NUL can't come from arguments, and the rest is held to its limit", async () => {
-    const { status, stderr } = await runProgram(process.execPath, [
-      CLI,
-      "plan",
-      "--append",
-      "x".repeat(70_000),
-    ]);
-    assert.equal(status, 1);
-    assert.match(stderr, /^directboot: [A-Z_]*COMMAND_LINE[A-Z_]*: [^\n]+\n$/);
   });
 });

@@ -12,7 +12,7 @@ export function* decodeBzip2(w: Workspace): Task<void> {
   const level = w.u8(w.position + 3) - 0x30;
   if (!bzip2Follows(w) || level < 1 || level > 9) throw w.corrupt("there is no bzip2 magic number");
   if (w.input.length > MOST_INPUT_BYTES) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", `the input is longer than ${MOST_INPUT_BYTES} bytes`);
+    throw w.unsupported(`the input is longer than ${MOST_INPUT_BYTES} bytes`);
   }
   w.position += HEADER_BYTES;
   const { exports, state, work } = w;
@@ -25,14 +25,14 @@ export function* decodeBzip2(w: Workspace): Task<void> {
   let crc = 0;
   while (true) {
     const status = exports.bzip2Header(state, work, level);
-    w.updateFrom(base);
+    w.update(base);
     if (status === PAUSED) break;
     if (status !== DONE) throw w.failure(status, "a block");
     while (true) {
       w.room(STEP_BYTES, 0);
       w.limitTo(STEP_BYTES, false);
       const output = exports.bzip2Run(state, work);
-      w.updateFrom(base);
+      w.update(base);
       if (output === DONE) break;
       if (output !== FULL || w.produced >= w.limit) throw w.failure(output, "a block");
       yield* w.step();
@@ -40,9 +40,7 @@ export function* decodeBzip2(w: Workspace): Task<void> {
     crc = (((crc << 1) | (crc >>> 31)) ^ exports.bzip2BlockCrc(state)) >>> 0;
     yield* w.step();
   }
-  if (exports.bzip2StoredCrc(state) >>> 0 !== crc) {
-    throw w.error("DECOMPRESS_CHECKSUM", "the stream has another CRC");
-  }
+  if (exports.bzip2StoredCrc(state) >>> 0 !== crc) throw w.badChecksum("the stream");
 }
 
 /** True if another stream follows. */

@@ -1,68 +1,83 @@
 /** Checksums over output that lies in the decoders' memory, taken as it grows. */
 import type { Workspace } from "./workspace.js";
 
-/** A checksum that goes on. */
-export interface Check {
-  /** Takes the bytes from where it stopped to `end`, an offset of output. */
-  update(end: number): void;
-  /** Compares with the bytes at `at` of the input; the last bytes up to `end` are taken first. */
-  matches(end: number, at: number): boolean;
+/** A checksum of the output from an offset on. */
+export class Check {
+  readonly #w: Workspace;
+  #done: number;
+  readonly #take: (address: number, byteLength: number) => number;
+  readonly #matches: (at: number, address: number, byteLength: number) => boolean;
+
+  /**
+   * @param take adds bytes in memory and gives how many: all, or whole blocks
+   * @param matches compares the checksum with the bytes at `at` of the input; takes the output that is left
+   */
+  constructor(
+    w: Workspace,
+    start: number,
+    take: (address: number, byteLength: number) => number,
+    matches: (at: number, address: number, byteLength: number) => boolean,
+  ) {
+    this.#w = w;
+    this.#done = start;
+    this.#take = take;
+    this.#matches = matches;
+  }
+
+  /** Adds the output up to offset `end`. */
+  update(end = this.#w.produced): void {
+    this.#done += this.#take(this.#w.outStart + this.#done, end - this.#done) >>> 0;
+  }
+
+  /** Compares the checksum of all output with the `byteLength` bytes of input at the position, and passes them. */
+  finish(byteLength: number, what: string): void {
+    const w = this.#w;
+    w.need(byteLength, `${what}'s checksum`);
+    this.update();
+    if (!this.#matches(w.position, w.outStart + this.#done, w.produced - this.#done))
+      throw w.badChecksum(what);
+    w.position += byteLength;
+  }
 }
 
 /** CRC-32 (IEEE 802.3), stored lowest byte first. */
 export function crc32Check(w: Workspace, start: number): Check {
   w.exports.crc32Prepare(w.crc32Scratch);
   let crc = 0;
-  let done = start;
-  const update = (end: number): void => {
-    crc = w.exports.crc32(w.outStart + done, end - done, crc, w.crc32Scratch) >>> 0;
-    done = end;
+  const take = (address: number, byteLength: number): number => {
+    crc = w.exports.crc32(address, byteLength, crc, w.crc32Scratch);
+    return byteLength;
   };
-  return {
-    update,
-    matches: (end, at) => {
-      update(end);
-      return crc === w.u32(at);
-    },
-  };
+  return new Check(w, start, take, (at) => crc >>> 0 === w.u32(at));
 }
 
 /** CRC-64 of .xz, stored lowest byte first. */
 export function crc64Check(w: Workspace, start: number): Check {
   w.exports.crc64Prepare(w.crc64Tables);
   w.bytes.fill(0, w.checkState, w.checkState + 8);
-  let done = start;
-  const update = (end: number): void => {
-    w.exports.crc64(w.checkState, w.outStart + done, end - done, w.crc64Tables);
-    done = end;
+  const take = (address: number, byteLength: number): number => {
+    w.exports.crc64(w.checkState, address, byteLength, w.crc64Tables);
+    return byteLength;
   };
-  return {
-    update,
-    matches: (end, at) => {
-      update(end);
-      return w.bytes.subarray(w.checkState, w.checkState + 8).every((byte, i) => byte === w.u8(at + i));
-    },
-  };
+  const matches = (at: number): boolean =>
+    w.bytes.subarray(w.checkState, w.checkState + 8).every((byte, i) => byte === w.u8(at + i));
+  return new Check(w, start, take, matches);
 }
 
 /** xxHash-32 or the lower half of xxHash-64, seed 0, lowest byte first. */
 export function xxhCheck(w: Workspace, start: number, bits: 32 | 64): Check {
-  const { exports } = w;
-  if (bits === 32) exports.xxh32Begin(w.checkState);
-  else exports.xxh64Begin(w.checkState);
-  const take = bits === 32 ? exports.xxh32Update : exports.xxh64Update;
-  const finish = bits === 32 ? exports.xxh32End : exports.xxh64End;
-  let done = start;
-  const update = (end: number): void => {
-    done += take(w.checkState, w.outStart + done, end - done) >>> 0;
-  };
-  return {
-    update,
-    matches: (end, at) => {
-      update(end);
-      return finish(w.checkState, w.outStart + done, end - done) >>> 0 === w.u32(at);
-    },
-  };
+  const { exports, checkState } = w;
+  const [begin, take, end] =
+    bits === 32
+      ? [exports.xxh32Begin, exports.xxh32Update, exports.xxh32End]
+      : [exports.xxh64Begin, exports.xxh64Update, exports.xxh64End];
+  begin(checkState);
+  return new Check(
+    w,
+    start,
+    (address, byteLength) => take(checkState, address, byteLength),
+    (at, address, byteLength) => end(checkState, address, byteLength) >>> 0 === w.u32(at),
+  );
 }
 
 // FIPS 180-4, 5.3.3 and 4.2.2: the first 32 bits of the fractions of the square roots of the first 8 primes, and of the
@@ -89,42 +104,42 @@ export function sha256Check(w: Workspace, start: number): Check {
   const words = (): DataView => new DataView(w.bytes.buffer, w.checkState, 544);
   const set = words();
   for (const [i, word] of [...initial, ...round].entries()) set.setUint32(4 * i, word, true);
-  let done = start;
-  const update = (end: number): void => {
-    const count = end - done - ((end - done) % 64);
-    w.exports.sha256Blocks(w.checkState, w.outStart + done, count);
-    done += count;
+  const take = (address: number, byteLength: number): number => {
+    const whole = byteLength - (byteLength % 64);
+    w.exports.sha256Blocks(w.checkState, address, whole);
+    return whole;
   };
-  return {
-    update,
-    matches: (end, at) => {
-      update(end);
-      const rest = end - done;
-      // The last one or two blocks: the rest, a one bit, zeros, the length in bits.
-      const padded = new Uint8Array(rest < 56 ? 64 : 128);
-      padded.set(w.bytes.subarray(w.outStart + done, w.outStart + end));
-      padded[rest] = 0x80;
-      new DataView(padded.buffer).setBigUint64(padded.length - 8, BigInt(end - start) * 8n);
-      w.bytes.set(padded, w.window);
-      w.exports.sha256Blocks(w.checkState, w.window, padded.length);
-      const hash = words();
-      for (let i = 0; i < 8; i++) {
-        if (hash.getUint32(4 * i, true) !== w.u32BigEndian(at + 4 * i)) return false;
-      }
-      return true;
-    },
+  const matches = (at: number, address: number, rest: number): boolean => {
+    // The last one or two blocks: the rest, a one bit, zeros, the length in bits.
+    const padded = new Uint8Array(rest < 56 ? 64 : 128);
+    padded.set(w.bytes.subarray(address, address + rest));
+    padded[rest] = 0x80;
+    new DataView(padded.buffer).setBigUint64(padded.length - 8, BigInt(w.produced - start) * 8n);
+    w.bytes.set(padded, w.window);
+    w.exports.sha256Blocks(w.checkState, w.window, padded.length);
+    const hash = words();
+    return initial.every((_, i) => hash.getUint32(4 * i, true) === w.u32BigEndian(at + 4 * i));
   };
+  return new Check(w, start, take, matches);
 }
 
-/** Adler-32 of bytes of the input, of at most a window's length. */
-export function adler32Of(w: Workspace, position: number, byteLength: number): number {
-  w.bytes.set(w.input.subarray(position, position + byteLength), w.window);
-  return w.exports.adler32(1, w.window, byteLength) >>> 0;
-}
-
-/** CRC-32 of bytes of the input, of at most a window's length. */
-export function crc32Of(w: Workspace, position: number, byteLength: number): number {
-  w.bytes.set(w.input.subarray(position, position + byteLength), w.window);
+/** CRC-32 or Adler-32 of bytes in the memory. */
+export function sumOf(w: Workspace, isCrc32: boolean, address: number, byteLength: number): number {
+  if (!isCrc32) return w.exports.adler32(1, address, byteLength) >>> 0;
   w.exports.crc32Prepare(w.crc32Scratch);
-  return w.exports.crc32(w.window, byteLength, 0, w.crc32Scratch) >>> 0;
+  return w.exports.crc32(address, byteLength, 0, w.crc32Scratch) >>> 0;
+}
+
+/** xxHash-32 of the input from the position to `end`, which is all there. It passes through the window. */
+export function xxh32OfInput(w: Workspace, end: number): number {
+  const { exports, position, filterState: state } = w;
+  exports.xxh32Begin(state);
+  while (true) {
+    const count = w.load(end);
+    const taken = exports.xxh32Update(state, w.window, count);
+    w.position += taken;
+    if (w.position + count - taken < end) continue;
+    w.position = position;
+    return exports.xxh32End(state, w.window + taken, count - taken) >>> 0;
+  }
 }

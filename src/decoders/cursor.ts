@@ -37,6 +37,14 @@ export class Cursor {
     return this.error("DECOMPRESS_CORRUPT", what, position);
   }
 
+  unsupported(what: string, position?: number): DirectBootError {
+    return this.error("DECOMPRESS_UNSUPPORTED", what, position);
+  }
+
+  badChecksum(what: string, position?: number): DirectBootError {
+    return this.error("DECOMPRESS_CHECKSUM", `${what} has another checksum`, position);
+  }
+
   truncated(what: string): DirectBootError {
     return this.error("DECOMPRESS_TRUNCATED", `the input ends within ${what}`, this.input.length);
   }
@@ -51,6 +59,23 @@ export class Cursor {
   /** Throws DECOMPRESS_TRUNCATED unless `count` bytes of input are left. */
   need(count: number, what: string): void {
     if (count > this.left) throw this.truncated(what);
+  }
+
+  /** Throws for a declared size of the output that follows, if it is more than is left of the limit. */
+  checkDeclared(byteLength: number | undefined): void {
+    if (byteLength !== undefined && byteLength > this.limit - this.produced) {
+      throw this.tooLarge(this.produced + byteLength);
+    }
+  }
+
+  /** Throws DECOMPRESS_WRONG_SIZE unless the output from `start` on is as long as was declared. */
+  checkProduced(start: number, declared: number | undefined, what: string): void {
+    const byteLength = this.produced - start;
+    if (declared === undefined || byteLength === declared) return;
+    throw this.error(
+      "DECOMPRESS_WRONG_SIZE",
+      `${what} has ${byteLength} bytes of output, ${declared} are declared`,
+    );
   }
 
   u8(at: number): number {

@@ -1,7 +1,7 @@
 /** LZ4: the frame format (lz4_Frame_format.md) and the legacy one of `lz4 -l`, which the kernel uses. */
 
 import type { Task } from "../task/task.js";
-import { type Check, xxhCheck } from "./check.js";
+import { xxh32OfInput, xxhCheck } from "./check.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
 const FRAME_MAGIC = 0x184d_2204;
@@ -97,24 +97,6 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<voi
   }
 }
 
-function blockMatches(w: Workspace, size: number): boolean {
-  // The input's bytes pass through the window; the hash takes whole stripes of 16.
-  const { exports, position } = w;
-  const hashState = w.filterState;
-  exports.xxh32Begin(hashState);
-  const end = position + size;
-  while (true) {
-    const count = w.load(end);
-    if (w.position + count === end) {
-      const taken = exports.xxh32Update(hashState, w.window, count);
-      const hash = exports.xxh32End(hashState, w.window + taken, count - taken) >>> 0;
-      w.position = position;
-      return hash === w.u32(end);
-    }
-    w.position += exports.xxh32Update(hashState, w.window, count);
-  }
-}
-
 /** One frame; skippable ones before it are skipped. */
 export function* decodeLz4(w: Workspace): Task<void> {
   while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
@@ -125,7 +107,7 @@ export function* decodeLz4(w: Workspace): Task<void> {
   const flags = w.u8(descriptor);
   const blocks = w.u8(descriptor + 1);
   if ((flags & VERSION_MASK) !== VERSION || (flags & RESERVED_FLAG) !== 0) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", `the frame's flags are 0x${flags.toString(16)}`, descriptor);
+    throw w.unsupported(`the frame's flags are 0x${flags.toString(16)}`, descriptor);
   }
   const sizeCode = (blocks >> 4) & 7;
   if ((blocks & RESERVED_BLOCK_BITS) !== 0 || sizeCode < 4) {
@@ -135,25 +117,18 @@ export function* decodeLz4(w: Workspace): Task<void> {
   const hasSize = (flags & HAS_CONTENT_SIZE) !== 0;
   const headerBytes = 2 + (hasSize ? 8 : 0) + ((flags & HAS_DICTIONARY) !== 0 ? 4 : 0);
   w.need(4 + headerBytes + 1, "the frame's header");
-  w.bytes.set(w.input.subarray(descriptor, descriptor + headerBytes), w.window);
-  w.exports.xxh32Begin(w.checkState);
-  const taken = w.exports.xxh32Update(w.checkState, w.window, headerBytes);
-  const hash = w.exports.xxh32End(w.checkState, w.window + taken, headerBytes - taken);
-  if (((hash >>> 8) & 0xff) !== w.u8(descriptor + headerBytes)) {
-    throw w.error("DECOMPRESS_CHECKSUM", "the frame's header has another checksum", descriptor);
+  w.position = descriptor;
+  const headerEnd = descriptor + headerBytes;
+  if (((xxh32OfInput(w, headerEnd) >>> 8) & 0xff) !== w.u8(headerEnd)) {
+    throw w.badChecksum("the frame's header");
   }
-  if ((flags & HAS_DICTIONARY) !== 0) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", "the frame needs a dictionary", descriptor);
-  }
+  if ((flags & HAS_DICTIONARY) !== 0) throw w.unsupported("the frame needs a dictionary");
   const contentBytes = hasSize ? w.u64(descriptor + 2) : undefined;
-  if (contentBytes !== undefined && contentBytes > w.limit - w.produced) {
-    throw w.tooLarge(w.produced + contentBytes);
-  }
-  w.position = descriptor + headerBytes + 1;
+  w.checkDeclared(contentBytes);
+  w.position = headerEnd + 1;
 
   const frameStart = w.produced;
-  const check: Check | undefined =
-    (flags & HAS_CONTENT_CHECKSUM) !== 0 ? xxhCheck(w, frameStart, 32) : undefined;
+  const check = (flags & HAS_CONTENT_CHECKSUM) !== 0 ? xxhCheck(w, frameStart, 32) : undefined;
   while (true) {
     w.need(4, "a block's size");
     const word = w.u32(w.position);
@@ -164,9 +139,8 @@ export function* decodeLz4(w: Workspace): Task<void> {
     const hasChecksum = (flags & HAS_BLOCK_CHECKSUMS) !== 0;
     if (hasChecksum) {
       w.need(size + 4, "a block");
-      if (!blockMatches(w, size)) {
-        throw w.error("DECOMPRESS_CHECKSUM", "a block has another checksum");
-      }
+      const end = w.position + size;
+      if (xxh32OfInput(w, end) !== w.u32(end)) throw w.badChecksum("a block");
     }
     if (word >= UNCOMPRESSED) {
       yield* w.copy(size, "a block");
@@ -175,22 +149,11 @@ export function* decodeLz4(w: Workspace): Task<void> {
       yield* decodeBlock(w, w.position + size, blockBytes, history);
     }
     if (hasChecksum) w.position += 4;
-    check?.update(w.produced);
+    check?.update();
     yield* w.step();
   }
-  if (contentBytes !== undefined && w.produced - frameStart !== contentBytes) {
-    throw w.error(
-      "DECOMPRESS_WRONG_SIZE",
-      `the frame has ${w.produced - frameStart} bytes, its header says ${contentBytes}`,
-    );
-  }
-  if (check !== undefined) {
-    w.need(4, "the content's checksum");
-    if (!check.matches(w.produced, w.position)) {
-      throw w.error("DECOMPRESS_CHECKSUM", "the content has another checksum");
-    }
-    w.position += 4;
-  }
+  w.checkProduced(frameStart, contentBytes, "the frame");
+  check?.finish(4, "the frame");
 }
 
 /** True if another frame follows. */

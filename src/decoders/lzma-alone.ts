@@ -17,7 +17,7 @@ export function setProperties(w: Workspace, properties: number, at: number): voi
   const lp = Math.floor(properties / 9) % 5;
   const pb = Math.floor(properties / 45);
   if (lc + lp > MOST_LITERAL_BITS) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", `lc + lp is ${lc + lp}, more than ${MOST_LITERAL_BITS}`, at);
+    throw w.unsupported(`lc + lp is ${lc + lp}, more than ${MOST_LITERAL_BITS}`, at);
   }
   w.exports.lzmaReset(w.state, w.work, lc, lp, pb);
 }
@@ -28,7 +28,7 @@ export function* decodeLzma(w: Workspace): Task<void> {
   setProperties(w, w.u8(w.position), w.position);
   const isUnknown = w.u32(w.position + 5) === UNKNOWN_SIZE && w.u32(w.position + 9) === UNKNOWN_SIZE;
   const size = isUnknown ? undefined : w.u64(w.position + 5);
-  if (size !== undefined && size > w.limit - w.produced) throw w.tooLarge(w.produced + size);
+  w.checkDeclared(size);
   w.position += HEADER_BYTES;
   w.need(RANGE_CODER_BYTES, "the stream");
 
@@ -50,12 +50,7 @@ export function* decodeLzma(w: Workspace): Task<void> {
     const status = exports.lzmaRun(state);
     w.update();
     if (status === DONE) {
-      if (size !== undefined && w.produced - start !== size) {
-        throw w.error(
-          "DECOMPRESS_WRONG_SIZE",
-          `the stream has ${w.produced - start} bytes, its header says ${size}`,
-        );
-      }
+      w.checkProduced(start, size, "the stream");
       if (exports.lzmaCode(state) !== 0) throw w.corrupt("the stream does not end properly");
       return;
     }

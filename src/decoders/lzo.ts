@@ -1,7 +1,7 @@
 /** lzop's container of LZO1X blocks (lzop 1.04, src/lzop.c and src/conf.h; lib/decompress_unlzo.c of Linux). */
 
 import type { Task } from "../task/task.js";
-import { adler32Of, crc32Of } from "./check.js";
+import { sumOf } from "./check.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
 const MAGIC = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -27,23 +27,22 @@ function readHeader(w: Workspace): number {
   if (!lzoFollows(w)) throw w.corrupt("there is no lzop magic number");
   const start = w.position + MAGIC.length;
   const version = (w.u8(start) << 8) | w.u8(start + 1);
-  if (version < LEAST_VERSION) throw w.error("DECOMPRESS_UNSUPPORTED", `the version is ${version}`, start);
+  if (version < LEAST_VERSION) throw w.unsupported(`the version is ${version}`, start);
   const isLong = version >= LONG_HEADER_VERSION;
   let at = start + (isLong ? 6 : 4);
   const method = w.u8(at);
-  if (!METHODS.includes(method)) throw w.error("DECOMPRESS_UNSUPPORTED", `the method is ${method}`, at);
+  if (!METHODS.includes(method)) throw w.unsupported(`the method is ${method}`, at);
   at += isLong ? 2 : 1;
   w.position = at;
   w.need(4 + (isLong ? 12 : 8) + 1, what);
   const flags = w.u32BigEndian(at);
-  if ((flags & HAS_FILTER) !== 0) throw w.error("DECOMPRESS_UNSUPPORTED", "there is a filter", at);
+  if ((flags & HAS_FILTER) !== 0) throw w.unsupported("there is a filter", at);
   at += 4 + (isLong ? 12 : 8);
   at += 1 + w.u8(at);
   w.need(at + 4 - w.position, what);
-  const of = (flags & HEADER_CRC32) !== 0 ? crc32Of : adler32Of;
-  if (of(w, start, at - start) !== w.u32BigEndian(at)) {
-    throw w.error("DECOMPRESS_CHECKSUM", "the header has another checksum", start);
-  }
+  w.position = start;
+  w.load(at);
+  checkSum(w, (flags & HEADER_CRC32) !== 0, w.window, at - start, at, what);
   at += 4;
   w.position = at;
   if ((flags & HAS_EXTRA) !== 0) {
@@ -85,7 +84,8 @@ export function* decodeLzo(w: Workspace): Task<void> {
     } else {
       w.load(data + inputBytes);
       for (const [i, flag] of inputChecks.entries()) {
-        checkAt(w, flag === CRC32_INPUT, w.window, inputBytes, checks + 4 * (outputChecks.length + i));
+        const stored = checks + 4 * (outputChecks.length + i);
+        checkSum(w, flag === CRC32_INPUT, w.window, inputBytes, stored, "a block");
       }
       w.room(outputBytes, start);
       w.limitTo(outputBytes, false);
@@ -96,24 +96,22 @@ export function* decodeLzo(w: Workspace): Task<void> {
       if (w.produced - start !== outputBytes) throw w.corrupt("a block is smaller than its header says", at);
     }
     for (const [i, flag] of outputChecks.entries()) {
-      checkAt(w, flag === CRC32_OUTPUT, w.outStart + start, outputBytes, checks + 4 * i);
+      checkSum(w, flag === CRC32_OUTPUT, w.outStart + start, outputBytes, checks + 4 * i, "a block");
     }
     yield* w.step();
   }
 }
 
-/** Compares the checksum of bytes in the memory with what is stored at `at` of the input. */
-function checkAt(w: Workspace, isCrc32: boolean, address: number, byteLength: number, at: number): void {
-  let found: number;
-  if (isCrc32) {
-    w.exports.crc32Prepare(w.crc32Scratch);
-    found = w.exports.crc32(address, byteLength, 0, w.crc32Scratch) >>> 0;
-  } else {
-    found = w.exports.adler32(1, address, byteLength) >>> 0;
-  }
-  if (found !== w.u32BigEndian(at)) {
-    throw w.error("DECOMPRESS_CHECKSUM", "a block has another checksum", at);
-  }
+/** Compares the checksum of bytes in the memory with the one at `at` of the input. */
+function checkSum(
+  w: Workspace,
+  isCrc32: boolean,
+  address: number,
+  byteLength: number,
+  at: number,
+  what: string,
+): void {
+  if (sumOf(w, isCrc32, address, byteLength) !== w.u32BigEndian(at)) throw w.badChecksum(what, at);
 }
 
 /** True if another file of the archive follows. */

@@ -291,14 +291,8 @@ export class Workspace extends Cursor {
     this.#bytes = new Uint8Array(memory.buffer);
   }
 
-  /** Takes over how far a call of the decoder came. */
-  update(): void {
-    this.position += (this.#fields[IN] ?? 0) - this.#areas.window;
-    this.produced = (this.#fields[OUT] ?? 0) - this.outStart;
-  }
-
-  /** The same where the window holds the input from byte `base` on, whatever was taken before. */
-  updateFrom(base: number): void {
+  /** Takes over how far a call of the decoder came; the window holds the input from byte `base` on. */
+  update(base = this.position): void {
     this.position = base + (this.#fields[IN] ?? 0) - this.#areas.window;
     this.produced = (this.#fields[OUT] ?? 0) - this.outStart;
   }
@@ -307,42 +301,22 @@ export class Workspace extends Cursor {
   failure(status: number, what: string, isWhole = false): DirectBootError {
     if (status === FULL) return this.tooLarge();
     if (status === TRUNCATED && !isWhole) return this.truncated(what);
-    if (status === BAD_CHECKSUM) return this.error("DECOMPRESS_CHECKSUM", `${what} has another checksum`);
-    if (status === UNSUPPORTED) return this.error("DECOMPRESS_UNSUPPORTED", `${what} is of an unknown kind`);
+    if (status === BAD_CHECKSUM) return this.badChecksum(what);
+    if (status === UNSUPPORTED) return this.unsupported(`${what} is of an unknown kind`);
     return this.corrupt(`${what} is damaged`);
-  }
-
-  /**
-   * Runs a decoder that takes input in pieces, up to byte `end` of it, until it is done. Yields now and then.
-   *
-   * @param onStep is called after each piece
-   */
-  *pump(run: () => number, end: number, historyStart: number, what: string, onStep?: () => void): Task<void> {
-    while (true) {
-      this.load(end);
-      this.room(STEP_BYTES, historyStart);
-      const status = run();
-      this.update();
-      if (status === DONE) return;
-      if (status !== NEED_INPUT && status !== PAUSED)
-        throw this.failure(status, what, end < this.input.length);
-      onStep?.();
-      yield* this.step();
-    }
   }
 
   /** Copies `count` bytes of input to the output. */
   *copy(count: number, what: string): Task<void> {
     this.need(count, what);
-    let left = count;
-    while (left > 0) {
-      const piece = Math.min(left, STEP_BYTES);
+    const end = this.position + count;
+    while (this.position < end) {
+      const piece = Math.min(end - this.position, STEP_BYTES);
       if (this.produced + piece > this.limit) throw this.tooLarge();
       this.room(piece, 0);
       this.#bytes.set(this.input.subarray(this.position, this.position + piece), this.out);
       this.position += piece;
       this.produced += piece;
-      left -= piece;
       yield* this.step();
     }
   }

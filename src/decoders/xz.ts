@@ -9,12 +9,19 @@ import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 const STREAM_HEADER_BYTES = 12;
 const HEADER_MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
 const FOOTER_MAGIC = 0x5a59; // "YZ"
-/** Bytes of a check by its identifier (2.1.1.2). */
-const CHECK_BYTES = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
-const CHECK_NONE = 0;
-const CHECK_CRC32 = 1;
-const CHECK_CRC64 = 4;
-const CHECK_SHA256 = 10;
+
+interface CheckKind {
+  readonly byteLength: number;
+  readonly begin?: (w: Workspace, start: number) => Check;
+}
+
+/** Checks by their identifiers (2.1.1.2). */
+const CHECKS: Readonly<Record<number, CheckKind>> = {
+  0: { byteLength: 0 },
+  1: { byteLength: 4, begin: crc32Check },
+  4: { byteLength: 8, begin: crc64Check },
+  10: { byteLength: 32, begin: sha256Check },
+};
 const HAS_COMPRESSED_SIZE = 0x40;
 const HAS_UNCOMPRESSED_SIZE = 0x80;
 const RESERVED_BLOCK_FLAGS = 0x3c;
@@ -65,10 +72,15 @@ function readInteger(w: Workspace, end: number, what: string): number {
   throw w.corrupt(`a number in ${what} is malformed`, w.position - 1);
 }
 
-function checkCrc32(w: Workspace, start: number, end: number, what: string): void {
-  w.need(end + 4 - w.position, what);
-  if (crc32Twin(w.input.subarray(start, end), 0) !== w.u32(end)) {
-    throw w.error("DECOMPRESS_CHECKSUM", `${what} has another CRC-32`, start);
+/** Compares the CRC-32 of input with the one at `at`, all of which are there. */
+function checkCrc32(w: Workspace, start: number, end: number, what: string, at = end): void {
+  if (crc32Twin(w.input.subarray(start, end), 0) !== w.u32(at)) throw w.badChecksum(what, start);
+}
+
+/** Passes the zeros before byte `end` of the input, which is all there. */
+function skipZeros(w: Workspace, end: number, what: string): void {
+  for (; w.position < end; w.position++) {
+    if (w.u8(w.position) !== 0) throw w.corrupt(`${what} is not padded with zeros`);
   }
 }
 
@@ -91,7 +103,7 @@ function readFilters(w: Workspace, count: number, end: number): Filter[] {
     }
     const alignment = BRANCH_ALIGNMENTS[id];
     if (isLast || (id !== DELTA && alignment === undefined)) {
-      throw w.error("DECOMPRESS_UNSUPPORTED", `the filter 0x${id.toString(16)} is unknown`, at);
+      throw w.unsupported(`the filter 0x${id.toString(16)} is unknown`, at);
     }
     if (id === DELTA) {
       if (bytes !== 1) throw w.corrupt("the filter delta is malformed", at);
@@ -185,14 +197,7 @@ function* undoFilter(w: Workspace, { id, value }: Filter, start: number): Task<v
   }
 }
 
-function checkOf(w: Workspace, id: number, start: number): Check | undefined {
-  if (id === CHECK_CRC32) return crc32Check(w, start);
-  if (id === CHECK_CRC64) return crc64Check(w, start);
-  if (id === CHECK_SHA256) return sha256Check(w, start);
-  return undefined;
-}
-
-function* decodeBlock(w: Workspace, checkId: number): Task<Block> {
+function* decodeBlock(w: Workspace, check: CheckKind): Task<Block> {
   const what = "a block's header";
   const headerStart = w.position;
   const headerBytes = (w.u8(headerStart) + 1) * 4;
@@ -202,17 +207,13 @@ function* decodeBlock(w: Workspace, checkId: number): Task<Block> {
   const flags = w.u8(headerStart + 1);
   w.position += 2;
   if ((flags & RESERVED_BLOCK_FLAGS) !== 0) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", `a block's flags are 0x${flags.toString(16)}`, headerStart + 1);
+    throw w.unsupported(`a block's flags are 0x${flags.toString(16)}`, headerStart + 1);
   }
   const compressedBytes = (flags & HAS_COMPRESSED_SIZE) !== 0 ? readInteger(w, end, what) : undefined;
   const uncompressedBytes = (flags & HAS_UNCOMPRESSED_SIZE) !== 0 ? readInteger(w, end, what) : undefined;
-  if (uncompressedBytes !== undefined && uncompressedBytes > w.limit - w.produced) {
-    throw w.tooLarge(w.produced + uncompressedBytes);
-  }
+  w.checkDeclared(uncompressedBytes);
   const filters = readFilters(w, (flags & 3) + 1, end);
-  while (w.position < end) {
-    if (w.u8(w.position++) !== 0) throw w.corrupt("a block's header is not padded with zeros");
-  }
+  skipZeros(w, end, what);
   w.position = end + 4;
 
   const dataStart = w.position;
@@ -222,32 +223,21 @@ function* decodeBlock(w: Workspace, checkId: number): Task<Block> {
   if (compressedBytes !== undefined && compressedBytes !== dataBytes) {
     throw w.corrupt(`a block has ${dataBytes} bytes, its header says ${compressedBytes}`);
   }
-  if (uncompressedBytes !== undefined && uncompressedBytes !== w.produced - start) {
-    throw w.error(
-      "DECOMPRESS_WRONG_SIZE",
-      `a block has ${w.produced - start} bytes of output, its header says ${uncompressedBytes}`,
-    );
-  }
+  w.checkProduced(start, uncompressedBytes, "a block");
   for (const filter of filters.reverse()) yield* undoFilter(w, filter, start);
 
-  const padding = (4 - ((w.position - headerStart) % 4)) % 4;
-  const checkBytes = CHECK_BYTES[checkId] ?? 0;
-  w.need(padding + checkBytes, "a block's check");
-  for (let i = 0; i < padding; i++) {
-    if (w.u8(w.position++) !== 0) throw w.corrupt("a block is not padded with zeros", w.position - 1);
-  }
-  const check = checkOf(w, checkId, start);
-  if (check !== undefined) {
+  const paddedEnd = w.position + ((headerStart - w.position) & 3);
+  const unpaddedBytes = w.position - headerStart + check.byteLength;
+  w.need(paddedEnd - w.position, "a block's padding");
+  skipZeros(w, paddedEnd, "a block");
+  const sum = check.begin?.(w, start);
+  if (sum !== undefined) {
     for (let done = start + STEP_BYTES; done < w.produced; done += STEP_BYTES) {
-      check.update(done);
+      sum.update(done);
       yield* w.step(true);
     }
-    if (!check.matches(w.produced, w.position)) {
-      throw w.error("DECOMPRESS_CHECKSUM", "a block has another check");
-    }
+    sum.finish(check.byteLength, "a block");
   }
-  const unpaddedBytes = w.position + checkBytes - padding - headerStart;
-  w.position += checkBytes;
   return { unpaddedBytes, uncompressedBytes: w.produced - start };
 }
 
@@ -266,19 +256,16 @@ function checkIndex(w: Workspace, blocks: readonly Block[]): void {
       throw w.corrupt("the index has another size for a block", at);
     }
   }
-  while ((w.position - start) % 4 !== 0) {
-    w.need(1, what);
-    if (w.u8(w.position++) !== 0) throw w.corrupt("the index is not padded with zeros", w.position - 1);
-  }
+  const padding = (start - w.position) & 3;
+  w.need(padding + 4, what);
+  skipZeros(w, w.position + padding, what);
   checkCrc32(w, start, w.position, what);
   w.position += 4;
 
   const footer = w.position;
   w.need(STREAM_HEADER_BYTES, "the stream's footer");
   if (w.u16(footer + 10) !== FOOTER_MAGIC) throw w.corrupt("there is no footer", footer + 10);
-  if (crc32Twin(w.input.subarray(footer + 4, footer + 10), 0) !== w.u32(footer)) {
-    throw w.error("DECOMPRESS_CHECKSUM", "the stream's footer has another CRC-32");
-  }
+  checkCrc32(w, footer + 4, footer + 10, "the stream's footer", footer);
   if ((w.u32(footer + 4) + 1) * 4 !== footer - start) {
     throw w.corrupt("the footer has another size for the index", footer + 4);
   }
@@ -289,20 +276,17 @@ export function* decodeXz(w: Workspace): Task<void> {
   const start = w.position;
   w.need(STREAM_HEADER_BYTES, "the stream's header");
   if (!xzFollows(w)) throw w.corrupt("there is no xz magic number");
-  if (crc32Twin(w.input.subarray(start + 6, start + 8), 0) !== w.u32(start + 8)) {
-    throw w.error("DECOMPRESS_CHECKSUM", "the stream's header has another CRC-32");
-  }
-  const checkId = w.u8(start + 7);
-  const isKnown = [CHECK_NONE, CHECK_CRC32, CHECK_CRC64, CHECK_SHA256].includes(checkId);
-  if (w.u8(start + 6) !== 0 || !isKnown) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", `the check ${checkId} is unknown`, start + 6);
+  checkCrc32(w, start + 6, start + 8, "the stream's header");
+  const check = CHECKS[w.u8(start + 7)];
+  if (w.u8(start + 6) !== 0 || check === undefined) {
+    throw w.unsupported(`the check ${w.u8(start + 7)} is unknown`, start + 6);
   }
   w.position += STREAM_HEADER_BYTES;
   const blocks: Block[] = [];
   while (true) {
     w.need(1, "a block's header");
     if (w.u8(w.position) === 0) break;
-    blocks.push(yield* decodeBlock(w, checkId));
+    blocks.push(yield* decodeBlock(w, check));
   }
   checkIndex(w, blocks);
   if (w.u16(w.position + 8) !== w.u16(start + 6)) {

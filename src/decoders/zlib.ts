@@ -3,7 +3,7 @@ import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { crc32 } from "../wasm/hot-paths.js";
 import { Cursor } from "./cursor.js";
-import { checkGzipTrailer, gzipFollows, readGzipHeader } from "./gzip-header.js";
+import { checkGzipSize, gzipFollows, readGzipHeader } from "./gzip-header.js";
 import type { DecodedMember, DecompressOptions } from "./options.js";
 
 // zlib's output comes in buffers of this size.
@@ -70,20 +70,25 @@ export function gunzipByPlatform(
   const pieces: Uint8Array[] = [];
   do {
     readGzipHeader(cursor);
+    const start = cursor.produced;
     const piece = inflate(cursor, zlib);
-    checkGzipTrailer(cursor, piece.byteLength, (at) => crc32(piece) === cursor.u32(at));
+    cursor.need(4, "a member's checksum");
+    if (crc32(piece) !== cursor.u32(cursor.position)) throw cursor.badChecksum("a member");
+    cursor.position += 4;
+    checkGzipSize(cursor, start);
     pieces.push(piece);
     // Only a declared size tells where the data ends: a limit that is reached by chance would cut off the next member.
   } while (!isMember && !(allowTrailing && cursor.produced === expectedBytes) && gzipFollows(cursor));
-  const [first = new Uint8Array(0), ...others] = pieces;
-  let output = first;
-  if (others.length > 0) {
-    output = new Uint8Array(cursor.produced);
-    let at = 0;
-    for (const piece of pieces) {
-      output.set(piece, at);
-      at += piece.byteLength;
-    }
+  return { output: joined(pieces, cursor.produced), consumed: cursor.position };
+}
+
+function joined(pieces: readonly Uint8Array[], byteLength: number): Uint8Array {
+  if (pieces.length === 1 && pieces[0] !== undefined) return pieces[0];
+  const output = new Uint8Array(byteLength);
+  let at = 0;
+  for (const piece of pieces) {
+    output.set(piece, at);
+    at += piece.byteLength;
   }
-  return { output, consumed: cursor.position };
+  return output;
 }

@@ -29,7 +29,7 @@ function readHeader(w: Workspace): FrameHeader {
   const at = w.position + 4;
   const descriptor = w.u8(at);
   if ((descriptor & RESERVED_FLAG) !== 0) {
-    throw w.error("DECOMPRESS_UNSUPPORTED", "the frame's reserved flag is set", at);
+    throw w.unsupported("the frame's reserved flag is set", at);
   }
   const isSingle = (descriptor & SINGLE_SEGMENT) !== 0;
   const dictionaryBytes = DICTIONARY_ID_BYTES[descriptor & 3] ?? 0;
@@ -39,7 +39,7 @@ function readHeader(w: Workspace): FrameHeader {
   w.need(next - w.position + dictionaryBytes + sizeBytes, what);
   for (let i = 0; i < dictionaryBytes; i++) {
     // The identifier 0 is as good as none.
-    if (w.u8(next + i) !== 0) throw w.error("DECOMPRESS_UNSUPPORTED", "the frame needs a dictionary", next);
+    if (w.u8(next + i) !== 0) throw w.unsupported("the frame needs a dictionary", next);
   }
   next += dictionaryBytes;
   let contentBytes: number | undefined;
@@ -56,9 +56,7 @@ export function* decodeZstd(w: Workspace): Task<void> {
   while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
   if (w.left === 0 && w.position > 0) return;
   const { contentBytes, hasChecksum } = readHeader(w);
-  if (contentBytes !== undefined && contentBytes > w.limit - w.produced) {
-    throw w.tooLarge(w.produced + contentBytes);
-  }
+  w.checkDeclared(contentBytes);
   const start = w.produced;
   const { exports, state, work } = w;
   exports.zstdPrepare(work);
@@ -95,23 +93,12 @@ export function* decodeZstd(w: Workspace): Task<void> {
       w.position = at + BLOCK_HEADER_BYTES + size;
     }
     if (w.isStep()) {
-      check?.update(w.produced);
+      check?.update();
       yield* w.step(true);
     }
   }
-  if (contentBytes !== undefined && contentBytes !== w.produced - start) {
-    throw w.error(
-      "DECOMPRESS_WRONG_SIZE",
-      `the frame has ${w.produced - start} bytes, its header says ${contentBytes}`,
-    );
-  }
-  if (check !== undefined) {
-    w.need(4, "the frame's checksum");
-    if (!check.matches(w.produced, w.position)) {
-      throw w.error("DECOMPRESS_CHECKSUM", "the frame has another checksum");
-    }
-    w.position += 4;
-  }
+  w.checkProduced(start, contentBytes, "the frame");
+  check?.finish(4, "the frame");
 }
 
 /** True if another frame follows. */

@@ -76,6 +76,12 @@ export function bzip2BlockCrc(state: usize): u32 {
   return ~load<u32>(state, BLOCK_CRC);
 }
 
+function fail(state: usize, input: usize, position: usize, end: usize): i32 {
+  const isTruncated = position > end;
+  store<u32>(state, <u32>(input + ((isTruncated ? end : position) >>> 3)), IN);
+  return isTruncated ? TRUNCATED : CORRUPT;
+}
+
 /**
  * Reads a block into the list: DONE; or the end of the stream, with IN on the byte behind it: PAUSED. `level` is the 1 to 9
  * of the stream's header.
@@ -84,17 +90,6 @@ export function bzip2Header(state: usize, work: usize, level: u32): i32 {
   const input: usize = load<u32>(state, IN);
   const end: usize = (<usize>load<u32>(state, IN_END) - input) << 3;
   let position: usize = load<u32>(state, BITS);
-  const status = bzip2Block(state, work, level, input, end, position);
-  return status;
-}
-
-function fail(state: usize, input: usize, position: usize, end: usize): i32 {
-  const isTruncated = position > end;
-  store<u32>(state, <u32>(input + ((isTruncated ? end : position) >>> 3)), IN);
-  return isTruncated ? TRUNCATED : CORRUPT;
-}
-
-function bzip2Block(state: usize, work: usize, level: u32, input: usize, end: usize, position: usize): i32 {
   const magic = peek(input, position) >>> 16;
   position += 48;
   const stored = <u32>(peek(input, position) >>> 32);

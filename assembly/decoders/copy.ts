@@ -115,6 +115,14 @@ function isZero(at: usize): bool {
   return true;
 }
 
+/** Copies without a byte at or behind `wild`. */
+// @ts-ignore: decorator
+@inline
+export function copyMatch(out: usize, distance: usize, length: usize, wild: usize): void {
+  if (length + 16 <= wild - out) copyMatchWild(out, distance, length);
+  else copyMatchExact(out, distance, length);
+}
+
 /** Byte by byte: near the end of the output. */
 export function copyMatchExact(out: usize, distance: usize, length: usize): void {
   if (distance >= length) {

@@ -1,6 +1,6 @@
 // LZ4 blocks (lz4_Block_format.md): sequences of a token, literals, a distance and a match. Input may come in
 // pieces of any size; the output of a block must fit as a whole.
-import { copyMatchExact, copyMatchWild, repeatPattern } from "./copy";
+import { copyMatch, repeatPattern } from "./copy";
 import {
   CORRUPT,
   DONE,
@@ -156,13 +156,13 @@ export function lz4Run(state: usize): i32 {
   const start: usize = load<u32>(state, OUT_START);
   const limit: usize = load<u32>(state, OUT_LIMIT);
   const wild: usize = load<u32>(state, OUT_WILD);
-  const isLast = load<u32>(state, IS_LAST) != 0;
+  const atEnd = load<u32>(state, IS_LAST) != 0 ? TRUNCATED : NEED_INPUT;
   let phase = load<u32>(state, PHASE);
   let literals: usize = load<u32>(state, LITERALS);
   let length: usize = load<u32>(state, LENGTH);
   let distance: usize = load<u32>(state, DISTANCE);
   const top = limit < wild ? limit : wild;
-  let status = CORRUPT;
+  let status = atEnd;
 
   while (true) {
     if (
@@ -179,10 +179,7 @@ export function lz4Run(state: usize): i32 {
     }
 
     if (phase == TOKEN) {
-      if (input >= inEnd) {
-        status = isLast ? TRUNCATED : NEED_INPUT;
-        break;
-      }
+      if (input >= inEnd) break;
       const token = <usize>load<u8>(input++);
       literals = token >> 4;
       length = token & 15;
@@ -195,11 +192,11 @@ export function lz4Run(state: usize): i32 {
         literals += more;
         if (more != 255) break;
       }
-      if (literals > LONGEST) break;
-      if (more == 255) {
-        status = isLast ? TRUNCATED : NEED_INPUT;
+      if (literals > LONGEST) {
+        status = CORRUPT;
         break;
       }
+      if (more == 255) break;
       phase = LITERAL_BYTES;
     }
     if (phase == LITERAL_BYTES) {
@@ -215,30 +212,25 @@ export function lz4Run(state: usize): i32 {
         status = FULL;
         break;
       }
-      if (literals > 0) {
-        status = isLast ? TRUNCATED : NEED_INPUT;
-        break;
-      }
+      if (literals > 0) break;
       phase = DISTANCE_LOW;
     }
     if (phase == DISTANCE_LOW) {
       if (input >= inEnd) {
         // The last sequence of a block has no match.
-        status = isLast ? DONE : NEED_INPUT;
+        if (atEnd == TRUNCATED) status = DONE;
         break;
       }
       distance = <usize>load<u8>(input++);
       phase = DISTANCE_HIGH;
     }
     if (phase == DISTANCE_HIGH) {
-      if (input >= inEnd) {
-        status = isLast ? TRUNCATED : NEED_INPUT;
-        break;
-      }
+      if (input >= inEnd) break;
       distance |= (<usize>load<u8>(input++)) << 8;
       // An unsigned comparison: a distance of 0 becomes the largest number.
       if (distance - 1 >= out - start) {
         input -= DISTANCE_BYTES;
+        status = CORRUPT;
         break;
       }
       phase = length == LONGEST_SHORT ? MATCH_LENGTH : MATCH_BYTES;
@@ -251,11 +243,11 @@ export function lz4Run(state: usize): i32 {
         length += more;
         if (more != 255) break;
       }
-      if (length > LONGEST) break;
-      if (more == 255) {
-        status = isLast ? TRUNCATED : NEED_INPUT;
+      if (length > LONGEST) {
+        status = CORRUPT;
         break;
       }
+      if (more == 255) break;
       length += MINIMUM_MATCH;
       phase = MATCH_BYTES;
     }
@@ -263,8 +255,7 @@ export function lz4Run(state: usize): i32 {
       status = FULL;
       break;
     }
-    if (length + 16 <= wild - out) copyMatchWild(out, distance, length);
-    else copyMatchExact(out, distance, length);
+    copyMatch(out, distance, length, wild);
     out += length;
     phase = TOKEN;
   }

@@ -5,7 +5,7 @@
 // than chance to a processor that predicts branches: they are taken without. Both probabilities that can be next are
 // loaded before the bit is known, and each value is chosen by a comparison of its own, since V8 makes a conditional move
 // of a choice only where nothing else needs the comparison.
-import { copyMatchExact, copyMatchWild } from "./copy";
+import { copyMatch } from "./copy";
 import {
   CORRUPT,
   DONE,
@@ -37,7 +37,6 @@ const POSITION_MASK: usize = OWN + 36;
 const PROBABILITIES: usize = OWN + 40;
 /** Where the position that lp and pb count begins: the output's address then. */
 const POSITION_START: usize = OWN + 44;
-/** Output before it is history from before the last reset of the dictionary, which matches must not reach. */
 
 // The probabilities, u16 each; offsets in bytes.
 const INITIAL_PROBABILITY: u16 = 1024;
@@ -45,18 +44,16 @@ const POSITION_STATES: usize = 16;
 const IS_MATCH: usize = 0; // [12 states][16 position states]
 const IS_REP0_LONG: usize = IS_MATCH + 12 * POSITION_STATES * 2; // the same
 const IS_REP: usize = IS_REP0_LONG + 12 * POSITION_STATES * 2; // [12]
-const IS_REP0: usize = IS_REP + 24;
-const IS_REP1: usize = IS_REP0 + 24;
-const IS_REP2: usize = IS_REP1 + 24;
-const SLOTS: usize = IS_REP2 + 24; // [4 lengths][64]
+const IS_REP_BYTES: usize = 12 * 2;
+const IS_REP0: usize = IS_REP + IS_REP_BYTES; // [3 distances][12]
+const SLOTS: usize = IS_REP0 + 3 * IS_REP_BYTES; // [4 lengths][64]
 const SPECIAL: usize = SLOTS + 4 * 64 * 2; // [115], addressed from 1
 const ALIGN: usize = SPECIAL + 116 * 2; // [16]
 const MATCH_LENGTHS: usize = ALIGN + 32;
-// A length coder: choice, choice 2, low[16][8], middle[16][8], high[256].
-const LENGTH_LOW: usize = 4;
-const LENGTH_MIDDLE: usize = LENGTH_LOW + POSITION_STATES * 16;
-const LENGTH_HIGH: usize = LENGTH_MIDDLE + POSITION_STATES * 16;
-const LENGTH_BYTES: usize = LENGTH_HIGH + 512;
+// A length coder: two choices, low[16][8], middle[16][8], high[256].
+const LENGTH_TREES: usize = 4;
+const LENGTH_TREES_BYTES: usize = POSITION_STATES * 8 * 2;
+const LENGTH_BYTES: usize = LENGTH_TREES + 2 * LENGTH_TREES_BYTES + 512;
 const REP_LENGTHS: usize = MATCH_LENGTHS + LENGTH_BYTES;
 const LITERALS: usize = REP_LENGTHS + LENGTH_BYTES;
 const LITERAL_CODER_BYTES: usize = 0x300 * 2;
@@ -299,15 +296,32 @@ export function lzmaRun(at: usize): i32 {
       range -= bound;
       code -= bound;
       store<u16>(rep, lowered(p), IS_REP);
-      if (range < TOP) {
-        range <<= 8;
-        code = (code << 8) | load<u8>(input++);
-      }
-      p = load<u16>(rep, IS_REP0);
-      bound = (range >>> 11) * p;
-      if (code < bound) {
-        range = bound;
-        store<u16>(rep, raised(p), IS_REP0);
+      // Which of the last four distances: each bit passes over one.
+      let index: usize = 0;
+      do {
+        const where = rep + IS_REP0 + index * IS_REP_BYTES;
+        if (range < TOP) {
+          range <<= 8;
+          code = (code << 8) | load<u8>(input++);
+        }
+        p = load<u16>(where);
+        bound = (range >>> 11) * p;
+        if (code < bound) {
+          range = bound;
+          store<u16>(where, raised(p));
+          break;
+        }
+        range -= bound;
+        code -= bound;
+        store<u16>(where, lowered(p));
+      } while (++index < 3);
+      if (index > 0) {
+        const distance = index == 1 ? rep1 : index == 2 ? rep2 : rep3;
+        if (index == 3) rep3 = rep2;
+        if (index >= 2) rep2 = rep1;
+        rep1 = rep0;
+        rep0 = distance;
+      } else {
         if (range < TOP) {
           range <<= 8;
           code = (code << 8) | load<u8>(input++);
@@ -334,105 +348,50 @@ export function lzmaRun(at: usize): i32 {
         range -= bound;
         code -= bound;
         store<u16>(place, lowered(p), IS_REP0_LONG);
-      } else {
-        range -= bound;
-        code -= bound;
-        store<u16>(rep, lowered(p), IS_REP0);
-        let distance: u32;
-        if (range < TOP) {
-          range <<= 8;
-          code = (code << 8) | load<u8>(input++);
-        }
-        p = load<u16>(rep, IS_REP1);
-        bound = (range >>> 11) * p;
-        if (code < bound) {
-          range = bound;
-          store<u16>(rep, raised(p), IS_REP1);
-          distance = rep1;
-        } else {
-          range -= bound;
-          code -= bound;
-          store<u16>(rep, lowered(p), IS_REP1);
-          if (range < TOP) {
-            range <<= 8;
-            code = (code << 8) | load<u8>(input++);
-          }
-          p = load<u16>(rep, IS_REP2);
-          bound = (range >>> 11) * p;
-          if (code < bound) {
-            range = bound;
-            store<u16>(rep, raised(p), IS_REP2);
-            distance = rep2;
-          } else {
-            range -= bound;
-            code -= bound;
-            store<u16>(rep, lowered(p), IS_REP2);
-            distance = rep3;
-            rep3 = rep2;
-          }
-          rep2 = rep1;
-        }
-        rep1 = rep0;
-        rep0 = distance;
       }
       lengths = base + REP_LENGTHS;
     }
 
-    // The length: choice, choice 2, then a tree of 3, 3 or 8 bits.
-    let tree: usize;
-    let treeEnd: u32 = 8;
-    let length: u32 = 2;
-    if (range < TOP) {
-      range <<= 8;
-      code = (code << 8) | load<u8>(input++);
-    }
-    p = load<u16>(lengths);
-    bound = (range >>> 11) * p;
-    if (code < bound) {
-      range = bound;
-      store<u16>(lengths, raised(p));
-      tree = lengths + LENGTH_LOW + (positionState << 4);
-    } else {
-      range -= bound;
-      code -= bound;
-      store<u16>(lengths, lowered(p));
+    // The length: up to two choices of a tree, of 3, 3 or 8 bits.
+    let choice: usize = 0;
+    do {
+      const where = lengths + (choice << 1);
       if (range < TOP) {
         range <<= 8;
         code = (code << 8) | load<u8>(input++);
       }
-      p = load<u16>(lengths, 2);
+      p = load<u16>(where);
       bound = (range >>> 11) * p;
       if (code < bound) {
         range = bound;
-        store<u16>(lengths, raised(p), 2);
-        tree = lengths + LENGTH_MIDDLE + (positionState << 4);
-        length = 2 + 8;
-      } else {
-        range -= bound;
-        code -= bound;
-        store<u16>(lengths, lowered(p), 2);
-        tree = lengths + LENGTH_HIGH;
-        treeEnd = 256;
-        length = 2 + 8 + 8;
+        store<u16>(where, raised(p));
+        break;
       }
-    }
+      range -= bound;
+      code -= bound;
+      store<u16>(where, lowered(p));
+    } while (++choice < 2);
+    const isLong = choice == 2;
+    const treeEnd: u32 = isLong ? 256 : 8;
+    let tree = lengths + LENGTH_TREES + choice * LENGTH_TREES_BYTES + (isLong ? 0 : positionState << 4);
+    let length: u32 = 2 + (<u32>choice << 3);
     node = 1;
     p = load<u16>(tree, 2);
     do {
-        const next = tree + (<usize>node << 2);
-        const nextZero = <u32>load<u16>(next);
-        const nextOne = <u32>load<u16>(next, 2);
-        if (range < TOP) {
-          range <<= 8;
-          code = (code << 8) | load<u8>(input++);
-        }
-        bound = (range >>> 11) * p;
-        const mask = zeroMask(code, bound);
-        store<u16>(tree + (<usize>node << 1), adapted(p, mask));
-        p = select<u32>(nextOne, nextZero, code >= bound);
-        range = select<u32>(bound, range - bound, code < bound);
-        code = min<u32>(code, code - bound);
-        node = (node << 1) + 1 + mask;
+      const next = tree + (<usize>node << 2);
+      const nextZero = <u32>load<u16>(next);
+      const nextOne = <u32>load<u16>(next, 2);
+      if (range < TOP) {
+        range <<= 8;
+        code = (code << 8) | load<u8>(input++);
+      }
+      bound = (range >>> 11) * p;
+      const mask = zeroMask(code, bound);
+      store<u16>(tree + (<usize>node << 1), adapted(p, mask));
+      p = select<u32>(nextOne, nextZero, code >= bound);
+      range = select<u32>(bound, range - bound, code < bound);
+      code = min<u32>(code, code - bound);
+      node = (node << 1) + 1 + mask;
     } while (node < treeEnd);
     length += node - treeEnd;
 
@@ -528,8 +487,7 @@ export function lzmaRun(at: usize): i32 {
       break;
     }
     const distance = <usize>rep0 + 1;
-    if (<usize>length + 16 <= wild - out) copyMatchWild(out, distance, length);
-    else copyMatchExact(out, distance, length);
+    copyMatch(out, distance, length, wild);
     out += length;
     previous = load<u8>(out - 1);
   }

@@ -1,5 +1,5 @@
 // LZO1X (Documentation/staging/lzo.rst of Linux): one block at a time, input and output whole.
-import { copyMatchExact, copyMatchWild } from "./copy";
+import { copyMatch } from "./copy";
 import { CORRUPT, DONE, FULL, IN, IN_END, OUT, OUT_LIMIT, OUT_START, OUT_WILD, TRUNCATED } from "./state";
 
 /** The state after a run of literals of four or more. */
@@ -9,6 +9,15 @@ const FAR_DISTANCE: usize = 0x4000;
 /** A first byte beyond this is a run of literals. */
 const FIRST_RUN: usize = 17;
 
+/** How many zeros come before another byte, which may lie at `end`. */
+// @ts-ignore: decorator
+@inline
+function zerosAt(input: usize, end: usize): usize {
+  let at = input;
+  while (at < end && load<u8>(at) == 0) at++;
+  return at - input;
+}
+
 /** Decodes the block [IN, IN_END) to OUT; DONE if its end marker is its last word. */
 export function lzo1xRun(state: usize): i32 {
   let input: usize = load<u32>(state, IN);
@@ -17,8 +26,8 @@ export function lzo1xRun(state: usize): i32 {
   const start: usize = load<u32>(state, OUT_START);
   const limit: usize = load<u32>(state, OUT_LIMIT);
   const wild: usize = load<u32>(state, OUT_WILD);
-  let status = CORRUPT;
-  // What was done last: 0 a match without literals, 1 to 3 that many literals, 4 a longer run.
+  let status = TRUNCATED;
+  // The last instruction: 0 a match without literals, 1 to 3 that many literals, 4 a longer run.
   let last: usize = 0;
   let literals: usize = 0;
   let length: usize = 0;
@@ -30,10 +39,7 @@ export function lzo1xRun(state: usize): i32 {
   }
   while (true) {
     if (literals > 0) {
-      if (literals > inEnd - input) {
-        status = TRUNCATED;
-        break;
-      }
+      if (literals > inEnd - input) break;
       if (literals > limit - out) {
         status = FULL;
         break;
@@ -48,37 +54,24 @@ export function lzo1xRun(state: usize): i32 {
       input += literals;
       literals = 0;
     }
-    if (input >= inEnd) {
-      status = TRUNCATED;
-      break;
-    }
+    if (input >= inEnd) break;
     const instruction = <usize>load<u8>(input++);
     let next: usize;
     if (instruction < 16) {
       if (last == 0) {
         literals = instruction;
         if (literals == 0) {
-          let byte: usize = 0;
-          while (input < inEnd) {
-            byte = <usize>load<u8>(input++);
-            if (byte != 0) break;
-            literals += 255;
-          }
-          if (byte == 0) {
-            status = TRUNCATED;
-            break;
-          }
-          literals += 15 + byte;
+          const zeros = zerosAt(input, inEnd);
+          input += zeros + 1;
+          if (input > inEnd) break;
+          literals = 15 + zeros * 255 + <usize>load<u8>(input - 1);
         }
         literals += 3;
         last = AFTER_LONG_LITERALS;
         continue;
       }
       next = instruction & 3;
-      if (input >= inEnd) {
-        status = TRUNCATED;
-        break;
-      }
+      if (input >= inEnd) break;
       distance = 1 + (instruction >> 2) + (<usize>load<u8>(input++) << 2);
       length = 2;
       if (last == AFTER_LONG_LITERALS) {
@@ -87,10 +80,7 @@ export function lzo1xRun(state: usize): i32 {
       }
     } else if (instruction >= 64) {
       next = instruction & 3;
-      if (input >= inEnd) {
-        status = TRUNCATED;
-        break;
-      }
+      if (input >= inEnd) break;
       distance = 1 + ((instruction >> 2) & 7) + (<usize>load<u8>(input++) << 3);
       length = (instruction >> 5) + 1;
     } else {
@@ -98,23 +88,13 @@ export function lzo1xRun(state: usize): i32 {
       const mask: usize = isNear ? 31 : 7;
       length = instruction & mask;
       if (length == 0) {
-        let byte: usize = 0;
-        while (input < inEnd) {
-          byte = <usize>load<u8>(input++);
-          if (byte != 0) break;
-          length += 255;
-        }
-        if (byte == 0) {
-          status = TRUNCATED;
-          break;
-        }
-        length += mask + byte;
+        const zeros = zerosAt(input, inEnd);
+        input += zeros + 1;
+        if (input > inEnd) break;
+        length = mask + zeros * 255 + <usize>load<u8>(input - 1);
       }
       length += 2;
-      if (inEnd - input < 2) {
-        status = TRUNCATED;
-        break;
-      }
+      if (inEnd - input < 2) break;
       const word = <usize>load<u16>(input);
       input += 2;
       next = word & 3;
@@ -131,13 +111,15 @@ export function lzo1xRun(state: usize): i32 {
         distance += FAR_DISTANCE;
       }
     }
-    if (distance > out - start) break;
+    if (distance > out - start) {
+      status = CORRUPT;
+      break;
+    }
     if (length > limit - out) {
       status = FULL;
       break;
     }
-    if (length + 16 <= wild - out) copyMatchWild(out, distance, length);
-    else copyMatchExact(out, distance, length);
+    copyMatch(out, distance, length, wild);
     out += length;
     last = next;
     literals = next;

@@ -99,6 +99,11 @@ export class Cursor {
     return ((this.u8(at) << 24) | (this.u8(at + 1) << 16) | (this.u8(at + 2) << 8) | this.u8(at + 3)) >>> 0;
   }
 
+  /** True if output of the declared size is there, and anything may follow. A limit that is reached by chance ends nothing. */
+  isComplete({ allowTrailing = false, expectedBytes }: DecompressOptions): boolean {
+    return allowTrailing && this.produced === expectedBytes;
+  }
+
   /** Throws SOURCE_READ if the input's buffer was detached or resized between two steps. */
   checkInput(): void {
     if (this.input.length === this.#inputBytes) return;

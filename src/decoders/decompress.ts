@@ -1,5 +1,4 @@
 /** One call for each way to decompress: all, a member, in steps, in place. */
-import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
@@ -12,12 +11,14 @@ import { decodeLzo, lzoFollows } from "./lzo.js";
 import {
   type CompressionFormat,
   checkOptions,
+  checkTarget,
   DECODER_SCRATCH_BYTES,
   type DecodedMember,
+  type DecodeTarget,
   type DecompressOptions,
 } from "./options.js";
 import { decoders, decodersOver } from "./wasm.js";
-import { type OnProgress, Workspace } from "./workspace.js";
+import { areasIn, type OnProgress, ownAreas, Workspace } from "./workspace.js";
 import { decodeXz, xzFollows } from "./xz.js";
 import { gunzipByPlatform } from "./zlib.js";
 import { decodeZstd, zstdFollows } from "./zstd.js";
@@ -56,16 +57,7 @@ function skipXzPadding(w: Workspace): boolean {
   return true;
 }
 
-function formatOf(format: CompressionFormat): Format {
-  if (!Object.hasOwn(FORMATS, format)) {
-    throw new TypeError(
-      `format must be one of ${Object.keys(FORMATS).join(", ")}, got ${describeType(format)}`,
-    );
-  }
-  return FORMATS[format];
-}
-
-/** What both implementations leave to check at the end. */
+/** Checks the size that is expected, and what follows the stream. */
 function checkEnd(
   format: CompressionFormat,
   input: Uint8Array,
@@ -88,16 +80,12 @@ function checkEnd(
   );
 }
 
-function* decodeWith(
-  w: Workspace,
-  { decode, follows }: Format,
-  options: DecompressOptions,
-  isMember: boolean,
-): Task<void> {
-  const { allowTrailing = false, expectedBytes } = options;
+function* decodeWith(w: Workspace, options: DecompressOptions, isMember: boolean): Task<void> {
+  const { decode, follows } = FORMATS[w.format];
+  const { allowTrailing = false } = options;
   try {
     do yield* decode(w, allowTrailing || isMember);
-    while (!isMember && !(allowTrailing && w.produced === expectedBytes) && follows(w));
+    while (!isMember && !w.isComplete(options) && follows(w));
     w.checkInput();
   } catch (cause) {
     // Whatever a decoder says of input that went away meanwhile: that is the reason.
@@ -120,26 +108,21 @@ export function* decodeTask(
   isMember: boolean,
   onProgress?: OnProgress,
 ): Task<DecodedMember> {
-  check(format, input, options);
+  checkOptions(Object.keys(FORMATS), format, input, options);
   if (format === "gzip" && decoders.implementation === "javascript") {
     const decoded = gunzipByPlatform(input, options, isMember);
     checkEnd(format, input, decoded.consumed, decoded.output.length, options, isMember);
     return decoded;
   }
-  const w = new Workspace(format, input, options, onProgress);
+  const w = new Workspace(format, input, options, ownAreas(format, input.length), onProgress);
   let isDone = false;
   try {
-    yield* decodeWith(w, formatOf(format), options, isMember);
+    yield* decodeWith(w, options, isMember);
     isDone = true;
     return { output: w.takeOutput(), consumed: w.position };
   } finally {
     if (!isDone) w.release();
   }
-}
-
-function check(format: CompressionFormat, input: Uint8Array, options: DecompressOptions): void {
-  formatOf(format);
-  checkOptions(input, options);
 }
 
 /**
@@ -182,42 +165,6 @@ export function decompressMember(
   return runSync(decodeTask(format, input, options, true));
 }
 
-/** Where {@link decompressInto} puts its output. */
-export interface DecodeTarget {
-  /** The memory that it is put into. */
-  readonly memory: WebAssembly.Memory;
-  /** Offset of the output in `memory`, in bytes. */
-  readonly offset: number;
-  /** Room for the output: more is DECOMPRESS_TOO_LARGE. */
-  readonly byteLength: number;
-  /**
-   * Offset of {@link DECODER_SCRATCH_BYTES} in `memory`, apart from the output, which are zero afterwards: then the
-   * output is made where it is to lie. Without (and for bzip2 and lzo, or where WebAssembly is missing) it is copied
-   * there when it is complete.
-   */
-  readonly scratchOffset?: number | undefined;
-}
-
-function checkTarget({ memory, offset, byteLength, scratchOffset }: DecodeTarget): void {
-  const size = memory.buffer.byteLength;
-  const inside = (at: number, length: number): boolean =>
-    Number.isInteger(at) && Number.isInteger(length) && at >= 0 && length >= 0 && at + length <= size;
-  if (!inside(offset, byteLength)) {
-    throw new TypeError(
-      `the target [${offset}, ${offset} + ${byteLength}) is not within a memory of ${size} bytes`,
-    );
-  }
-  if (scratchOffset === undefined) return;
-  if (!inside(scratchOffset, DECODER_SCRATCH_BYTES)) {
-    throw new TypeError(
-      `the scratch [${scratchOffset}, ${scratchOffset} + ${DECODER_SCRATCH_BYTES}) is not within a memory of ${size} bytes`,
-    );
-  }
-  if (scratchOffset < offset + byteLength && offset < scratchOffset + DECODER_SCRATCH_BYTES) {
-    throw new TypeError("the scratch and the target overlap");
-  }
-}
-
 /** The address behind a memory of 4 GiB does not fit the decoders' 32 bits. */
 const MOST_ADDRESS = 2 ** 32 - 65_536;
 
@@ -229,7 +176,7 @@ export function* decodeIntoTask(
   options: DecompressOptions,
   onProgress?: OnProgress,
 ): Task<number> {
-  check(format, input, options);
+  checkOptions(Object.keys(FORMATS), format, input, options);
   checkTarget(target);
   const { memory, offset, byteLength, scratchOffset } = target;
   const isInPlace =
@@ -242,15 +189,13 @@ export function* decodeIntoTask(
   if (!isInPlace) {
     const maxDecompressedSize = Math.min(options.maxDecompressedSize, byteLength);
     const limited = { ...options, maxDecompressedSize };
-    checkOptions(input, limited);
     const { output } = yield* decodeTask(format, input, limited, false, onProgress);
     new Uint8Array(memory.buffer).set(output, offset);
     return output.length;
   }
-  const place = { memory, offset, byteLength, scratch: scratchOffset };
-  const w = new Workspace(format, input, options, onProgress, place);
+  const w = new Workspace(format, input, options, areasIn(format, target, scratchOffset), onProgress);
   try {
-    yield* decodeWith(w, formatOf(format), options, false);
+    yield* decodeWith(w, options, false);
     return w.produced;
   } finally {
     w.cleanTarget();

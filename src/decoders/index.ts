@@ -4,7 +4,13 @@
  *
  * @module
  */
-export { type DecodeTarget, decompress, decompressInto, decompressMember, tasks } from "./decompress.js";
-export type { CompressionFormat, DecodedMember, DecodeProgress, DecompressOptions } from "./options.js";
+export { decompress, decompressInto, decompressMember, tasks } from "./decompress.js";
+export type {
+  CompressionFormat,
+  DecodedMember,
+  DecodeProgress,
+  DecodeTarget,
+  DecompressOptions,
+} from "./options.js";
 export { DECODER_SCRATCH_BYTES } from "./options.js";
 export { decoders } from "./wasm.js";

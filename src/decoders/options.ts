@@ -23,6 +23,22 @@ export interface DecompressOptions {
   readonly allowTrailing?: boolean | undefined;
 }
 
+/** Where `decompressInto` puts its output. */
+export interface DecodeTarget {
+  /** The memory that it is put into. */
+  readonly memory: WebAssembly.Memory;
+  /** Offset of the output in `memory`, in bytes. */
+  readonly offset: number;
+  /** Room for the output: more is DECOMPRESS_TOO_LARGE. */
+  readonly byteLength: number;
+  /**
+   * Offset of {@link DECODER_SCRATCH_BYTES} in `memory`, apart from the output, which are zero afterwards: then the
+   * output is made where it is to lie. Without (and for bzip2 and lzo, or where WebAssembly is missing) it is copied
+   * there when it is complete.
+   */
+  readonly scratchOffset?: number | undefined;
+}
+
 /** How far a decoder has come; bytes. */
 export interface DecodeProgress {
   /** Of the input. */
@@ -40,7 +56,15 @@ export interface DecodedMember {
 }
 
 /** Throws TypeError for options of a wrong type, DECOMPRESS_TOO_LARGE for a declared size beyond the limit. */
-export function checkOptions(input: Uint8Array, options: DecompressOptions): void {
+export function checkOptions(
+  formats: readonly string[],
+  format: CompressionFormat,
+  input: Uint8Array,
+  options: DecompressOptions,
+): void {
+  if (!formats.includes(format)) {
+    throw new TypeError(`format must be one of ${formats.join(", ")}, got ${describeType(format)}`);
+  }
   if (!(input instanceof Uint8Array)) {
     throw new TypeError(`input must be a Uint8Array, got ${describeType(input)}`);
   }
@@ -55,5 +79,26 @@ export function checkOptions(input: Uint8Array, options: DecompressOptions): voi
       "DECOMPRESS_TOO_LARGE",
       `the declared size is ${expected} bytes, the limit is ${maximum}`,
     );
+  }
+}
+
+/** Throws TypeError for ranges outside the memory, or that overlap. */
+export function checkTarget({ memory, offset, byteLength, scratchOffset }: DecodeTarget): void {
+  const size = memory.buffer.byteLength;
+  const inside = (at: number, length: number): boolean =>
+    Number.isInteger(at) && Number.isInteger(length) && at >= 0 && length >= 0 && at + length <= size;
+  if (!inside(offset, byteLength)) {
+    throw new TypeError(
+      `the target [${offset}, ${offset} + ${byteLength}) is not within a memory of ${size} bytes`,
+    );
+  }
+  if (scratchOffset === undefined) return;
+  if (!inside(scratchOffset, DECODER_SCRATCH_BYTES)) {
+    throw new TypeError(
+      `the scratch [${scratchOffset}, ${scratchOffset} + ${DECODER_SCRATCH_BYTES}) is not within a memory of ${size} bytes`,
+    );
+  }
+  if (scratchOffset < offset + byteLength && offset < scratchOffset + DECODER_SCRATCH_BYTES) {
+    throw new TypeError("the scratch and the target overlap");
   }
 }

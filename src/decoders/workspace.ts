@@ -12,7 +12,7 @@
 import { DirectBootError } from "../base/errors.js";
 import { pause, type Task } from "../task/task.js";
 import { Cursor } from "./cursor.js";
-import type { CompressionFormat, DecodeProgress, DecompressOptions } from "./options.js";
+import type { CompressionFormat, DecodeProgress, DecodeTarget, DecompressOptions } from "./options.js";
 import { type DecoderExports, decoders, decodersOver } from "./wasm.js";
 
 // assembly/decoders/state.ts
@@ -58,67 +58,83 @@ const ADDRESS_END = WASM_PAGES * WASM_PAGE - WASM_PAGE;
 const KEPT_BYTES = 1_048_576;
 const KEPT_MEMORY = 16_777_216;
 
-interface Areas {
+/** Where a decoder works. */
+export interface Areas {
   readonly memory: WebAssembly.Memory;
   readonly exports: DecoderExports;
+  /** False in a guest's memory, which does not grow for more output. */
+  readonly isOwn: boolean;
   readonly scratch: number;
-  readonly scratchBytes: number;
   readonly window: number;
   readonly windowBytes: number;
+  readonly output: number;
+  /** Bytes of memory for the output. */
+  readonly capacity: number;
 }
 
-let kept: Areas | undefined;
+/** The memory of an earlier call. */
+let kept: WebAssembly.Memory | undefined;
 
-function needs(format: CompressionFormat, inputBytes: number): { scratchBytes: number; windowBytes: number } {
-  if (format === "bzip2") {
-    return { scratchBytes: 16 * SCRATCH, windowBytes: Math.max(WINDOW, inputBytes) };
-  }
-  if (format === "lzo") {
-    return { scratchBytes: SCRATCH, windowBytes: Math.max(WINDOW, Math.min(inputBytes, 256 * WINDOW)) };
-  }
-  return { scratchBytes: SCRATCH, windowBytes: WINDOW };
-}
-
-function ownAreas(format: CompressionFormat, inputBytes: number): Areas {
+/** Areas in a memory of our own. */
+export function ownAreas(format: CompressionFormat, inputBytes: number): Areas {
   if (decoders.implementation === "javascript") throw unavailable(format);
-  const { scratchBytes, windowBytes } = needs(format, inputBytes);
-  if (kept !== undefined && kept.scratchBytes >= scratchBytes && kept.windowBytes >= windowBytes) {
-    const areas = kept;
-    kept = undefined;
-    return areas;
-  }
+  const scratchBytes = format === "bzip2" ? 16 * SCRATCH : SCRATCH;
+  // bzip2 has all of its input in the window, lzo a block.
+  const wanted = format === "bzip2" ? inputBytes : format === "lzo" ? Math.min(inputBytes, 256 * WINDOW) : 0;
+  const windowBytes = Math.max(WINDOW, wanted);
   const pages = Math.ceil((scratchBytes + windowBytes + READ_AHEAD) / WASM_PAGE);
-  let memory: WebAssembly.Memory;
+  let memory = kept;
+  kept = undefined;
   try {
-    memory = new WebAssembly.Memory({ initial: pages });
+    if (memory === undefined || memory.buffer.byteLength < pages * WASM_PAGE) {
+      memory = new WebAssembly.Memory({ initial: pages });
+    }
   } catch (cause) {
-    throw new DirectBootError(
-      "DECOMPRESS_TOO_LARGE",
-      `${format}: there is no memory for ${inputBytes} bytes of input`,
-      { cause },
-    );
+    const message = `${format}: there is no memory for ${inputBytes} bytes of input`;
+    throw new DirectBootError("DECOMPRESS_TOO_LARGE", message, { cause });
   }
+  return {
+    memory,
+    exports: exportsOver(format, memory),
+    isOwn: true,
+    scratch: 0,
+    window: scratchBytes,
+    windowBytes,
+    output: pages * WASM_PAGE,
+    capacity: Math.min(memory.buffer.byteLength, ADDRESS_END) - pages * WASM_PAGE,
+  };
+}
+
+/** Areas in a memory that the caller has: the target, and scratch of {@link DECODER_SCRATCH_BYTES}. */
+export function areasIn(
+  format: CompressionFormat,
+  { memory, offset, byteLength }: DecodeTarget,
+  scratchOffset: number,
+): Areas {
+  const scratch = Math.ceil(scratchOffset / 16) * 16;
+  return {
+    memory,
+    exports: exportsOver(format, memory),
+    isOwn: false,
+    scratch,
+    window: scratch + SCRATCH,
+    windowBytes: WINDOW,
+    output: offset,
+    capacity: byteLength,
+  };
+}
+
+function exportsOver(format: CompressionFormat, memory: WebAssembly.Memory): DecoderExports {
   const exports = decodersOver(memory);
   if (exports === undefined) throw unavailable(format);
-  return { memory, exports, scratch: 0, scratchBytes, window: scratchBytes, windowBytes };
+  return exports;
 }
 
-/** The error where there is no WebAssembly. */
-export function unavailable(format: CompressionFormat): DirectBootError {
+function unavailable(format: CompressionFormat): DirectBootError {
   return new DirectBootError(
     "DECOMPRESS_UNSUPPORTED",
     `${format} needs WebAssembly with SIMD, which is missing or forbidden here`,
   );
-}
-
-/** Where output goes that is not to lie in a memory of its own. */
-export interface Target {
-  readonly memory: WebAssembly.Memory;
-  /** Offset of the output in it. */
-  readonly offset: number;
-  readonly byteLength: number;
-  /** Offset of {@link DECODER_SCRATCH_BYTES} that are overwritten. */
-  readonly scratch: number;
 }
 
 /** Told how far a decoder is. */
@@ -133,10 +149,10 @@ export class Workspace extends Cursor {
   readonly filterState: number;
   readonly crc32Scratch: number;
   readonly crc64Tables: number;
+  readonly window: number;
   /** Address of the output's first byte. */
   readonly outStart: number;
   readonly #areas: Areas;
-  readonly #isOwn: boolean;
   #fields: Uint32Array;
   #bytes: Uint8Array;
   #capacity: number;
@@ -147,38 +163,21 @@ export class Workspace extends Cursor {
     format: CompressionFormat,
     input: Uint8Array,
     options: DecompressOptions,
+    areas: Areas,
     onProgress?: OnProgress,
-    target?: Target,
   ) {
     super(format, input, options);
+    const { memory, exports, isOwn, scratch, window, output, capacity } = areas;
+    this.#areas = areas;
+    this.#capacity = capacity;
     this.#onProgress = onProgress;
-    if (target === undefined) {
-      this.#areas = ownAreas(format, input.length);
-      const { window, windowBytes } = this.#areas;
-      this.outStart = Math.ceil((window + windowBytes + READ_AHEAD) / WASM_PAGE) * WASM_PAGE;
-      this.#capacity = Math.min(this.#areas.memory.buffer.byteLength, ADDRESS_END) - this.outStart;
-    } else {
-      const exports = decodersOver(target.memory);
-      if (exports === undefined) throw unavailable(format);
-      const scratch = Math.ceil(target.scratch / 16) * 16;
-      this.#areas = {
-        memory: target.memory,
-        exports,
-        scratch,
-        scratchBytes: SCRATCH,
-        window: scratch + SCRATCH,
-        windowBytes: WINDOW,
-      };
-      this.outStart = target.offset;
-      this.#capacity = target.byteLength;
-      if (target.byteLength < this.limit) {
-        this.limit = target.byteLength;
-        this.limitCode = "DECOMPRESS_TOO_LARGE";
-      }
+    if (!isOwn && capacity < this.limit) {
+      this.limit = capacity;
+      this.limitCode = "DECOMPRESS_TOO_LARGE";
     }
-    this.#isOwn = target === undefined;
-    const { scratch, memory } = this.#areas;
-    this.exports = this.#areas.exports;
+    this.exports = exports;
+    this.window = window;
+    this.outStart = output;
     this.state = scratch;
     this.checkState = scratch + CHECK_STATE;
     this.filterState = scratch + FILTER_STATE;
@@ -192,14 +191,6 @@ export class Workspace extends Cursor {
   /** Address of the next byte of output. */
   get out(): number {
     return this.outStart + this.produced;
-  }
-
-  get windowBytes(): number {
-    return this.#areas.windowBytes;
-  }
-
-  get window(): number {
-    return this.#areas.window;
   }
 
   /** The bytes of the memory, as it is now. */
@@ -229,9 +220,9 @@ export class Workspace extends Cursor {
 
   /** Copies input up to `end` into the window, as much as it holds; gives how much. */
   load(end: number): number {
-    const { window, windowBytes } = this.#areas;
+    const { window } = this;
     const stop = Math.min(end, this.input.length);
-    const count = Math.min(stop - this.position, windowBytes);
+    const count = Math.min(stop - this.position, this.#areas.windowBytes);
     this.#bytes.set(this.input.subarray(this.position, this.position + count), window);
     // Decoders look at some bytes behind the input before they see that it ends: what they find there must not be what an
     // earlier call left, or the same damage would have another name each time.
@@ -270,7 +261,7 @@ export class Workspace extends Cursor {
   #grow(wanted: number): void {
     const { memory } = this.#areas;
     const most = ADDRESS_END - this.outStart;
-    if (!this.#isOwn || wanted > most) throw this.tooLarge();
+    if (!this.#areas.isOwn || wanted > most) throw this.tooLarge();
     // Geometrically: pages that are never touched cost nothing.
     const size = Math.min(
       Math.max(wanted + OVERSHOOT, this.#capacity * 1.5, STEP_BYTES + 2 * OVERSHOOT),
@@ -293,7 +284,7 @@ export class Workspace extends Cursor {
 
   /** Takes over how far a call of the decoder came; the window holds the input from byte `base` on. */
   update(base = this.position): void {
-    this.position = base + (this.#fields[IN] ?? 0) - this.#areas.window;
+    this.position = base + (this.#fields[IN] ?? 0) - this.window;
     this.produced = (this.#fields[OUT] ?? 0) - this.outStart;
   }
 
@@ -322,11 +313,8 @@ export class Workspace extends Cursor {
   }
 
   /** The output, in a buffer of its own. */
-  takeOutput(): Uint8Array<ArrayBuffer> {
-    const { memory } = this.#areas;
-    const { buffer } = memory;
-    if (!(buffer instanceof ArrayBuffer)) throw new TypeError("the decoders' own memory is never shared");
-    const output = new Uint8Array(buffer, this.outStart, this.produced);
+  takeOutput(): Uint8Array {
+    const output = this.#bytes.subarray(this.outStart, this.out);
     if (this.produced > KEPT_BYTES) return output;
     const copy = output.slice();
     this.release();
@@ -335,16 +323,16 @@ export class Workspace extends Cursor {
 
   /** Keeps a memory of our own for the next call, unless it is large. */
   release(): void {
-    if (this.#isOwn && this.#areas.memory.buffer.byteLength <= KEPT_MEMORY) kept = this.#areas;
+    const { memory, isOwn } = this.#areas;
+    if (isOwn && memory.buffer.byteLength <= KEPT_MEMORY) kept = memory;
   }
 
-  /** Clears what decoders scribbled behind the output, and the scratch area of a guest's memory. */
+  /** Clears the scratch area of a guest's memory, and what decoders scribbled behind the output. */
   cleanTarget(): void {
-    const end = this.outStart + this.#capacity;
     const { memory, scratch, window, windowBytes } = this.#areas;
     // A memory that grew meanwhile has another buffer, with the same bytes.
     const bytes = new Uint8Array(memory.buffer);
-    bytes.fill(0, this.out, Math.min(this.out + OVERSHOOT, end));
+    bytes.fill(0, this.out, Math.min(this.out + OVERSHOOT, this.outStart + this.#capacity));
     bytes.fill(0, scratch, window + windowBytes);
   }
 }

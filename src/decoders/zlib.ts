@@ -66,7 +66,6 @@ export function gunzipByPlatform(
     );
   }
   const cursor = new Cursor("gzip", input, options);
-  const { allowTrailing = false, expectedBytes } = options;
   const pieces: Uint8Array[] = [];
   do {
     readGzipHeader(cursor);
@@ -77,8 +76,7 @@ export function gunzipByPlatform(
     cursor.position += 4;
     checkGzipSize(cursor, start);
     pieces.push(piece);
-    // Only a declared size tells where the data ends: a limit that is reached by chance would cut off the next member.
-  } while (!isMember && !(allowTrailing && cursor.produced === expectedBytes) && gzipFollows(cursor));
+  } while (!isMember && !cursor.isComplete(options) && gzipFollows(cursor));
   return { output: joined(pieces, cursor.produced), consumed: cursor.position };
 }
 

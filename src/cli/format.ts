@@ -14,22 +14,15 @@ export function formatMilliseconds(milliseconds: number): string {
   return milliseconds < 10 ? `${milliseconds.toFixed(2)} ms` : `${milliseconds.toFixed(1)} ms`;
 }
 
-/** Rows with aligned columns; the last column is not padded. */
+/** Rows with aligned columns, and no spaces at the end. */
 export function formatTable(rows: readonly (readonly string[])[], indent = "  "): string {
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
   }
-  return rows
-    .map((row) =>
-      (
-        indent +
-        row
-          .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
-          .join("  ")
-      ).trimEnd(),
-    )
-    .join("\n");
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
+  return rows.map((row) => (indent + line(row)).trimEnd()).join("\n");
 }
 
 /** The regions, lowest first: from, to, size, tag. */

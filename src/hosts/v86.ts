@@ -108,24 +108,23 @@ function otherwise(field: string, value: unknown, wanted: string): DirectBootErr
   );
 }
 
-function cpuFields(emulator: V86Emulator): Readonly<Record<string, unknown>> {
-  const { v86 } = emulator;
-  const cpu = isObject(v86) ? v86["cpu"] : undefined;
+type Fields = Readonly<Record<string, unknown>>;
+
+function cpuFields(emulator: V86Emulator): Fields {
+  const cpu = isObject(emulator.v86) ? emulator.v86["cpu"] : undefined;
   if (!isObject(cpu)) throw otherwise("cpu", cpu, "its processor");
   return cpu;
 }
 
 /** Bytes of guest RAM, 0 before the emulator has made it. */
-function ramBytesOf(cpu: Readonly<Record<string, unknown>>): number {
-  const { memory_size } = cpu;
+function ramBytesOf({ memory_size }: Fields): number {
   if (!isNumbers(memory_size, 1)) throw otherwise("cpu.memory_size[0]", undefined, "a number of bytes");
   return memory_size[0] ?? 0;
 }
 
-function checkArrays(cpu: Readonly<Record<string, unknown>>): asserts cpu is CpuArrays {
+function checkArrays(cpu: Fields): asserts cpu is CpuArrays {
   for (const [name, count] of Object.entries(CPU_ARRAYS)) {
-    const value = cpu[name];
-    if (!isNumbers(value, count)) throw otherwise(`cpu.${name}`, value, `${count} numbers`);
+    if (!isNumbers(cpu[name], count)) throw otherwise(`cpu.${name}`, cpu[name], `${count} numbers`);
   }
 }
 
@@ -146,10 +145,10 @@ function inspect(emulator: V86Emulator): V86Cpu {
   if (typeof ramOffset !== "number") {
     throw otherwise("cpu.mem8", mem8, `a view of ${ramBytes} bytes of guest RAM`);
   }
+  checkArrays(cpu);
   const refresh = (): void => {
     for (const method of methods) method.call(cpu);
   };
-  checkArrays(cpu);
   return { arrays: cpu, refresh, memory, ramOffset, ramBytes };
 }
 
@@ -158,30 +157,27 @@ async function loaded(emulator: V86Emulator, signal: AbortSignal | undefined): P
   if (signal?.aborted === true) throw abortedError("the load", signal);
   // v86 and the processor are there first, then, all in one go, the RAM and the devices.
   if (emulator.v86 !== undefined && ramBytesOf(cpuFields(emulator)) > 0) return;
-  let onLoaded = (): void => {};
-  let onError = (_event: unknown): void => {};
-  let onAbort = (): void => {};
+  let resolve = (): void => {};
+  let reject = (_error: DirectBootError): void => {};
+  const promise = new Promise<void>((onLoaded, onFailed) => {
+    resolve = onLoaded;
+    reject = onFailed;
+  });
+  const onError = (event: unknown): void => {
+    const name = isObject(event) ? event["file_name"] : undefined;
+    const file = typeof name === "string" ? name : "one of its files";
+    reject(new DirectBootError("V86_DOWNLOAD", `v86 could not load ${file}`));
+  };
+  const onAbort = (): void => {
+    if (signal !== undefined) reject(abortedError("the load", signal));
+  };
+  emulator.add_listener("emulator-loaded", resolve);
+  emulator.add_listener("download-error", onError);
+  signal?.addEventListener("abort", onAbort);
   try {
-    await new Promise<void>((resolve, reject) => {
-      onLoaded = resolve;
-      onError = (event) => {
-        const name = isObject(event) ? event["file_name"] : undefined;
-        reject(
-          new DirectBootError(
-            "V86_DOWNLOAD",
-            `v86 could not load ${typeof name === "string" ? name : "one of its files"}`,
-          ),
-        );
-      };
-      onAbort = () => {
-        if (signal !== undefined) reject(abortedError("the load", signal));
-      };
-      emulator.add_listener("emulator-loaded", onLoaded);
-      emulator.add_listener("download-error", onError);
-      signal?.addEventListener("abort", onAbort);
-    });
+    await promise;
   } finally {
-    emulator.remove_listener("emulator-loaded", onLoaded);
+    emulator.remove_listener("emulator-loaded", resolve);
     emulator.remove_listener("download-error", onError);
     signal?.removeEventListener("abort", onAbort);
   }

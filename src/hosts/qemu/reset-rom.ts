@@ -78,35 +78,16 @@ const TEMPORARY_CODE = 0x08;
 const TEMPORARY_DATA = 0x10;
 
 /** Segment registers that MOV loads, with the ModRM byte of `mov Sreg,eax` (SDM 2B, MOV; 8E /r). */
-const DATA_SEGMENTS = [
-  ["ds", 0xd8],
-  ["es", 0xc0],
-  ["fs", 0xe0],
-  ["gs", 0xe8],
-  ["ss", 0xd0],
-] as const satisfies readonly (readonly [X86SegmentRegisterName, number])[];
+const DATA_SEGMENTS = { ds: 0xd8, es: 0xc0, fs: 0xe0, gs: 0xe8, ss: 0xd0 } as const;
 
 /** The general registers that a plan may name, in the order of their numbers in an instruction. */
 const GENERAL_REGISTERS = [
-  "rax",
-  "rcx",
-  "rdx",
-  "rbx",
-  "rsp",
-  "rbp",
-  "rsi",
-  "rdi",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-] as const satisfies readonly X86ValueRegisterName[];
+  ...(["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"] as const),
+  ...(["r8", "r9", "r10", "r11", "r12"] as const),
+];
 
 /** ModRM bytes of `mov crN,eax`. */
-const CR0 = 0xc0;
-const CR3 = 0xd8;
-const CR4 = 0xe0;
+const CONTROL_REGISTERS = { cr0: 0xc0, cr3: 0xd8, cr4: 0xe0 } as const;
 
 /** A plan's registers by name; those that are missing are zero. */
 export type X86State = { readonly [R in X86Register as R["name"]]?: R["value"] | undefined };
@@ -150,6 +131,12 @@ function checked32(name: string, value = 0n): bigint {
 
 function value32(state: X86State, name: X86ValueRegisterName): bigint {
   return checked32(name, state[name]);
+}
+
+/** `mov eax,VALUE`, then `mov crN,eax`. */
+function emitControl(rom: Rom, state: X86State, name: keyof typeof CONTROL_REGISTERS): void {
+  emitMoveToEax(rom, value32(state, name));
+  emitMoveEaxTo(rom, CONTROL_REGISTERS[name]);
 }
 
 function selectorOf(state: X86State, name: X86SegmentRegisterName): number {
@@ -214,7 +201,7 @@ function emitMemoryTypes(rom: Rom, state: X86State): void {
   rom.emit(0x8e, 0xd0); // mov ss,eax
   rom.emit(0x0f, 0x20, 0xc0); // mov eax,cr0
   rom.emit(0x25, littleEndian(CR0_CACHES_ON, 4)); // and eax,CR0_CACHES_ON
-  emitMoveEaxTo(rom, CR0);
+  emitMoveEaxTo(rom, CONTROL_REGISTERS.cr0);
   for (const [name, number] of MEMORY_TYPE_MSRS) {
     const value = state[name];
     if (value !== undefined) emitWriteMsr(rom, number, value);
@@ -224,14 +211,11 @@ function emitMemoryTypes(rom: Rom, state: X86State): void {
 /** From 32-bit code to 64-bit code, in the order of SDM 3A, section 10.8.5. */
 function emitLongModeSwitch(rom: Rom, state: X86State): void {
   emitLoadGdt(rom, state);
-  emitMoveToEax(rom, value32(state, "cr4"));
-  emitMoveEaxTo(rom, CR4);
-  emitMoveToEax(rom, value32(state, "cr3"));
-  emitMoveEaxTo(rom, CR3);
+  emitControl(rom, state, "cr4");
+  emitControl(rom, state, "cr3");
   // LMA is the processor's: it sets the bit when paging starts. Some refuse to have it written.
   emitWriteMsr(rom, MSR_EFER, (state.efer ?? 0n) & ~EFER_LMA);
-  emitMoveToEax(rom, value32(state, "cr0"));
-  emitMoveEaxTo(rom, CR0);
+  emitControl(rom, state, "cr0");
   // From here on it is compatibility mode, until CS is the plan's.
   emitFarJump(rom, selectorOf(state, "cs"));
 }
@@ -260,17 +244,10 @@ function emitProtectedModeEntry(rom: Rom, state: X86State): void {
   const idtr = ROM_BASE + rom.place(pseudoDescriptor(state, "idtr", 4));
   rom.emit(0x0f, 0x01, 0x1d, littleEndian(idtr, 4)); // lidt [IDTR]
   // Old processors lack CR4 and EFER; reset has left all three zero.
-  if (state.cr4 !== undefined) {
-    emitMoveToEax(rom, value32(state, "cr4"));
-    emitMoveEaxTo(rom, CR4);
-  }
-  if (state.cr3 !== undefined) {
-    emitMoveToEax(rom, value32(state, "cr3"));
-    emitMoveEaxTo(rom, CR3);
-  }
+  if (state.cr4 !== undefined) emitControl(rom, state, "cr4");
+  if (state.cr3 !== undefined) emitControl(rom, state, "cr3");
   if (state.efer !== undefined) emitWriteMsr(rom, MSR_EFER, state.efer & ~EFER_LMA);
-  emitMoveToEax(rom, value32(state, "cr0"));
-  emitMoveEaxTo(rom, CR0);
+  emitControl(rom, state, "cr0");
   // As in 64-bit code, but now, while SS is still flat for sure. LTR and MOV leave the flags alone.
   const eflags = rom.place(littleEndian(value32(state, "rflags") | 2n, 4));
   rom.emit(0xbc, littleEndian(ROM_BASE + eflags, 4)); // mov esp,EFLAGS
@@ -298,8 +275,8 @@ function emitFarJump(rom: Rom, selector: number): void {
 
 /** DS, ES, FS, GS, SS, and TR if there is one: the same bytes in 32-bit and 64-bit code. */
 function emitLoadSegments(rom: Rom, state: X86State): void {
-  for (const [name, modrm] of DATA_SEGMENTS) {
-    emitMoveToEax(rom, selectorOf(state, name));
+  for (const [name, modrm] of Object.entries(DATA_SEGMENTS)) {
+    emitMoveToEax(rom, selectorOf(state, name as keyof typeof DATA_SEGMENTS));
     rom.emit(0x8e, modrm); // mov SREG,eax
   }
   // LTR refuses the null selector, and marks the descriptor in the GDT as busy.

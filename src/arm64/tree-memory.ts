@@ -1,4 +1,5 @@
 /** RAM of an arm64 guest, as its device tree has it. */
+import { hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { memoryOfTree } from "../firmware/device-tree-memory.js";
 import type { LayoutOfSize } from "../memory/memory-input.js";
@@ -20,7 +21,7 @@ export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfS
     if (layout.ramSize !== size) {
       throw new DirectBootError(
         "DEVICE_TREE_MEMORY",
-        `memory is 0x${size.toString(16)} bytes, /memory of the device tree has 0x${layout.ramSize.toString(16)} (${layout})`,
+        `memory is ${hex(size)} bytes, /memory of the device tree has ${hex(layout.ramSize)} (${layout})`,
       );
     }
     return layout;

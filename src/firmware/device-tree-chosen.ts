@@ -1,7 +1,7 @@
 /** Writing a loader's properties into /chosen of a device tree: Devicetree Specification v0.4, section 3.6. */
 import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
-import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { commandLineBytes, withNul } from "../plan/command-line.js";
 import {
   alignUp,
   BEGIN_NODE,
@@ -70,15 +70,9 @@ function padded(bytes: Uint8Array): readonly Uint8Array[] {
 
 /** `bootargs` as the value of its property: with a NUL behind it (section 2.2.4.2, <string>). */
 function bootargsValue(bootargs: string | Uint8Array): Uint8Array {
-  if (typeof bootargs !== "string" && !(bootargs instanceof Uint8Array)) {
-    throw new TypeError(`bootargs must be a string or a Uint8Array, got ${describeType(bootargs)}`);
-  }
   // In UTF-8 a string has at least as many bytes as characters.
-  checkTreeSize(bootargs.length, "a bootargs");
-  const text = typeof bootargs === "string" ? new TextEncoder().encode(bootargs) : bootargs;
-  const nul = text.indexOf(0);
-  if (nul >= 0) throw new DirectBootError("COMMAND_LINE_NUL", `bootargs holds a NUL at byte ${nul}`);
-  return concatenate([text, new Uint8Array(1)]);
+  checkTreeSize(bootargs?.length ?? 0, "a bootargs");
+  return withNul(commandLineBytes(bootargs, "bootargs"));
 }
 
 /** A u64 as two cells, big-endian (section 2.2.4.2, <u64>). */

@@ -21,7 +21,7 @@ export interface MemoryNodeRange {
   readonly end: bigint;
 }
 
-/** Whether a value is that string (section 2.2.4.2, <string>): its bytes and a NUL. What is behind does not count. */
+/** Whether a value is that string (section 2.2.4.2, <string>): its bytes and a NUL. Bytes behind do not count. */
 function isString(value: Uint8Array, text: string): boolean {
   return cString(text).every((byte, index) => value[index] === byte);
 }
@@ -114,7 +114,7 @@ export function memoryOfTree(tree: Uint8Array): readonly MemoryNodeRange[] {
  * The ranges that the tree keeps from everyone, in its order, empty ones left out: the memory reservation block (section
  * 5.3), and `reg` of the children of /reserved-memory (section 3.5). As Linux has it, nodes that are not enabled, that
  * have no `reg` (Linux chooses their place itself), or whose `reg` is no list of ranges in the root's cells reserve
- * nothing. What passes 2^64 is cut off there.
+ * nothing. A range that passes 2^64 is cut off there.
  *
  * @throws TypeError if `tree` is no Uint8Array
  * @throws DirectBootError DEVICE_TREE_MALFORMED, or DEVICE_TREE_UNSUPPORTED_VERSION

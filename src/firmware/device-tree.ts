@@ -31,7 +31,7 @@ export interface DeviceTreeNode {
 
 /**
  * Checks that `tree` is a well-formed flattened device tree: header, blocks and structure, at most 16 MiB. It may be
- * longer than its totalsize says. What its nodes mean is not looked at.
+ * longer than its totalsize says. The meaning of its nodes is not checked.
  *
  * @throws TypeError if `tree` is no Uint8Array
  * @throws DirectBootError DEVICE_TREE_MALFORMED, or DEVICE_TREE_UNSUPPORTED_VERSION

@@ -118,7 +118,7 @@ export interface BzImage {
   /** Where the protected-mode code starts in the file: (setup_sects + 1) * 512. */
   readonly protectedModeOffset: number;
   /**
-   * Bytes of protected-mode code: syssize * 16. What follows in the file (a signature) is no part of it. Before 2.04:
+   * Bytes of protected-mode code: syssize * 16. Bytes behind it in the file (a signature) are no part of it. Before 2.04:
    * all that follows, since syssize is too narrow to tell.
    */
   readonly protectedModeLength: number;

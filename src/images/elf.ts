@@ -143,11 +143,6 @@ function* describeSource(source: Source): Task<string> {
     : what;
 }
 
-/** True if `[offset, offset + length)` lies within the source. */
-function isWithin(source: Source, offset: bigint, length: bigint): boolean {
-  return offset + length <= BigInt(source.byteLength);
-}
-
 function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Task<number> {
   const count = header.getUint16(layout.programHeaderEntryBytes + 2, true);
   if (count !== PN_XNUM) return count;
@@ -162,7 +157,7 @@ function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayou
   if (sectionHeaderBytes !== layout.sectionHeaderBytes) {
     throw invalid(`e_shentsize is ${sectionHeaderBytes}, not ${layout.sectionHeaderBytes}`);
   }
-  if (!isWithin(source, sectionHeaderOffset, BigInt(layout.sectionHeaderBytes))) {
+  if (sectionHeaderOffset + BigInt(layout.sectionHeaderBytes) > BigInt(source.byteLength)) {
     throw invalid(`section 0 at ${hex(sectionHeaderOffset)} lies past the end, ${source.byteLength} bytes`);
   }
   const section = yield* readBytes(source, Number(sectionHeaderOffset), layout.sectionHeaderBytes);
@@ -182,7 +177,7 @@ function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout
     );
   }
   const tableBytes = count * layout.programHeaderBytes;
-  if (!isWithin(source, offset, BigInt(tableBytes))) {
+  if (offset + BigInt(tableBytes) > BigInt(source.byteLength)) {
     throw new DirectBootError(
       "ELF_INVALID_PROGRAM_HEADER",
       `${source.name}: ${count} program headers at ${hex(offset)} pass the end, ${source.byteLength} bytes`,

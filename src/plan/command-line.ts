@@ -3,17 +3,14 @@ import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
 /** The bytes of a command line, without NUL. Throws COMMAND_LINE_NUL if there is one inside. */
-export function commandLineBytes(commandLine: string | Uint8Array): Uint8Array {
+export function commandLineBytes(commandLine: string | Uint8Array, name = "commandLine"): Uint8Array {
   if (typeof commandLine !== "string" && !(commandLine instanceof Uint8Array)) {
-    throw new TypeError(`commandLine must be a string or a Uint8Array, got ${describeType(commandLine)}`);
+    throw new TypeError(`${name} must be a string or a Uint8Array, got ${describeType(commandLine)}`);
   }
   const bytes = typeof commandLine === "string" ? new TextEncoder().encode(commandLine) : commandLine;
   const nul = bytes.indexOf(0);
   if (nul >= 0) {
-    throw new DirectBootError(
-      "COMMAND_LINE_NUL",
-      `byte ${nul} of ${bytes.byteLength} of the command line is NUL`,
-    );
+    throw new DirectBootError("COMMAND_LINE_NUL", `byte ${nul} of ${bytes.byteLength} of ${name} is NUL`);
   }
   return bytes;
 }

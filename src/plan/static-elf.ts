@@ -69,12 +69,6 @@ export interface StaticElfPlacement {
 
 const floorToPage = (address: bigint): bigint => address - (address % HV_PAGE_SIZE);
 
-/** The segments of an ELF as regions of its file, in the file's order, and where they lie. */
-interface StaticElf {
-  readonly regions: readonly FileRegion[];
-  readonly info: ElfLoadInfo;
-}
-
 /**
  * Adds the PT_LOAD segments of `source` to a plan. The order of the checks is upstream's: header, program
  * headers, entry, the addresses of all segments, then each segment's region.
@@ -158,12 +152,12 @@ function extentOf(
   return { lowest, last };
 }
 
-/** The regions of an ELF whose headers were read. */
+/** The segments of an ELF as regions of its file, in the file's order, and where they lie. */
 function staticElf(
   source: Source,
   elf: ElfImage,
   placement: Omit<StaticElfPlacement, "architecture">,
-): StaticElf {
+): { regions: readonly FileRegion[]; info: ElfLoadInfo } {
   const { startAddress, assumePic, acceptance, tag } = placement;
   const { name } = source;
   const segments = elf.programHeaders.filter(({ type }) => type === PT_LOAD);
@@ -201,15 +195,8 @@ function staticElf(
     }
     checkStart(address);
     if (memorySize === 0n) continue;
-    regions.push({
-      source,
-      fileOffset: offset,
-      fileLength: fileSize,
-      gpa: address,
-      memoryLength: memorySize,
-      acceptance,
-      tag,
-    });
+    const file = { source, fileOffset: offset, fileLength: fileSize };
+    regions.push({ ...file, gpa: address, memoryLength: memorySize, acceptance, tag });
   }
   return { regions, info: new ElfLoadInfo(lowest - bias, last - bias, entry - bias) };
 }

@@ -1,6 +1,6 @@
 /**
  * `struct boot_params`, complete: any e820 map, the kernel's own setup header, addresses above 4 GiB, setup_data, the
- * RSDP. zero-page.ts builds OpenVMM's part of it. Sources: the kernel's arch/x86/include/uapi/asm/bootparam.h,
+ * RSDP. zero-page.ts has the map that OpenVMM builds. Sources: the kernel's arch/x86/include/uapi/asm/bootparam.h,
  * Documentation/arch/x86/boot.rst and Documentation/arch/x86/zero-page.rst.
  *
  * Left zero on purpose:
@@ -47,13 +47,13 @@ export const BOOT_PARAMS_OFFSETS = {
 } as const;
 
 /** type_of_loader of a boot loader without an assigned id (boot.rst); with 0 Linux ignores the initrd. */
-export const TYPE_OF_LOADER_UNKNOWN = 0xff;
+const TYPE_OF_LOADER_UNKNOWN = 0xff;
 /** boot_flag (boot.rst) */
-export const BOOT_FLAG = 0xaa55;
+const BOOT_FLAG = 0xaa55;
 /** header: "HdrS" (boot.rst) */
-export const HEADER_MAGIC = 0x5372_6448;
+const HEADER_MAGIC = 0x5372_6448;
 /** kernel_alignment of a kernel without a setup header, as in OpenVMM (linux.rs): 1 MiB. */
-export const ELF_KERNEL_ALIGNMENT = 0x10_0000;
+const ELF_KERNEL_ALIGNMENT = 0x10_0000;
 
 /**
  * The version for a kernel without a setup header: 2.12, the first with ext_cmd_line_ptr and ext_ramdisk_*; Linux's

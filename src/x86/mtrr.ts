@@ -25,10 +25,8 @@ export function mtrrMask(gpaSpaceSize: number, maximumAddress: AddressLike): big
   const width = BigInt(toLength(gpaSpaceSize, "gpaSpaceSize"));
   const last = toAddress(maximumAddress, "maximumAddress");
   let mask = ENABLED;
-  for (let bit = 12n; bit < width && bit < 64n; bit++) mask |= 1n << bit;
   for (let bit = 12n; bit < width && bit < 64n; bit++) {
-    if (last < 1n << bit) break;
-    mask &= ~(1n << bit);
+    if (last < 1n << bit) mask |= 1n << bit;
   }
   return mask;
 }

@@ -286,7 +286,7 @@ export class PageTableBuilder {
     );
   }
 
-  /** Writes the tables, beginning at `base`. What is zero already, or will be filled, is not zeroed. */
+  /** Writes the tables, beginning at `base`. Tables that are zero already, or will be filled, are not zeroed. */
   #write(hotPaths: BufferHotPaths, base: number, isZero: boolean): void {
     const links = new EntryRuns(hotPaths, this.#encryption);
     const leaves = new EntryRuns(hotPaths, this.#encryption);

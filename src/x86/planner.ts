@@ -336,13 +336,12 @@ function checkChosen(
 /** One past what must be mapped at the 64-bit entry (boot.rst, "64-bit Boot Protocol"), and the GDT. */
 function mappedEnd(
   { gdt = 0n, zeroPage = 0n, commandLine = 0n }: Chosen,
-  parts: X86Parts,
+  { commandLine: { byteLength } }: X86Parts,
   kernelEnd: bigint,
 ): bigint {
   const page = BigInt(PAGE_BYTES);
-  const textEnd = commandLine + BigInt(parts.commandLine.byteLength + 1);
-  const ends = [gdt + page, zeroPage + page, parts.commandLine.byteLength === 0 ? 0n : textEnd];
-  return ends.reduce((most, end) => (end > most ? end : most), kernelEnd);
+  const textEnd = byteLength === 0 ? 0n : commandLine + BigInt(byteLength + 1);
+  return [gdt + page, zeroPage + page, textEnd].reduce((most, end) => (end > most ? end : most), kernelEnd);
 }
 
 /** The initrd, where the caller has taken a place for it, or behind the kernel. */

@@ -6,15 +6,8 @@ import { type AddressLike, addAddresses, HV_PAGE_SIZE, hex, toAddress } from "..
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { commandLineBytes } from "../plan/command-line.js";
-import {
-  BOOT_FLAG,
-  BOOT_PARAMS_BYTES,
-  BOOT_PARAMS_OFFSETS,
-  ELF_KERNEL_ALIGNMENT,
-  HEADER_MAGIC,
-  TYPE_OF_LOADER_UNKNOWN,
-} from "./boot-params.js";
-import { E820_ACPI, E820_MAX_ENTRIES, E820_RAM, encodeE820Entries } from "./e820.js";
+import { BOOT_PARAMS_OFFSETS, buildBootParams } from "./boot-params.js";
+import { E820_ACPI, E820_MAX_ENTRIES, E820_RAM } from "./e820.js";
 
 const ACPI_BASE = 0xe_0000n;
 const ONE_MIB = 0x10_0000n;
@@ -49,9 +42,9 @@ function toU32(
   input: AddressLike,
   name: string,
   code: "ZERO_PAGE_INITRD_TOO_HIGH" | "ZERO_PAGE_COMMAND_LINE_TOO_HIGH",
-): number {
+): bigint {
   const value = toAddress(input, name);
-  if (value < U32_LIMIT) return Number(value);
+  if (value < U32_LIMIT) return value;
   throw new DirectBootError(code, `${name} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
 }
 
@@ -116,25 +109,17 @@ export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
     );
   }
 
-  const page = new Uint8Array(BOOT_PARAMS_BYTES);
-  const view = new DataView(page.buffer);
-  const at = BOOT_PARAMS_OFFSETS;
-  view.setUint8(at.type_of_loader, TYPE_OF_LOADER_UNKNOWN);
-  view.setUint16(at.boot_flag, BOOT_FLAG, true);
-  view.setUint32(at.header, HEADER_MAGIC, true);
-  view.setUint32(at.cmd_line_ptr, commandLineAddress, true);
-  view.setUint32(at.cmdline_size, text.byteLength, true);
-  view.setUint32(at.ramdisk_image, initrdBase, true);
-  view.setUint32(at.ramdisk_size, initrdSize, true);
-  view.setUint32(at.kernel_alignment, ELF_KERNEL_ALIGNMENT, true);
-
-  const table = encodeE820Entries([
-    { start: 0n, end: ACPI_BASE, type: E820_RAM },
-    { start: ACPI_BASE, end: acpiEnd, type: E820_ACPI },
-    { start: acpiEnd, end: first.range.end, type: E820_RAM },
-    ...others.map(({ range }) => ({ start: range.start, end: range.end, type: E820_RAM })),
-  ]);
-  page.set(table, at.e820_table);
-  view.setUint8(at.e820_entries, entryCount);
+  const page = buildBootParams({
+    e820: [
+      { start: 0n, end: ACPI_BASE, type: E820_RAM },
+      { start: ACPI_BASE, end: acpiEnd, type: E820_ACPI },
+      { start: acpiEnd, end: first.range.end, type: E820_RAM },
+      ...others.map(({ range }) => ({ start: range.start, end: range.end, type: E820_RAM })),
+    ],
+    commandLine: { address: commandLineAddress, byteLength: text.byteLength },
+    initrd: { address: initrdBase, byteLength: initrdSize },
+  });
+  // OpenVMM leaves the protocol's version 0.
+  new DataView(page.buffer).setUint16(BOOT_PARAMS_OFFSETS.version, 0, true);
   return page;
 }

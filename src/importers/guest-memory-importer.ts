@@ -4,7 +4,7 @@ import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange } from "../memory/memory-range.js";
-import { TaggedRanges } from "../memory/range-set.js";
+import { PageSet } from "../memory/page-set.js";
 import { fill } from "../sources/reading.js";
 import { checkTarget, guardSource, isMade, type Source, type SyncSource } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
@@ -73,7 +73,8 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   /** Where the pages go. */
   readonly memory: GuestMemory;
   readonly #regions: ImportedRegion[] = [];
-  readonly #ranges = new TaggedRanges();
+  /** The pages of #regions, by {@link GuestMemory.pageAt}. */
+  readonly #taken = new PageSet();
   readonly #registers = new Map<R["name"], R>();
 
   readonly #hasCrc32: boolean;
@@ -107,14 +108,15 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
 
   #check(pageBase: bigint, pageCount: number, tag: string, dataLength: number): MemoryRange {
     const range = checkShape(pageBase, pageCount, tag, dataLength);
-    const other = this.#ranges.findOverlap(range);
-    if (other !== undefined) {
+    this.memory.layout.checkIsRam(range, tag);
+    const page = this.memory.pageAt(range.start);
+    if (this.#taken.hasAny(page, page + pageCount)) {
+      const other = this.#regions.find((region) => region.range.overlaps(range));
       throw new DirectBootError(
         "IMPORT_OVERLAP",
-        `${tag} at ${range} overlaps ${other.tag} at ${other.range}`,
+        `${tag} at ${range} overlaps ${other?.tag} at ${other?.range}`,
       );
     }
-    this.memory.layout.checkIsRam(range, tag);
     return range;
   }
 
@@ -129,8 +131,10 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
    * Begins a load that is carried out whole or taken back.
    *
    * @param claim the load's claim on the memory, which the caller releases
+   * @throws TypeError for a claim on another memory
    */
   begin(claim?: MemoryClaim): ImportTransaction {
+    if (claim !== undefined) this.memory.checkClaim(claim);
     this.#claim = claim;
     const regionCount = this.#regions.length;
     const registers = new Set(this.#registers.keys());
@@ -138,7 +142,8 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
       rollback: () => {
         let lost: unknown;
         for (const { range } of this.#regions.splice(regionCount)) {
-          this.#ranges.delete(range);
+          const page = this.memory.pageAt(range.start);
+          this.#taken.delete(page, page + Number(range.length / HV_PAGE_SIZE));
           try {
             this.memory.zeroWhatIsLeft(range.start, Number(range.length), this.#claim);
           } catch (cause) {
@@ -162,7 +167,8 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     const range = this.#check(pageBase, pageCount, tag, dataLength);
     this.memory.checkUnclaimed(this.#claim);
     this.#regions.push({ range, tag, acceptance, dataLength });
-    this.#ranges.add(range, tag);
+    const page = this.memory.pageAt(range.start);
+    this.#taken.add(page, page + pageCount);
     return range;
   }
 

@@ -8,7 +8,14 @@
  *
  *     sparse   one buffer for each GiB of RAM, made when it is first written: for guests beyond 4 GiB
  */
-import { type AddressLike, hexRange, toAddress, toLength } from "../base/address.js";
+import {
+  type AddressLike,
+  HV_PAGE_SIZE,
+  hexRange,
+  PAGE_BYTES,
+  toAddress,
+  toLength,
+} from "../base/address.js";
 import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryPlace } from "../sources/source.js";
@@ -18,7 +25,7 @@ import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/id
 import { allocate, type GuestBuffer, type HostBuffer } from "./host-buffer.js";
 import { checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
-import { RangeSet } from "./range-set.js";
+import { PageSet } from "./page-set.js";
 import { SegmentMap } from "./segment-map.js";
 import { allocateSegments, attachSegments, type MemoryBankInput, type Segment } from "./segments.js";
 
@@ -57,16 +64,18 @@ export class GuestMemory {
   /** Bytes of RAM. */
   readonly ramSize: bigint;
   readonly #segments: SegmentMap;
+  /** The bytes that a load claims: one function for {@link MemoryClaim.isOn}. */
+  readonly #claimed = () => this.#segments.claimed;
   // The first segment in numbers, for #quick.
   readonly #first: HostBuffer | undefined;
   readonly #firstStart: number = Number.POSITIVE_INFINITY;
   readonly #firstLength: number = 0;
   readonly #firstOffset: number = 0;
-  /** True while every byte outside #written and #handedOut is known to be zero. */
+  /** True while every page outside #written and #handedOut is known to be zero. */
   #fresh: boolean;
-  readonly #written = new RangeSet();
-  /** Ranges that callers have views of: they may write there whenever they like. */
-  readonly #handedOut = new RangeSet();
+  readonly #written = new PageSet();
+  /** Pages that callers have views of: they may write there whenever they like. */
+  readonly #handedOut = new PageSet();
 
   private constructor(layout: MemoryLayout, segments: readonly Segment[], fresh: boolean) {
     this.layout = layout;
@@ -159,12 +168,17 @@ export class GuestMemory {
    * @throws DirectBootError GUEST_MEMORY_BUSY if another load has claimed one of them
    */
   claim(): MemoryClaim {
-    return claimBytes(() => this.#segments.claimed);
+    return claimBytes(this.#claimed);
+  }
+
+  /** Throws TypeError unless `claim` is on this memory. */
+  checkClaim(claim: MemoryClaim): void {
+    if (!claim.isOn(this.#claimed)) throw new TypeError("claim must be on this memory, got another memory's");
   }
 
   /** Throws GUEST_MEMORY_BUSY if a load other than that of `own` has claimed a byte of the banks. */
   checkUnclaimed(own?: MemoryClaim): void {
-    checkUnclaimed(() => this.#segments.claimed, own);
+    checkUnclaimed(this.#claimed, own);
   }
 
   /** Throws GUEST_MEMORY_DETACHED if a bank's buffer went away, or became too small for it. */
@@ -183,6 +197,17 @@ export class GuestMemory {
     return within + byteLength <= this.#firstLength ? this.#firstOffset + within : -1;
   }
 
+  /** Number of the page that holds `address`, counted through all RAM; `address` lies in RAM. */
+  pageAt(address: bigint): number {
+    return this.#segments.pageAt(address);
+  }
+
+  /** Adds the pages of a range in RAM to `set`; there is no need to if nothing is taken for zero anyway. */
+  #note(set: PageSet, start: bigint, length: number): void {
+    if (!this.#fresh || length === 0) return;
+    set.add(this.pageAt(start), this.pageAt(start + BigInt(length - 1)) + 1);
+  }
+
   #checked(address: AddressLike, byteLength: number): { start: bigint; length: number } {
     return { start: toAddress(address, "address"), length: toLength(byteLength, "byteLength") };
   }
@@ -195,7 +220,7 @@ export class GuestMemory {
   view(address: AddressLike, byteLength: number): Uint8Array {
     const { start, length } = this.#checked(address, byteLength);
     const parts = this.parts(start, length);
-    this.#handedOut.add(start, start + BigInt(length));
+    this.#note(this.#handedOut, start, length);
     if (parts.length > 1) {
       throw new DirectBootError(
         "GUEST_MEMORY_SPLIT_VIEW",
@@ -217,7 +242,7 @@ export class GuestMemory {
     this.#segments.each(start, length, (part) => {
       parts.push(new Uint8Array(part.host.buffer, part.offset, part.length));
     });
-    this.#written.add(start, start + BigInt(length));
+    this.#note(this.#written, start, length);
     return parts;
   }
 
@@ -232,7 +257,7 @@ export class GuestMemory {
     const [part, ...others] = this.#segments.locate(start, length);
     const work = part?.host.work;
     if (part === undefined || work === undefined || others.length > 0) return undefined;
-    this.#written.add(start, start + BigInt(length));
+    this.#note(this.#written, start, length);
     return { memory: work.memory, offset: part.offset, byteLength: length, scratchOffset: work.offset };
   }
 
@@ -285,14 +310,20 @@ export class GuestMemory {
       new Uint8Array(host.buffer, offset, partLength).set(from.subarray(done, done + partLength));
       if (crc !== undefined) crc = hotPaths.crc32(offset, partLength, crc);
     });
-    this.#written.add(start, start + BigInt(length));
+    this.#note(this.#written, start, length);
     return crc;
   }
 
-  /** The parts of a range that may have bytes other than zero. */
-  #touched(start: bigint, end: bigint): readonly { readonly start: bigint; readonly end: bigint }[] {
-    if (!this.#fresh) return [{ start, end }];
-    return [...this.#written.within(start, end), ...this.#handedOut.within(start, end)];
+  /** True if a range of RAM is known to be all zero. */
+  #isZero(start: bigint, length: number): boolean {
+    if (!this.#fresh || length === 0) return length === 0;
+    const from = this.pageAt(start);
+    const to = this.pageAt(start + BigInt(length - 1)) + 1;
+    return !this.#written.hasAny(from, to) && !this.#handedOut.hasAny(from, to);
+  }
+
+  #fillWithZeros(start: bigint, length: number): void {
+    this.#segments.each(start, length, (part) => part.host.hotPaths.zero(part.offset, part.length));
   }
 
   /**
@@ -305,11 +336,20 @@ export class GuestMemory {
     const { start, length } = this.#checked(address, byteLength);
     this.checkUnclaimed(own);
     this.#segments.locate(start, length);
-    for (const part of this.#touched(start, start + BigInt(length))) {
-      this.#segments.each(part.start, Number(part.end - part.start), ({ host, offset, length: bytes }) =>
-        host.hotPaths.zero(offset, bytes),
-      );
+    if (length === 0) return;
+    if (!this.#fresh) {
+      this.#fillWithZeros(start, length);
+      return;
     }
+    const first = this.pageAt(start);
+    const end = this.pageAt(start + BigInt(length - 1)) + 1;
+    const within = Number(start % HV_PAGE_SIZE);
+    const zeroPages = (from: number, to: number): void => {
+      const done = Math.max((from - first) * PAGE_BYTES - within, 0);
+      this.#fillWithZeros(start + BigInt(done), Math.min((to - first) * PAGE_BYTES - within, length) - done);
+    };
+    this.#written.each(first, end, zeroPages);
+    this.#handedOut.each(first, end, zeroPages);
   }
 
   /**
@@ -371,12 +411,11 @@ export class GuestMemory {
     write: (hotPaths: BufferHotPaths, offset: number, isZero: boolean) => void,
   ): void {
     const { start, length } = this.#checked(address, byteLength);
-    const end = start + BigInt(length);
     if (this.#segments.locate(start, length).length <= 1) {
-      const isZero = this.#touched(start, end).length === 0;
+      const isZero = this.#isZero(start, length);
       this.#segments.each(start, length, ({ host, offset }) => {
         // Before: a write that throws midway has written as well.
-        this.#written.add(start, end);
+        this.#note(this.#written, start, length);
         write(host.hotPaths, offset, isZero);
       });
       return;

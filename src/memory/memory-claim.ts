@@ -23,9 +23,31 @@ const held = /* @__PURE__ */ new Set<MemoryClaim>();
 /** A load's claim on the bytes of a guest memory, until it is released. */
 export class MemoryClaim {
   readonly #buffers: Buffers;
+  /** Of a memory that the claim is on. */
+  #known: Buffers;
 
   constructor(buffers: Buffers) {
     this.#buffers = buffers;
+    this.#known = buffers;
+  }
+
+  /**
+   * True if the claim is on all of the bytes that `buffers` gives.
+   *
+   * @param buffers always the same function for the same memory: it is called for the first answer only
+   */
+  isOn(buffers: Buffers): boolean {
+    if (buffers === this.#known) return true;
+    const claimed = this.buffers;
+    const isAll = buffers().every(({ ids, ranges }) =>
+      claimed.some(
+        (mine) =>
+          mine.ids.some((id) => ids.includes(id)) &&
+          ranges.every(({ start, end }) => mine.ranges.some((own) => own.start <= start && end <= own.end)),
+      ),
+    );
+    if (isAll) this.#known = buffers;
+    return isAll;
   }
 
   /** The bytes, as they are now. */
@@ -56,7 +78,7 @@ function overlap(a: ClaimedBuffer["ranges"], b: ClaimedBuffer["ranges"]): boolea
  * Without any load under way it takes no time.
  */
 export function checkUnclaimed(buffers: Buffers, own?: MemoryClaim): void {
-  if (held.size === 0 || own?.isHeld === true) return;
+  if (held.size === 0 || (own?.isHeld === true && own.isOn(buffers))) return;
   const known = new Map<object, ClaimedBuffer>();
   for (const buffer of buffers()) for (const id of buffer.ids) known.set(id, buffer);
   for (const claim of held) {

@@ -1,5 +1,5 @@
 /** Where in the host's buffers a guest physical address lies. */
-import { ADDRESS_LIMIT, hex, hexRange } from "../base/address.js";
+import { ADDRESS_LIMIT, hex, hexRange, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { HostBuffer } from "./host-buffer.js";
 import type { ClaimedBuffer } from "./memory-claim.js";
@@ -18,12 +18,17 @@ export interface Part {
 
 /** The segments of a guest's RAM, in ascending order. */
 export class SegmentMap {
-  readonly all: readonly Segment[];
+  readonly all: readonly (Segment & { readonly firstPage: number })[];
   readonly #layout: MemoryLayout;
 
   /** @param layout where the RAM lies, for messages */
   constructor(all: readonly Segment[], layout: MemoryLayout) {
-    this.all = all;
+    let firstPage = 0;
+    this.all = all.map((segment) => {
+      const numbered = { ...segment, firstPage };
+      firstPage += Number(segment.end - segment.start) / PAGE_BYTES;
+      return numbered;
+    });
     this.#layout = layout;
   }
 
@@ -61,6 +66,14 @@ export class SegmentMap {
       else high = middle;
     }
     return (this.all[low]?.start ?? ADDRESS_LIMIT) <= address ? low : -1;
+  }
+
+  /** Number of the page that holds `address`, which lies in RAM, counted through all segments. */
+  pageAt(address: bigint): number {
+    const segment = this.all[this.#segmentAt(address)];
+    return segment === undefined
+      ? -1
+      : segment.firstPage + Math.floor(Number(address - segment.start) / PAGE_BYTES);
   }
 
   /** The host parts of a range, in order. Throws GUEST_MEMORY_NOT_RAM unless all of it is RAM. */

@@ -112,6 +112,10 @@ describe("GuestMemoryImporter", () => {
       assert.throws(() => importer.importPages(base, count, "kernel", "Exclusive", noise(length)), matches);
       assert.throws(() => importer.checkPages(base, count, "kernel", length), matches);
     }
+    for (const count of [-1, 0.5, Number.NaN, 2 ** 53]) {
+      assert.throws(() => importer.importPages(1n, count, "kernel", "Exclusive", noise(1)), TypeError);
+      assert.throws(() => importer.checkPages(1n, count, "kernel", 1), TypeError);
+    }
     assert.deepEqual(importer.regions, []);
     assert.ok(memory.read(0x1000, 0xf000).every((byte) => byte === 0));
     // The ranges are free still.

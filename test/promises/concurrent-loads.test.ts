@@ -149,6 +149,19 @@ describe("a second load into one memory", () => {
     assert.ok(isZero(memory.read(0, MIB)));
   });
 
+  it("can't pass with the claim of another memory", () => {
+    const [mine, other] = [GuestMemory.create(MIB), GuestMemory.create(MIB)];
+    const [claim, foreign] = [mine.claim(), other.claim()];
+    const importer = new GuestMemoryImporter<X86Register>(mine);
+    assert.throws(() => importer.begin(foreign), TypeError);
+    assert.throws(() => importer.importPages(1n, 1, "page", "Exclusive", noise(1)), busy);
+    assert.throws(() => mine.zero(0, 1, foreign), busy);
+    importer.begin(claim);
+    importer.importPages(1n, 1, "page", "Exclusive", noise(1));
+    claim.release();
+    foreign.release();
+  });
+
   it("through an importer of the caller's that hands on to ours is refused where they meet", async () => {
     const memory = GuestMemory.create(MIB);
     const into = (): GuestMemoryImporter<X86Register> => {

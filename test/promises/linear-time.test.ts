@@ -10,6 +10,7 @@ import { memoryOfTree } from "../../src/firmware/device-tree-memory.js";
 import {
   DirectBootError,
   GuestMemory,
+  GuestMemoryImporter,
   loadLinuxSync,
   MemoryLayout,
   planLinux,
@@ -179,6 +180,34 @@ describe("program headers", () => {
 });
 
 describe("memory ranges", () => {
+  const orders: Readonly<Record<string, (i: number, n: number) => number>> = {
+    ascending: (i) => i,
+    descending: (i, n) => n - 1 - i,
+    "in no order": (i, n) => (i * 7919) % n,
+  };
+  for (const [name, order] of Object.entries(orders)) {
+    it(`n imports of one page, taken back, and n more: ${name}`, () => {
+      checkLinear(name, 10_000, (n) => {
+        const memory = GuestMemory.create(1 << 30);
+        const byte = Uint8Array.of(1);
+        return () => {
+          const importer = new GuestMemoryImporter(memory);
+          const load = () => {
+            for (let i = 0; i < n; i++)
+              importer.importPages(BigInt(2 * order(i, n)), 1, `${i}`, "Exclusive", byte);
+          };
+          const transaction = importer.begin();
+          load();
+          transaction.rollback();
+          load();
+          assert.equal(importer.regions.length, n);
+          memory.reset();
+          assert.equal(memory.read(2n * 4096n * BigInt(n - 1), 1)[0], 0);
+        };
+      });
+    });
+  }
+
   it("many tiny ranges of RAM: a plan, a load and a reset in linear time", () => {
     checkLinear("ranges", 10_000, (n) => {
       const ranges = Array.from({ length: n }, (_, i) => ({

@@ -1,4 +1,4 @@
-/** Checksums over output that lies in the decoders' memory, taken as it grows. */
+/** Checksums of output in the decoders' memory, updated as it grows. */
 import type { Workspace } from "./workspace.js";
 
 /** A checksum of the output from an offset on. */
@@ -81,7 +81,7 @@ export function xxhCheck(w: Workspace, start: number, bits: 32 | 64): Check {
 }
 
 // FIPS 180-4, 5.3.3 and 4.2.2: the first 32 bits of the fractions of the square roots of the first 8 primes, and of the
-// cube roots of the first 64. A table of the bytes would be longer than the sum that makes it.
+// cube roots of the first 64. A table of them would be longer than this.
 function sha256Constants(): { initial: number[]; round: number[] } {
   const primes: number[] = [];
   for (let n = 2; primes.length < 64; n++) if (primes.every((prime) => n % prime !== 0)) primes.push(n);
@@ -110,7 +110,7 @@ export function sha256Check(w: Workspace, start: number): Check {
     return whole;
   };
   const matches = (at: number, address: number, rest: number): boolean => {
-    // The last one or two blocks: the rest, a one bit, zeros, the length in bits.
+    // The last one or two blocks hold the rest, a one bit, zeros, and the length in bits.
     const padded = new Uint8Array(rest < 56 ? 64 : 128);
     padded.set(w.bytes.subarray(address, address + rest));
     padded[rest] = 0x80;

@@ -1,7 +1,7 @@
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 import type { CompressionFormat, DecompressOptions } from "./options.js";
 
-/** The input of a decoder, how far it is read, and the errors that name where. */
+/** A position in a decoder's input, reads relative to it, and errors that name it. */
 export class Cursor {
   readonly format: CompressionFormat;
   readonly input: Uint8Array;
@@ -28,7 +28,7 @@ export class Cursor {
     return this.input.length - this.position;
   }
 
-  /** An error of this stream, at byte `position` of the input. */
+  /** An error whose message names byte `position` of the input. */
   error(code: DirectBootErrorCode, what: string, position = this.position): DirectBootError {
     return new DirectBootError(code, `${this.format}: ${what}, at byte ${position} of ${this.input.length}`);
   }
@@ -61,14 +61,14 @@ export class Cursor {
     if (count > this.left) throw this.truncated(what);
   }
 
-  /** Throws for a declared size of the output that follows, if it is more than is left of the limit. */
+  /** Throws if `byteLength` more bytes of output, as a header declares them, exceed the limit. */
   checkDeclared(byteLength: number | undefined): void {
     if (byteLength !== undefined && byteLength > this.limit - this.produced) {
       throw this.tooLarge(this.produced + byteLength);
     }
   }
 
-  /** Throws DECOMPRESS_WRONG_SIZE unless the output from `start` on is as long as was declared. */
+  /** Throws DECOMPRESS_WRONG_SIZE unless the output from `start` on has the declared size. */
   checkProduced(start: number, declared: number | undefined, what: string): void {
     const byteLength = this.produced - start;
     if (declared === undefined || byteLength === declared) return;
@@ -90,7 +90,7 @@ export class Cursor {
     return (this.u16(at) | (this.u16(at + 2) << 16)) >>> 0;
   }
 
-  /** Exact up to 2^53; beyond it is rounded, and larger than any limit. */
+  /** Exact up to 2^53. Larger values are rounded, and exceed any limit. */
   u64(at: number): number {
     return this.u32(at) + this.u32(at + 4) * 2 ** 32;
   }
@@ -99,7 +99,7 @@ export class Cursor {
     return ((this.u8(at) << 24) | (this.u8(at + 1) << 16) | (this.u8(at + 2) << 8) | this.u8(at + 3)) >>> 0;
   }
 
-  /** True if output of the declared size is there, and anything may follow. A limit that is reached by chance ends nothing. */
+  /** True once the output has the expected size and trailing bytes are allowed: the stream ends here. */
   isComplete({ allowTrailing = false, expectedBytes }: DecompressOptions): boolean {
     return allowTrailing && this.produced === expectedBytes;
   }

@@ -1,4 +1,4 @@
-/** One call for each way to decompress: all, a member, in steps, in place. */
+/** The public calls: decompress everything, one member, or into a given memory. */
 import { DirectBootError } from "../base/errors.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
@@ -26,7 +26,7 @@ import { decodeZstd, zstdFollows } from "./zstd.js";
 interface Format {
   /** Decodes one member, stream or frame. */
   readonly decode: (w: Workspace, allowTrailing: boolean) => Task<void>;
-  /** True if another one stands at the position. */
+  /** True if another one begins at the position. */
   readonly follows: (w: Workspace) => boolean;
   /** The format's tool ignores zeros behind the stream. */
   readonly ignoresZeros: boolean;
@@ -45,7 +45,7 @@ const FORMATS: Readonly<Record<CompressionFormat, Format>> = {
   lzo: { decode: decodeLzo, follows: lzoFollows, ignoresZeros: false },
 };
 
-/** Streams of .xz may have padding behind them, zeros of a multiple of four bytes (2.2). */
+/** Passes the padding behind an .xz stream: zeros, in a multiple of four bytes (2.2). True if another stream follows. */
 function skipXzPadding(w: Workspace): boolean {
   let next = w.position;
   while (w.input.length - next >= 4 && w.u32(next) === 0) next += 4;
@@ -88,9 +88,9 @@ function* decodeWith(w: Workspace, options: DecompressOptions, isMember: boolean
     while (!isMember && !w.isComplete(options) && follows(w));
     w.checkInput();
   } catch (cause) {
-    // Whatever a decoder says of input that went away meanwhile: that is the reason.
+    // If the input was detached meanwhile, that is the reason, whatever the decoder reports.
     w.checkInput();
-    // Every access is checked: a trap would be a mistake in a decoder, which is no reason to take the host down.
+    // The decoders check every access. A trap would be a bug in one of them, and must still be a typed error.
     if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
     throw new DirectBootError("DECOMPRESS_CORRUPT", `${w.format}: the decoder stopped`, { cause });
   }
@@ -98,7 +98,7 @@ function* decodeWith(w: Workspace, options: DecompressOptions, isMember: boolean
 }
 
 /**
- * {@link decompress}, or {@link decompressMember}, as a task that gives others a turn after about 2 MiB of output.
+ * {@link decompress}, or {@link decompressMember}, as a task that pauses after about every 2 MiB of output.
  * `input` must not change meanwhile.
  */
 export function* decodeTask(
@@ -128,7 +128,7 @@ export function* decodeTask(
 /**
  * Decompresses all of `input`: every member, frame or stream in it, one after the other.
  *
- * @returns the bytes, in a buffer of their own, which may be larger than they are
+ * @returns the bytes, in a buffer that nothing else uses, and that may be larger
  * @throws DirectBootError DECOMPRESS_CORRUPT, DECOMPRESS_TRUNCATED, DECOMPRESS_CHECKSUM, DECOMPRESS_TOO_LARGE,
  *   DECOMPRESS_WRONG_SIZE, DECOMPRESS_UNSUPPORTED (also where WebAssembly is missing and the format is not gzip),
  *   DECOMPRESS_TRAILING_DATA
@@ -152,8 +152,8 @@ export function decompress(
 }
 
 /**
- * Decompresses the first member, frame or stream of `input`; what follows is not looked at. Frames that carry no data
- * are taken along with the one behind them; an archive of legacy LZ4 ends where no block can follow.
+ * Decompresses the first member, frame or stream of `input`, and ignores the rest. A skippable frame counts as part of
+ * the frame behind it; an archive of legacy LZ4 ends where no block can follow.
  *
  * @throws as {@link decompress}, but never DECOMPRESS_TRAILING_DATA
  */
@@ -168,7 +168,7 @@ export function decompressMember(
 /** The address behind a memory of 4 GiB does not fit the decoders' 32 bits. */
 const MOST_ADDRESS = 2 ** 32 - 65_536;
 
-/** {@link decompressInto} as a task; gives the bytes of output. */
+/** {@link decompressInto} as a task. */
 export function* decodeIntoTask(
   format: CompressionFormat,
   input: Uint8Array,
@@ -203,10 +203,11 @@ export function* decodeIntoTask(
 }
 
 /**
- * {@link decompress} straight into a memory, for example a guest's; gives the bytes of output. Nothing outside the target
- * and the scratch is written, whatever the input; up to 1 KiB of the target behind the output is zero afterwards. If it
- * fails, the target holds anything. `input` must not lie in the target or the scratch.
+ * {@link decompress} straight into a memory, for example a guest's. Writes nothing outside the target and the scratch,
+ * whatever the input. Up to 1 KiB of the target behind the output is zero afterwards. After an error, the contents of
+ * the target are undefined. `input` must not lie in the target or the scratch.
  *
+ * @returns the number of bytes of output
  * @throws as {@link decompress}; TypeError for ranges outside the memory or that overlap
  *
  * @example
@@ -229,5 +230,5 @@ export function decompressInto(
   return runSync(decodeIntoTask(format, input, target, options));
 }
 
-/** The decoders as tasks, for those who are handed this module; not for callers. @internal */
+/** The decoders as tasks, for the loader, which receives this module as an option. @internal */
 export const tasks = { decode: decodeTask, decodeInto: decodeIntoTask };

@@ -10,7 +10,7 @@ const RESERVED_FLAGS = 0xe0;
 const HEADER_BYTES = 10;
 const SIZE_BYTES = 4;
 
-/** Reads a member's header; the position is behind it then. */
+/** Reads a member's header, and moves behind it. */
 export function readGzipHeader(w: Cursor): void {
   w.need(HEADER_BYTES, "a member's header");
   const { position } = w;

@@ -1,6 +1,6 @@
 /**
- * Decompression of everything that Linux kernels and initrds come in: an entry of its own, since most kernels of VMMs
- * are not compressed. Synchronous, in Node and browsers; without WebAssembly only gzip, in Node.
+ * Decompression of every format that Linux kernels and initrds use. It is an entry of its own because most kernels of
+ * VMMs are not compressed. Synchronous, in Node and browsers. Without WebAssembly only gzip works, and only in Node.
  *
  * @module
  */

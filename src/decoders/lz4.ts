@@ -10,7 +10,7 @@ const SKIPPABLE_MAGIC = 0x184d_2a50;
 const SKIPPABLE_MASK = 0xffff_fff0;
 /** Output of every block of an archive but its last. */
 const LEGACY_BLOCK_BYTES = 8_388_608;
-/** LZ4_compressBound of such a block: a larger size is no block's. */
+/** LZ4_compressBound of such a block: no block is larger. */
 const LEGACY_MOST_BYTES = LEGACY_BLOCK_BYTES + Math.floor(LEGACY_BLOCK_BYTES / 255) + 16;
 
 // The frame descriptor's FLG byte.
@@ -25,12 +25,11 @@ const HAS_DICTIONARY = 0x01;
 const RESERVED_BLOCK_BITS = 0x8f;
 const UNCOMPRESSED = 0x8000_0000;
 
-/** True if a frame that carries no data, of LZ4 or Zstandard, begins at `at`. */
+/** True if a skippable frame, of LZ4 or Zstandard, begins at `at`. */
 export function isSkippable(w: Workspace, at: number): boolean {
   return (w.u32(at) & SKIPPABLE_MASK) >>> 0 === SKIPPABLE_MAGIC;
 }
 
-/** Skips such a frame. */
 export function skipFrame(w: Workspace): void {
   w.need(8, "a skippable frame");
   const size = w.u32(w.position + 4);
@@ -50,7 +49,7 @@ function* decodeBlock(w: Workspace, end: number, most: number, historyStart: num
     const status = w.exports.lz4Run(w.state);
     w.update();
     if (status === DONE) {
-      // A block has no end of its own: one that is cut off between two sequences looks complete.
+      // Nothing marks the end of a block: one that is cut off between two sequences looks complete.
       if (!isWhole) throw w.truncated("a block");
       return;
     }
@@ -66,7 +65,7 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<voi
   if (w.u32(w.position) !== LEGACY_MAGIC) throw w.corrupt("there is no legacy LZ4 magic number");
   w.position += 4;
   let isShort = false;
-  /** An archive has a block: one that is longer than what is left is cut off, not somebody else's bytes. */
+  /** An archive has at least one block: if the first is longer than the input, it is truncated, not trailing data. */
   let isFirst = true;
   while (w.left > 0) {
     if (allowTrailing && w.produced === w.limit) return;
@@ -81,13 +80,9 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<voi
       isFirst = true;
       continue;
     }
-    // Padding; or what can't be a block, or follows the last one of an archive, the only one that is short.
-    if (
-      size === 0 ||
-      (allowTrailing && (isShort || size > LEGACY_MOST_BYTES || (size > w.left - 4 && !isFirst)))
-    )
-      return;
-    if (isShort || size > LEGACY_MOST_BYTES) return;
+    // Padding, trailing data, or no block: only the last one of an archive is short.
+    if (size === 0 || isShort || size > LEGACY_MOST_BYTES) return;
+    if (allowTrailing && size > w.left - 4 && !isFirst) return;
     w.position += 4;
     const start = w.produced;
     yield* decodeBlock(w, w.position + size, LEGACY_BLOCK_BYTES, start);

@@ -1,9 +1,9 @@
-/** LZMA with a header of 13 bytes (lzma-file-format.txt of xz): what `xz --format=lzma` and CONFIG_KERNEL_LZMA make. */
+/** LZMA with a header of 13 bytes (lzma-file-format.txt of xz): the output of `xz --format=lzma` and CONFIG_KERNEL_LZMA. */
 import type { Task } from "../task/task.js";
 import { DONE, FULL, NEED_INPUT, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
 const HEADER_BYTES = 13;
-/** The range coder reads so many bytes before the first symbol. */
+/** Bytes that the range coder reads before the first symbol. */
 const RANGE_CODER_BYTES = 5;
 const MOST_PROPERTIES = 224;
 const UNKNOWN_SIZE = 0xffff_ffff;
@@ -44,7 +44,7 @@ export function* decodeLzma(w: Workspace): Task<void> {
     w.load(end);
     const left = size === undefined ? undefined : start + size - w.produced;
     w.room(left === undefined ? STEP_BYTES : Math.min(left, STEP_BYTES), start);
-    // A stream of known size may still have an end marker: it is asked for where the range coder is not at its end.
+    // A stream of known size may still have an end marker: it follows if the range coder's code is not 0.
     if (left !== undefined && left <= STEP_BYTES) w.limitTo(left, left > 0);
     if (left === 0 && exports.lzmaCode(state) === 0) return;
     const status = exports.lzmaRun(state);

@@ -1,57 +1,57 @@
-/** What callers say, and are told. */
+/** Options and results of the decoders, and their checks. */
 import { toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { DECODER_WORK_PAGES } from "../sources/source.js";
 
-/** What kernels and initrds are compressed with. "lz4-legacy" is `lz4 -l`, "lzma" the format of `xz --format=lzma`. */
+/** The compression formats of kernels and initrds. "lz4-legacy" is `lz4 -l`, "lzma" the format of `xz --format=lzma`. */
 export type CompressionFormat = "gzip" | "xz" | "lzma" | "zstd" | "lz4" | "lz4-legacy" | "bzip2" | "lzo";
 
-/** Bytes that a decoder needs beside its output in a memory that is not its own: scratch, window, alignment. */
+/** Size in bytes of the scratch area that a decoder needs in the caller's memory. */
 export const DECODER_SCRATCH_BYTES = DECODER_WORK_PAGES * 65_536;
 
-/** What may come out of a compressed stream, and what may follow it. */
+/** Limits of a decompression. */
 export interface DecompressOptions {
-  /** Most bytes of output; more is DECOMPRESS_TOO_LARGE, before they are allocated. */
+  /** Most bytes of output. More is DECOMPRESS_TOO_LARGE, thrown before they are allocated. */
   readonly maxDecompressedSize: number;
-  /** Bytes of output that are declared elsewhere, for example behind a bzImage's payload: exactly so many, or DECOMPRESS_WRONG_SIZE. */
+  /** Exact bytes of output, where they are known: behind a bzImage's payload, for example. Else DECOMPRESS_WRONG_SIZE. */
   readonly expectedBytes?: number | undefined;
   /**
-   * Allows bytes behind the stream. Without it they are DECOMPRESS_TRAILING_DATA, but for zeros where the format's own
-   * tool ignores them (gzip, bzip2, lz4-legacy, the padding of xz).
+   * Allows bytes behind the stream. By default they are DECOMPRESS_TRAILING_DATA, except zeros that the format's own
+   * tool ignores (gzip, bzip2, lz4-legacy, the padding of xz).
    */
   readonly allowTrailing?: boolean | undefined;
 }
 
 /** Where `decompressInto` puts its output. */
 export interface DecodeTarget {
-  /** The memory that it is put into. */
+  /** The memory that receives the output. */
   readonly memory: WebAssembly.Memory;
   /** Offset of the output in `memory`, in bytes. */
   readonly offset: number;
   /** Room for the output: more is DECOMPRESS_TOO_LARGE. */
   readonly byteLength: number;
   /**
-   * Offset of {@link DECODER_SCRATCH_BYTES} in `memory`, apart from the output, which are zero afterwards: then the
-   * output is made where it is to lie. Without (and for bzip2 and lzo, or where WebAssembly is missing) it is copied
-   * there when it is complete.
+   * Offset in `memory` of {@link DECODER_SCRATCH_BYTES} apart from the output; they are zero afterwards. With it, the
+   * decoder writes straight into the target. Without it (and always for bzip2 and lzo, or without WebAssembly) the
+   * output is copied there once it is complete.
    */
   readonly scratchOffset?: number | undefined;
 }
 
-/** How far a decoder has come; bytes. */
+/** Progress of a decoder, in bytes. */
 export interface DecodeProgress {
-  /** Of the input. */
+  /** Bytes of input read. */
   readonly consumed: number;
-  /** Of output. */
+  /** Bytes of output written. */
   readonly produced: number;
 }
 
-/** A stream's bytes, and how many bytes of input it took. */
+/** One decompressed member. */
 export interface DecodedMember {
   /** The decompressed bytes. */
   readonly output: Uint8Array;
-  /** Bytes of input that it took. */
+  /** Bytes of input that it occupied. */
   readonly consumed: number;
 }
 

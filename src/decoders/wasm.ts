@@ -6,7 +6,7 @@ import { describeType } from "../base/describe.js";
 import { AssemblyModule, checkExports } from "../wasm/assembly-module.js";
 import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 
-/** What assembly/decoders.ts exports; addresses and results are numbers, and u32 may come back negative. */
+/** The exports of assembly/decoders.ts. Addresses and results are numbers; a u32 may come back negative. */
 export interface DecoderExports extends Record<string, unknown> {
   BZIP2_WORK_BYTES: { value: number };
   adler32(seed: number, pointer: number, length: number): number;
@@ -54,7 +54,7 @@ let given: WebAssembly.Module | undefined;
 
 /** Which decoders run, and the switch between them. */
 export const decoders = {
-  /** What runs from now on. The first read compiles the WASM, unless `use` was called before. */
+  /** The implementation in use. The first read compiles the WASM, unless `use` was called before. */
   get implementation(): "wasm" | "javascript" {
     return moduleOrNone() === undefined ? "javascript" : "wasm";
   },

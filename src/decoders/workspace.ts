@@ -1,5 +1,5 @@
 /**
- * The linear memory that a decoder works in, and what it is doing there:
+ * The linear memory that a decoder works in:
  *
  *     scratch  256 KiB (bzip2: 4 MiB): the decoder's state and tables
  *     window   256 KiB, through which the input passes piece by piece (lzo: a block, bzip2: all of it)
@@ -47,14 +47,14 @@ const WINDOW = 262144;
 const WASM_PAGE = 65536;
 const WASM_PAGES = 65536;
 
-/** A piece of work: a decoder pauses about once in so many bytes of output. */
+/** A decoder pauses after about this many bytes of output. */
 export const STEP_BYTES = 2_097_152;
-/** A decoder comes at most so far behind its pause: a match of LZMA or deflate, and what is scribbled. */
+/** A decoder may pass its pause by this much: the longest match of LZMA or deflate, and the bytes scribbled behind it. */
 const OVERSHOOT = 1024;
 const NO_PAUSE = 0xffff_ffff;
 /** The last page of a memory of 4 GiB is not used: the address behind it does not fit 32 bits. */
 const ADDRESS_END = WASM_PAGES * WASM_PAGE - WASM_PAGE;
-/** An output of up to so many bytes is copied out of a memory that is kept for the next call. */
+/** Output up to this size is copied out, and the memory is kept for the next call. */
 const KEPT_BYTES = 1_048_576;
 const KEPT_MEMORY = 16_777_216;
 
@@ -140,7 +140,7 @@ function unavailable(format: CompressionFormat): DirectBootError {
 /** Told how far a decoder is. */
 export type OnProgress = (progress: DecodeProgress) => void;
 
-/** One decoding: its input and how far it is, its output and how far it may go. */
+/** One decoding: its input, its output, and the progress of both. */
 export class Workspace extends Cursor {
   readonly exports: DecoderExports;
   readonly state: number;
@@ -205,7 +205,7 @@ export class Workspace extends Cursor {
     return true;
   }
 
-  /** Once in {@link STEP_BYTES} of output, or `now`: tells how far it is, and gives others a turn. */
+  /** Reports progress and pauses, once in {@link STEP_BYTES} of output, or `now`. */
   *step(now = false): Task<void> {
     if (!now && !this.isStep()) return;
     this.#onProgress?.({ consumed: this.position, produced: this.produced });
@@ -218,14 +218,14 @@ export class Workspace extends Cursor {
     }
   }
 
-  /** Copies input up to `end` into the window, as much as it holds; gives how much. */
+  /** Copies as much input before `end` into the window as it holds, and returns how much. */
   load(end: number): number {
     const { window } = this;
     const stop = Math.min(end, this.input.length);
     const count = Math.min(stop - this.position, this.#areas.windowBytes);
     this.#bytes.set(this.input.subarray(this.position, this.position + count), window);
-    // Decoders look at some bytes behind the input before they see that it ends: what they find there must not be what an
-    // earlier call left, or the same damage would have another name each time.
+    // Decoders may read a little behind the input before they see that it ends. Without these zeros they would find bytes
+    // of an earlier call, and the same damage would give another error each time.
     this.#bytes.fill(0, window + count, window + count + READ_AHEAD);
     this.#fields[IN] = window;
     this.#fields[IN_END] = window + count;
@@ -251,7 +251,7 @@ export class Workspace extends Cursor {
       this.#capacity >= this.limit && pause + OVERSHOOT >= end ? NO_PAUSE : Math.min(pause, end - OVERSHOOT);
   }
 
-  /** Sets the end of output that `room` made: a block's. */
+  /** Narrows the room that `room` made to `bytes`: a block's. */
   limitTo(bytes: number, pausesThere: boolean): void {
     const end = Math.min(this.out + bytes, this.#fields[OUT_LIMIT] ?? 0);
     this.#fields[OUT_LIMIT] = end;
@@ -262,7 +262,7 @@ export class Workspace extends Cursor {
     const { memory } = this.#areas;
     const most = ADDRESS_END - this.outStart;
     if (!this.#areas.isOwn || wanted > most) throw this.tooLarge();
-    // Geometrically: pages that are never touched cost nothing.
+    // Grows geometrically: pages that are never touched cost nothing.
     const size = Math.min(
       Math.max(wanted + OVERSHOOT, this.#capacity * 1.5, STEP_BYTES + 2 * OVERSHOOT),
       most,
@@ -282,13 +282,13 @@ export class Workspace extends Cursor {
     this.#bytes = new Uint8Array(memory.buffer);
   }
 
-  /** Takes over how far a call of the decoder came; the window holds the input from byte `base` on. */
+  /** Reads the decoder's positions back. The window holds the input from byte `base` on. */
   update(base = this.position): void {
     this.position = base + (this.#fields[IN] ?? 0) - this.window;
     this.produced = (this.#fields[OUT] ?? 0) - this.outStart;
   }
 
-  /** The error of a decoder's status. `what` is what it was decoding; `isWhole` if that is all there. */
+  /** The error for a decoder's status. `what` names the part being decoded; `isWhole` if all of it is there. */
   failure(status: number, what: string, isWhole = false): DirectBootError {
     if (status === FULL) return this.tooLarge();
     if (status === TRUNCATED && !isWhole) return this.truncated(what);

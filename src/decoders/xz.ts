@@ -31,7 +31,7 @@ const LZMA2 = 0x21;
 const DELTA = 0x03;
 const X86 = 0x04;
 const ARM64 = 0x0a;
-/** What the start offset of a branch filter is a multiple of (5.3.2). The filters of architectures that are no guests are unknown here. */
+/** Branch filters, and the alignment of their start offsets (5.3.2): only those of guest architectures. */
 const BRANCH_ALIGNMENTS: Readonly<Record<number, number>> = { [X86]: 1, [ARM64]: 4 };
 const MOST_DICTIONARY = 40;
 
@@ -153,7 +153,7 @@ function* decodeLzma2(w: Workspace): Task<void> {
       hasProperties = true;
     }
     if (!hasProperties) throw w.corrupt("LZMA2 sets no properties", at);
-    // Properties come with a reset of the state: where none are wanted, there was one.
+    // New properties always come with a reset of the state.
     if (control >= RESET_STATE) setProperties(w, properties, at);
     w.need(compressed, "LZMA2");
     const end = w.position + compressed;
@@ -190,7 +190,7 @@ function* undoFilter(w: Workspace, { id, value }: Filter, start: number): Task<v
     if (id === X86) taken = exports.x86Filter(w.filterState, at, count, position) >>> 0;
     else if (id === ARM64) taken = exports.arm64Filter(at, count, position) >>> 0;
     else exports.deltaFilter(w.outStart + start, at, count, value);
-    // The last few bytes are no whole instruction, and stay.
+    // The last few bytes are not a whole instruction, and stay.
     if (taken === 0 || done + count === w.produced) return;
     done += taken;
     yield* w.step(true);

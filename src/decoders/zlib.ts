@@ -6,9 +6,9 @@ import { Cursor } from "./cursor.js";
 import { checkGzipSize, gzipFollows, readGzipHeader } from "./gzip-header.js";
 import type { DecodedMember, DecompressOptions } from "./options.js";
 
-// zlib's output comes in buffers of this size.
+// Size of zlib's output buffers.
 const OUTPUT_PIECE_BYTES = 256 * 1024;
-// zlib hands out no more at once; Node 20 refuses an option above 4 GiB.
+// The most that zlib returns at once; Node 20 refuses an option above 4 GiB.
 const MOST_OUTPUT_BYTES = 0x7fff_ffff;
 
 interface Zlib {
@@ -24,7 +24,7 @@ function nodeZlib(): Zlib | undefined {
   return found === undefined ? undefined : (found as Zlib);
 }
 
-/** Inflates the deflate stream at the cursor, which is behind it then. */
+/** Inflates the deflate stream at the cursor, and moves behind it. */
 function inflate(cursor: Cursor, zlib: Zlib): Uint8Array {
   const room = cursor.limit - cursor.produced;
   let inflated: ReturnType<Zlib["inflateRawSync"]>;
@@ -49,7 +49,7 @@ function inflate(cursor: Cursor, zlib: Zlib): Uint8Array {
 }
 
 /**
- * Decompresses all members, or the first. Where the input ends is left to the caller to judge.
+ * Decompresses all members, or the first. The caller checks what follows.
  *
  * @throws DirectBootError DECOMPRESS_*; DECOMPRESS_UNSUPPORTED outside Node
  */

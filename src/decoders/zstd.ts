@@ -38,7 +38,7 @@ function readHeader(w: Workspace): FrameHeader {
   let next = at + 1 + (isSingle ? 0 : 1);
   w.need(next - w.position + dictionaryBytes + sizeBytes, what);
   for (let i = 0; i < dictionaryBytes; i++) {
-    // The identifier 0 is as good as none.
+    // The identifier 0 means none.
     if (w.u8(next + i) !== 0) throw w.unsupported("the frame needs a dictionary", next);
   }
   next += dictionaryBytes;

@@ -1,5 +1,10 @@
 /** Values of unknown type: what they are, in words, and what they can do. Imports nothing, so that `crc32` alone stays small. */
 
+/** A class's own name: a bundler calls a class that names itself, `GuestMemory`, `_GuestMemory`. */
+function plainName(name: string): string {
+  return name.replace(/^_/, "");
+}
+
 /** Names the type of `value`, for the message of a TypeError. */
 export function describeType(value: unknown): string {
   if (value === null) return "null";
@@ -7,7 +12,7 @@ export function describeType(value: unknown): string {
   if (typeof value === "string") return `the string ${JSON.stringify(value.slice(0, 60))}`;
   if (typeof value !== "object") return typeof value;
   const name: unknown = value.constructor?.name;
-  return typeof name === "string" && name !== "" ? name : "an object";
+  return typeof name === "string" && name !== "" ? plainName(name) : "an object";
 }
 
 /**
@@ -16,7 +21,7 @@ export function describeType(value: unknown): string {
  */
 export function describeForeign(value: unknown, ours: readonly { readonly name: string }[]): string {
   const described = describeType(value);
-  const isCopy = typeof value === "object" && ours.some(({ name }) => name === described);
+  const isCopy = typeof value === "object" && ours.some(({ name }) => plainName(name) === described);
   return isCopy ? `a ${described} that is not of this copy of directboot: take all from one copy` : described;
 }
 

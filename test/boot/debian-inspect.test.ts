@@ -63,7 +63,7 @@ describe("the inspector, of Debian's kernels", () => {
     const told = inspectKernelSync(vmlinuz);
     assert.deepEqual([told.format, told.architecture], ["arm64-image", "aarch64"]);
     const size = readFileSync(vmlinuz).readBigUInt64LE(16);
-    assert.equal(told.header?.["imageSize"], `0x${size.toString(16)}`);
+    assert.equal(told.header?.["imageSize"], Number(size));
   });
 
   it("draws each in memories of every size, with no label on another", async () => {

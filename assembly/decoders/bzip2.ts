@@ -1,4 +1,4 @@
-// bzip2 (the format is what bzip2 1.0.8 writes): a block at a time, from input that is there as a whole. A block becomes a
+// bzip2 (as bzip2 1.0.8 writes it): a block at a time, from input that is there as a whole. A block becomes a
 // list in `work` first, and output in as many calls as it needs.
 import { BAD_CHECKSUM, CORRUPT, DONE, FULL, IN, IN_END, OUT, OUT_LIMIT, OWN, PAUSED, TRUNCATED, UNSUPPORTED } from "./state";
 
@@ -282,7 +282,7 @@ function buildTable(table: usize, lengths: usize, alphabet: u32): void {
   }
 }
 
-/** Writes of the list to OUT until it is empty (DONE) or the output has come to OUT_LIMIT and there is more (FULL). */
+/** Writes the list to OUT until it is empty (DONE), or the output reaches OUT_LIMIT with more to come (FULL). */
 export function bzip2Run(state: usize, work: usize): i32 {
   const list = work + LIST;
   const first: usize = load<u32>(state, OUT);

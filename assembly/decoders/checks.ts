@@ -1,4 +1,4 @@
-// Checksums of the containers; CRC-32 is the hot paths' own (../crc32). Each goes on from what it returned or keeps.
+// Checksums of the containers. CRC-32 is that of the hot paths (../crc32). Each continues from its last result or state.
 
 /** CRC-64 of ECMA-182, reflected, as .xz uses it (xz-file-format.txt, 6). */
 const CRC64_POLYNOMIAL: u64 = 0xc96c5795d7870f42;
@@ -53,7 +53,7 @@ export function crc64(state: usize, pointer: usize, length: usize, tables: usize
 }
 
 const ADLER_MODULUS: u32 = 65521;
-/** So many bytes can be added before the sums pass 32 bits (RFC 1950 and zlib's NMAX). */
+/** The most bytes that can be added before the sums pass 32 bits (RFC 1950 and zlib's NMAX). */
 const ADLER_RUN: usize = 5552;
 
 /** Adler-32 (RFC 1950), goes on from `seed`, 1 at the start. */

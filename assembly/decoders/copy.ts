@@ -2,7 +2,7 @@
 
 /** A run of one byte that is longer than this is worth a call of memory.fill. */
 const LEAST_FILL: usize = 512;
-/** What a machine's memory is given out in, mostly; any number would do. */
+/** The usual page size of an operating system; any number would do. */
 const PAGE_BYTES: usize = 4096;
 
 /**
@@ -63,7 +63,7 @@ export function copyNearMatchWild(out: usize, distance: usize, length: usize): v
 
 /**
  * The same for distances up to 15 with fewer branches: the last `distance` bytes, repeated over 16, are stored over
- * and over. Faster where near matches are rare, or their lengths hard to foretell; slower for many that are short.
+ * and over. Faster where near matches are rare or of unpredictable length, slower for many short ones.
  */
 // @ts-ignore: decorator
 @inline

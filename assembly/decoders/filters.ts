@@ -1,6 +1,6 @@
 // The branch filters of .xz (xz-file-format.txt, 5.3.2): relative addresses of calls and jumps were made absolute before
 // compression, and are made relative again here, in place. Each function decodes the bytes it can and returns how many:
-// the last few, which might begin an instruction, are left for the next call or for nobody.
+// the last few might begin an instruction, and are left for the next call.
 
 /** Fields of the x86 filter's state. */
 const PREVIOUS_MASK: usize = 0;
@@ -66,7 +66,7 @@ export function x86Filter(state: usize, pointer: usize, length: usize, position:
         if (!isSign((target >>> (24 - bits)) & 0xff)) break;
         source = target ^ ((1 << (32 - bits)) - 1);
       }
-      // Bit 24 is the sign of what is kept.
+      // Bit 24 is the sign of the 25 bits that are kept.
       store<u32>(at, (target & 0x00ff_ffff) | ((target & 0x0100_0000) != 0 ? 0xff00_0000 : 0), 1);
       i += X86_LOOK_AHEAD;
       mask = 0;

@@ -25,7 +25,7 @@ const PHASE: usize = OWN + 12;
 const STORED_LEFT: usize = OWN + 16;
 const IS_FINAL: usize = OWN + 20;
 
-// What comes next.
+// The part that comes next.
 const BLOCK: u32 = 0;
 const STORED: u32 = 1;
 const SYMBOLS: u32 = 2;
@@ -183,7 +183,7 @@ function peek(input: usize, position: u32): u64 {
   return load<u64>(input + <usize>(position >>> 3)) >>> <u64>(position & 7);
 }
 
-/** Reads a dynamic block's header at bit `position`; gives the bit behind it, or 0 if it can't be true. */
+/** Reads a dynamic block's header at bit `position`; returns the bit behind it, or 0 if it is invalid. */
 function dynamicTables(work: usize, input: usize, inEnd: usize, position: u32): u32 {
   const sizes = <u32>peek(input, position);
   position += 14;

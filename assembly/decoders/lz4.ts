@@ -22,7 +22,7 @@ const LITERALS: usize = OWN + 4;
 const LENGTH: usize = OWN + 8;
 const DISTANCE: usize = OWN + 12;
 
-// What comes next.
+// The part of a sequence that comes next.
 const TOKEN: u32 = 0;
 const LITERAL_LENGTH: u32 = 1;
 const LITERAL_BYTES: u32 = 2;
@@ -44,7 +44,7 @@ const OUTPUT_MARGIN: usize = 64;
 const SHORT_STEP: usize = 8;
 /** Matches from this distance on may be copied in steps of 16 bytes. */
 const LONG_STEP: usize = 16;
-/** A match of so many bytes is left to the careful code, which has calls: the fast loop's registers stay its own. */
+/** A match of this length is left to the careful code: calls would cost the fast loop its registers. */
 const LEAST_LONG_MATCH: usize = 1024;
 
 /** Before the first piece of a block. */
@@ -54,14 +54,14 @@ export function lz4Begin(state: usize): void {
 
 /**
  * Decodes sequences from IN to OUT as long as they end before `inSafe` and `outSafe`; OUT lies at least LONG_STEP bytes
- * behind `start`. Stops before a sequence that ends elsewhere, that is long, or that can't be true.
+ * behind `start`. Stops before a sequence that ends elsewhere, that is long, or that is invalid.
  *
- * What bounds it is the way from one token to the next: a load, a shift and an addition; all else is done
- * meanwhile. Hence what follows a token is not looked at byte by byte, and what can be done without a branch is, even if
- * that takes more instructions: a branch that goes both ways costs more than a whole sequence.
+ * The path from one token to the next bounds its speed: a load, a shift and an addition. All other work runs in parallel.
+ * Hence it does not read the bytes behind a token one by one, and avoids branches even at the cost of more instructions:
+ * one unpredictable branch costs more than a whole sequence.
  */
 function decodeWhole(state: usize, inSafe: usize, outSafe: usize, start: usize): void {
-  // The address of a distance, two bytes before the token: there an offset within a load adds them for nothing.
+  // The address of a distance, two bytes before the token: there the offset of the load adds them at no cost.
   let input: usize = <usize>load<u32>(state, IN) - DISTANCE_BYTES;
   let out: usize = load<u32>(state, OUT);
   const nearest = start + SHORT_STEP;

@@ -120,7 +120,7 @@ function zeroMask(code: u32, bound: u32): u32 {
   return <u32>((<i64>code - <i64>bound) >> 63);
 }
 
-/** What `raised` gives if the mask is all ones, and `lowered` if it is 0. */
+/** `raised` if the mask is all ones, `lowered` if it is 0. */
 // @ts-ignore: decorator
 @inline
 function adapted(probability: u32, mask: u32): u16 {
@@ -129,16 +129,17 @@ function adapted(probability: u32, mask: u32): u16 {
 }
 
 /**
- * A literal behind a match, where `byte` lies at rep0. It is most likely not the one: as long as the bits are its, they
- * have probabilities of their own; behind the first that differs follow those of other literals. A function for itself,
- * whose values fit the registers; the range coder's state passes through memory. Returns the literal with bit 8 set.
+ * Decodes a literal behind a match, where `byte` lies at rep0. The literal most likely differs from it: bits have
+ * probabilities of their own up to the first that differs, and those of other literals behind it. It is a function of its
+ * own so that its values fit the registers; the range coder's state passes through memory. Returns the literal with bit 8
+ * set.
  */
 function matchedLiteral(at: usize, coder: usize, byte: u32): u32 {
   let input: usize = load<u32>(at, IN);
   let range = load<u32>(at, RANGE);
   let code = load<u32>(at, CODE);
   let node: u32 = 1;
-  // All ones as long as the bits are those of the byte; these come up to bit 7, and before them the node they lead to.
+  // All ones while the bits are those of the byte. `path` has its next bit at bit 7, and the node above.
   let isSame: u32 = 0xffff_ffff;
   let path = 0x100 | byte;
   let where = coder + matchedNode(path);
@@ -180,7 +181,7 @@ function matchedNode(path: u32): usize {
 }
 
 /**
- * Decodes symbols until the output comes to OUT_PAUSE (PAUSED), the input runs out (NEED_INPUT; TRUNCATED if it is the
+ * Decodes symbols until the output reaches OUT_PAUSE (PAUSED), the input runs out (NEED_INPUT; TRUNCATED if it is the
  * last), a symbol passes OUT_LIMIT (FULL), or the end marker comes (DONE).
  */
 export function lzmaRun(at: usize): i32 {
@@ -192,7 +193,7 @@ export function lzmaRun(at: usize): i32 {
   const wild: usize = load<u32>(at, OUT_WILD);
   const pause: usize = load<u32>(at, OUT_PAUSE);
   const isLast = load<u32>(at, IS_LAST) != 0;
-  // Behind the last piece a symbol may read on: what it makes of that stays within the output, and is refused.
+  // A symbol may read behind the last piece. Its result stays within the output, and is refused.
   const inStop: usize = isLast ? inEnd : inEnd - input > SYMBOL_BYTES ? inEnd - SYMBOL_BYTES : input - 1;
   let range = load<u32>(at, RANGE);
   let code = load<u32>(at, CODE);
@@ -497,7 +498,7 @@ export function lzmaRun(at: usize): i32 {
     range <<= 8;
     code = (code << 8) | load<u8>(input++);
   }
-  // What was made of bytes behind the end says nothing.
+  // An error out of bytes behind the end is a truncation.
   if ((status == PAUSED || status == CORRUPT || status == FULL) && input > inEnd) status = TRUNCATED;
   store<u32>(at, <u32>input, IN);
   store<u32>(at, <u32>out, OUT);

@@ -134,7 +134,7 @@ function buildTable(work: usize, table: usize, bits: u32, last: u32, values: usi
   return true;
 }
 
-/** Reads counts (RFC 8878, 4.1.1) and builds the table; gives the bytes read, or 0 if they can't be true. */
+/** Reads counts (RFC 8878, 4.1.1) and builds the table; returns the bytes read, or 0 if they are invalid. */
 function readTable(
   work: usize,
   input: usize,
@@ -255,7 +255,7 @@ function readHuffman(state: usize, work: usize, input: usize, inEnd: usize): usi
   if (total == 0) return 0;
   const bits = highestBit(total) + 1;
   if (bits > MOST_HUFFMAN_BITS) return 0;
-  // The last weight is what makes the code complete.
+  // The last weight is implied: it makes the code complete.
   const rest = (<u32>1 << bits) - total;
   if ((rest & (rest - 1)) != 0) return 0;
   store<u8>(weights + <usize>(count++), highestBit(rest) + 1);

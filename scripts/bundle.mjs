@@ -5,7 +5,7 @@
 //        └──► x86     │ the planner and all that it has to itself: loadLinuxSync has both at hand
 //        └──► arm64   │
 //             └──► core   guest memory, sources, plans, importers, WebAssembly, errors
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { build } from "esbuild";
 
@@ -29,7 +29,8 @@ const reachIndex = (paths) => ({
 
 /** Writes dist/: `entries` are names of files, each with its module. */
 export async function bundle(entries) {
-  await build({
+  const { metafile } = await build({
+    metafile: true,
     entryPoints: entries,
     plugins: [reachIndex(Object.values(entries))],
     outdir: "dist",
@@ -40,6 +41,8 @@ export async function bundle(entries) {
     target: "es2022",
     // crc-32 is CommonJS.
     mainFields: ["main"],
+    // The same bytes in every folder, wherever node_modules really lies.
+    preserveSymlinks: true,
     external: ["node:*"],
     chunkNames: "[name]-[hash]",
     sourcemap: true,
@@ -52,4 +55,12 @@ export async function bundle(entries) {
     // That of index.ts, which is there for its reach.
     logOverride: { "ignored-bare-import": "silent" },
   });
+  // esbuild names a class that refers to itself _Class: users would see that in messages and in the console. A space makes
+  // up for the underscore, so that source maps hold.
+  for (const file of Object.keys(metafile.outputs).filter((name) => name.endsWith(".js"))) {
+    const text = readFileSync(file, "utf8");
+    const names = [...text.matchAll(/\bclass _(\w+)/g)].map(([, name]) => name);
+    const own = new RegExp(`\\b_(${names.join("|")})\\b`, "g");
+    if (names.length > 0) writeFileSync(file, text.replace(own, "$1 "));
+  }
 }

@@ -16,75 +16,47 @@ const END = 9;
 /** Where QEMU's virt machine has its RAM. */
 const RAM_START = 0x4000_0000;
 
-/** The structure block and the strings block, as they grow. */
-class Blocks {
-  readonly words: number[] = [];
-  strings = "";
+/** Names of properties, which the structure block refers to by their offset. */
+const STRINGS = "#address-cells\0#size-cells\0device_type\0reg\0";
 
-  /** A name or a text, NUL-terminated and padded to whole words. */
-  #text(text: string): void {
-    const bytes = new TextEncoder().encode(`${text}\0`);
-    for (let at = 0; at < bytes.byteLength; at += 4) {
-      const [a = 0, b = 0, c = 0, d = 0] = bytes.subarray(at, at + 4);
-      this.words.push(((a << 24) | (b << 16) | (c << 8) | d) >>> 0);
-    }
-  }
+/** A text, NUL-terminated and padded to whole words. */
+function text(value: string): number[] {
+  const bytes = new Uint8Array(Math.ceil((value.length + 1) / 4) * 4);
+  new TextEncoder().encodeInto(value, bytes);
+  const view = new DataView(bytes.buffer);
+  return Array.from({ length: bytes.byteLength / 4 }, (_, index) => view.getUint32(index * 4));
+}
 
-  #header(name: string, byteLength: number): void {
-    this.words.push(PROPERTY, byteLength, this.strings.length);
-    this.strings += `${name}\0`;
-  }
-
-  begin(name: string): void {
-    this.words.push(BEGIN_NODE);
-    this.#text(name);
-  }
-
-  end(): void {
-    this.words.push(END_NODE);
-  }
-
-  text(name: string, value: string): void {
-    this.#header(name, value.length + 1);
-    this.#text(value);
-  }
-
-  cells(name: string, ...cells: readonly number[]): void {
-    this.#header(name, cells.length * 4);
-    this.words.push(...cells);
-  }
+function property(name: string, byteLength: number, ...value: readonly number[]): number[] {
+  return [PROPERTY, byteLength, STRINGS.indexOf(`${name}\0`), ...value];
 }
 
 /** The tree of a machine with `memoryBytes` of RAM from 1 GiB on, as QEMU's virt machine has it. */
 export function bareDeviceTree(memoryBytes: number): Uint8Array<ArrayBuffer> {
-  const blocks = new Blocks();
-  blocks.begin("");
-  blocks.cells("#address-cells", 2);
-  blocks.cells("#size-cells", 2);
-  blocks.begin("chosen");
-  blocks.end();
-  blocks.begin(`memory@${RAM_START.toString(16)}`);
-  blocks.text("device_type", "memory");
-  blocks.cells("reg", 0, RAM_START, Math.floor(memoryBytes / 2 ** 32), memoryBytes % 2 ** 32);
-  blocks.end();
-  blocks.end();
-  blocks.words.push(END);
-
-  const strings = new TextEncoder().encode(blocks.strings);
+  const size = [Math.floor(memoryBytes / 2 ** 32), memoryBytes % 2 ** 32];
+  const structure = [
+    ...[BEGIN_NODE, ...text("")],
+    ...property("#address-cells", 4, 2),
+    ...property("#size-cells", 4, 2),
+    ...[BEGIN_NODE, ...text("chosen"), END_NODE],
+    ...[BEGIN_NODE, ...text(`memory@${RAM_START.toString(16)}`)],
+    ...property("device_type", 7, ...text("memory")),
+    ...property("reg", 16, 0, RAM_START, ...size),
+    ...[END_NODE, END_NODE, END],
+  ];
   const structureOffset = HEADER_BYTES + RESERVATION_BYTES;
-  const structureBytes = blocks.words.length * 4;
-  const stringsOffset = structureOffset + structureBytes;
-  const total = stringsOffset + strings.byteLength;
+  const stringsOffset = structureOffset + structure.length * 4;
+  const total = stringsOffset + STRINGS.length;
   const tree = new Uint8Array(total);
   const view = new DataView(tree.buffer);
   // magic, totalsize, off_dt_struct, off_dt_strings, off_mem_rsvmap, version, last_comp_version, boot_cpuid_phys,
   // size_dt_strings, size_dt_struct (Devicetree Specification, 5.2)
   const header = [
     ...[MAGIC, total, structureOffset, stringsOffset, HEADER_BYTES],
-    ...[VERSION, LAST_COMPATIBLE_VERSION, 0, strings.byteLength, structureBytes],
+    ...[VERSION, LAST_COMPATIBLE_VERSION, 0, STRINGS.length, structure.length * 4],
   ];
   for (const [index, word] of header.entries()) view.setUint32(index * 4, word);
-  for (const [index, word] of blocks.words.entries()) view.setUint32(structureOffset + index * 4, word);
-  tree.set(strings, stringsOffset);
+  for (const [index, word] of structure.entries()) view.setUint32(structureOffset + index * 4, word);
+  new TextEncoder().encodeInto(STRINGS, tree.subarray(stringsOffset));
   return tree;
 }

@@ -5,6 +5,7 @@ import type { Problem } from "./protocol.js";
 /** The library's words for its options, and this page's. */
 const PAGE_WORDS = [
   ["to loadLinux also", "or"],
+  ["check the path; ", ""],
   [", or raise maxDecompressedSize, if the file is to be trusted", ""],
   ['load it with decompress: "guest", which', 'choose "Decompressed by: the guest", which'],
 ] as const;

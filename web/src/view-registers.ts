@@ -123,7 +123,7 @@ export function registerSection(registers: readonly RegisterDescription[], isArm
   return section(
     "registers",
     "Registers",
-    el("p", { class: "lead" }, "What is not listed is zero. Open one to see it bit by bit."),
+    el("p", { class: "lead" }, "Registers that are not listed are zero. Open one to see it bit by bit."),
     ...groups.flatMap(([title, members]) => [
       el("h3", {}, title),
       el("div", { class: "registers" }, ...members.map(registerItem)),

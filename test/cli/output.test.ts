@@ -36,12 +36,14 @@ const vmlinux = readFileSync(extracted);
 const place = (): string => mkdtempSync(join(folder, "place-"));
 
 /** A shell command with the command's arguments as "$@"; the program itself is $0. */
-function inShell(
-  text: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): ReturnType<typeof runProgram> {
-  return runProgram("sh", ["-c", text, process.execPath, CLI, ...args], { env: { ...process.env, ...env } });
+function inShell(text: string, ...args: readonly string[]): ReturnType<typeof runProgram> {
+  return runProgram("sh", ["-c", text, process.execPath, CLI, ...args]);
+}
+
+async function assertRefused(...args: readonly string[]): Promise<void> {
+  const { status, stderr } = await directboot(args, { timeoutMs: 20_000 });
+  assert.equal(status, 1, stderr);
+  assertOneLine(stderr, "OUTPUT_FAILED");
 }
 
 describe("an output that is a link", () => {
@@ -61,10 +63,7 @@ describe("an output that is a link", () => {
     const here = place();
     const out = join(here, "out");
     symlinkSync(join(here, "nothing"), out);
-    const { status, stderr } = await directboot(["export", "--out", out]);
-    assert.equal(status, 1);
-    assertOneLine(stderr, "OUTPUT_FAILED");
-    assert.match(stderr, /exists and is no folder/);
+    await assertRefused("export", "--out", out);
     assert.deepEqual(contents(here), { out: `-> ${join(here, "nothing")}` });
     assert.equal((await directboot(["extract", bzImage, "-o", out])).status, 0);
     assert.deepEqual(Object.keys(contents(here)), ["out"]);
@@ -78,9 +77,7 @@ describe("an output that is a link", () => {
     assert.equal((await directboot(["export", "--out", out])).status, 0);
     assert.deepEqual(readdirSync(join(here, "real")).sort(), ["manifest.json", "memory.bin"]);
     assert.equal(readlinkSync(out), join(here, "real"));
-    const { status, stderr } = await directboot(["extract", bzImage, "-o", out]);
-    assert.equal(status, 1);
-    assertOneLine(stderr, "OUTPUT_FAILED");
+    await assertRefused("extract", bzImage, "-o", out);
   });
 
   it("under the names of an export is replaced, not followed", async () => {
@@ -103,14 +100,8 @@ describe("an output that is a link", () => {
     const here = place();
     const out = join(here, "out");
     symlinkSync(out, out);
-    for (const args of [
-      ["export", "--out", out],
-      ["extract", bzImage, "-o", out],
-    ]) {
-      const { status, stderr } = await directboot(args);
-      assert.equal(status, 1);
-      assertOneLine(stderr, "OUTPUT_FAILED");
-    }
+    await assertRefused("export", "--out", out);
+    await assertRefused("extract", bzImage, "-o", out);
     assert.deepEqual(contents(here), { out: `-> ${out}` });
   });
 });
@@ -142,13 +133,8 @@ describe("an output that is no file", () => {
 
   it("is written to if it is a pipe, also as /dev/stdout", async () => {
     const result = join(place(), "result");
-    const { status, stderr } = await inShell(
-      '"$0" "$@" | cat >"$RESULT"',
-      ["extract", bzImage, "-o", "/dev/stdout"],
-      {
-        RESULT: result,
-      },
-    );
+    const text = `"$0" "$@" | cat >'${result}'`;
+    const { status, stderr } = await inShell(text, "extract", bzImage, "-o", "/dev/stdout");
     assert.equal(status, 0, stderr);
     assert.ok(isSame(readFileSync(result), vmlinux));
     assert.match(stderr, /^wrote \/dev\/stdout: /);
@@ -159,9 +145,7 @@ describe("an output that is no file", () => {
     const pipe = join(here, "pipe");
     const result = join(here, "result");
     runTool("coreutils", "mkfifo", [pipe]);
-    const alone = await directboot(["extract", bzImage, "-o", pipe], { timeoutMs: 20_000 });
-    assert.equal(alone.status, 1);
-    assertOneLine(alone.stderr, "OUTPUT_FAILED");
+    await assertRefused("extract", bzImage, "-o", pipe);
     const reader = spawn("sh", ["-c", '{ sleep 2; cat; } <"$0" >"$1"', pipe, result]);
     const read = new Promise((resolve) => reader.once("close", resolve));
     // A FIFO can be opened once its reader is there.
@@ -177,13 +161,8 @@ describe("an output that is no file", () => {
 
   it("is refused if it is /dev/stdout and that is a file: it has a name of its own", async () => {
     const result = join(place(), "result");
-    const { status, stderr } = await inShell(
-      '"$0" "$@" >"$RESULT"',
-      ["extract", bzImage, "-o", "/dev/stdout"],
-      {
-        RESULT: result,
-      },
-    );
+    const text = `"$0" "$@" >'${result}'`;
+    const { status, stderr } = await inShell(text, "extract", bzImage, "-o", "/dev/stdout");
     assert.equal(status, 1);
     assertOneLine(stderr, "OUTPUT_FAILED");
     assert.ok(lstatSync("/dev/stdout").isSymbolicLink());
@@ -200,8 +179,8 @@ describe("modes and names", () => {
       const here = place();
       const text = `umask ${umask} && "$0" "$@"`;
       const out = join(here, "out");
-      assert.equal((await inShell(text, ["export", "--out", out])).status, 0);
-      assert.equal((await inShell(text, ["extract", bzImage, "-o", join(here, "file")])).status, 0);
+      assert.equal((await inShell(text, "export", "--out", out)).status, 0);
+      assert.equal((await inShell(text, "extract", bzImage, "-o", join(here, "file"))).status, 0);
       const mode = (name: string): number => statSync(join(here, name)).mode & 0o777;
       assert.equal(mode("out"), folderMode);
       for (const name of ["out/manifest.json", "out/memory.bin", "file"])
@@ -238,7 +217,7 @@ describe("modes and names", () => {
 describe("a reader of standard output that goes away", () => {
   for (const args of [["plan"], ["--help"]]) {
     it(`ends ${args.join(" ").replace(folder, "…")} with exit status 0, without a word`, async () => {
-      const { stdout, stderr } = await inShell('{ "$0" "$@"; echo "$?" >&2; } | true', args);
+      const { stdout, stderr } = await inShell('{ "$0" "$@"; echo "$?" >&2; } | true', ...args);
       assert.equal(stdout, "");
       assert.equal(stderr, "0\n");
     });
@@ -246,21 +225,21 @@ describe("a reader of standard output that goes away", () => {
 
   it("does not keep an output from being written", async () => {
     const out = join(place(), "out");
-    const { stderr } = await inShell('{ "$0" "$@"; echo "$?" >&2; } | true', ["export", "--out", out]);
+    const { stderr } = await inShell('{ "$0" "$@"; echo "$?" >&2; } | true', "export", "--out", out);
     assert.equal(stderr, "0\n");
     assert.ok(existsSync(join(out, "manifest.json")));
   });
 
   it("is told if it was the output itself", async () => {
     const text = '{ "$0" "$@"; echo "$?" >&2; } | head -c 10';
-    const { stderr } = await inShell(text, ["extract", bzImage, "-o", "/dev/stdout"]);
+    const { stderr } = await inShell(text, "extract", bzImage, "-o", "/dev/stdout");
     assert.match(stderr, /^directboot: OUTPUT_FAILED: [^\n]*EPIPE[^\n]*\n1\n$/);
   });
 
   it("of standard error is not missed", async () => {
-    const { status } = await inShell('"$0" "$@" 2>&-', ["plan", join(folder, "missing")]);
+    const { status } = await inShell('"$0" "$@" 2>&-', "plan", join(folder, "missing"));
     assert.equal(status, 1);
-    const closed = await inShell('{ "$0" "$@" 2>&1 >&3 | true; } 3>&1', ["plan"]);
+    const closed = await inShell('{ "$0" "$@" 2>&1 >&3 | true; } 3>&1', "plan");
     assert.match(closed.stdout, /^entry mode/);
   });
 });

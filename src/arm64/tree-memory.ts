@@ -13,10 +13,7 @@ const RAM_START = 0x4000_0000n;
 export function arm64LayoutOfSize(treeMemory: readonly MemoryRange[]): LayoutOfSize {
   return (size) => {
     const [first] = treeMemory;
-    if (first === undefined) {
-      if (size === 0n) return new MemoryLayout(size);
-      return new MemoryLayout([{ start: RAM_START, end: RAM_START + size }]);
-    }
+    if (first === undefined) return new MemoryLayout([{ start: RAM_START, end: RAM_START + size }]);
     const layout = new MemoryLayout([...treeMemory]);
     if (layout.ramSize !== size) {
       throw new DirectBootError(

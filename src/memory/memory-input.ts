@@ -4,7 +4,7 @@ import { describeForeign } from "../base/describe.js";
 import { GuestMemory } from "./guest-memory.js";
 import { bytesOfBuffer, type GuestBuffer } from "./host-buffer.js";
 import { claimBytes, type MemoryClaim } from "./memory-claim.js";
-import { MemoryLayout } from "./memory-layout.js";
+import { checkRamSize, MemoryLayout } from "./memory-layout.js";
 import type { MemoryBankInput } from "./segments.js";
 
 /** A guest's memory: bytes of RAM, a layout, a memory made before, or a buffer of the caller's. */
@@ -54,15 +54,16 @@ export function ramSizeOf(memory: MemoryInput): bigint {
  * Makes a layout of what the caller gave, and a guest memory of a buffer.
  *
  * @throws TypeError if it is none of {@link MemoryInput}
+ * @throws DirectBootError LAYOUT_BAD_SIZE for a number of bytes, or a whole buffer, that is not a number of pages
  */
 export function resolveMemory(memory: MemoryInput, layoutOfSize: LayoutOfSize): ResolvedMemory {
   const input = attachBanks(memory);
-  if (typeof input !== "object") return { layout: layoutOfSize(BigInt(input)), memory: undefined };
+  if (typeof input !== "object") return { layout: layoutOfSize(checkRamSize(input)), memory: undefined };
   if (input instanceof MemoryLayout) return { layout: input, memory: undefined };
   if (input instanceof GuestMemory) return { layout: input.layout, memory: input };
   // A whole buffer starts where RAM of its size would.
   let byteOffset = 0;
-  const banks = layoutOfSize(ramSizeOf(input)).ram.map(({ range }) => {
+  const banks = layoutOfSize(checkRamSize(bytesOfBuffer(input).byteLength)).ram.map(({ range }) => {
     const bank = { guestPhysicalAddress: range.start, byteOffset, byteLength: Number(range.length) };
     byteOffset += bank.byteLength;
     return bank;

@@ -38,7 +38,8 @@ function mergeGaps(lists: Readonly<Record<string, readonly MemoryRange[]>>): Mem
   return all;
 }
 
-function checkSize(ramSize: AddressLike): bigint {
+/** Bytes of RAM as u64. Throws LAYOUT_BAD_SIZE unless they are a positive number of pages. */
+export function checkRamSize(ramSize: AddressLike): bigint {
   const size = toAddress(ramSize, "ramSize");
   if (size === 0n || size % HV_PAGE_SIZE !== 0n) {
     throw new DirectBootError(
@@ -130,7 +131,7 @@ export class MemoryLayout {
     pciMmioGaps: readonly MemoryRange[] = [],
     vtl2Range?: MemoryRange,
   ) {
-    const size = typeof ram === "object" ? undefined : checkSize(ram);
+    const size = typeof ram === "object" ? undefined : checkRamSize(ram);
     const gaps = mergeGaps({ mmioGaps, pciEcamGaps, pciMmioGaps });
     this.ram = typeof ram === "object" ? checkRanges(ram, gaps) : fillUpward(size ?? 0n, gaps);
     this.mmioGaps = [...mmioGaps];

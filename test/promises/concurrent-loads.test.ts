@@ -234,8 +234,8 @@ describe("a memory is free again", () => {
 
   it("after loads whose memory is refused: the reason is theirs", async () => {
     const buffer = new ArrayBuffer(4097);
-    for (let i = 0; i < 2; i++) {
-      await assert.rejects(loadLinux({ kernel: vmlinux, memory: buffer }), refusal("LAYOUT_BAD_SIZE"));
+    for (const kernel of [vmlinux, vmlinux, makeImage(50_000)]) {
+      await assert.rejects(loadLinux({ kernel, memory: buffer }), refusal("LAYOUT_BAD_SIZE", "0x1001"));
       // @ts-expect-error: what a caller without types may give
       await assert.rejects(loadLinux({ kernel: vmlinux, memory: {} }), TypeError);
     }

@@ -68,7 +68,7 @@ export function loadLinuxSync(options: LoadLinuxSyncOptions & Partial<ImporterOp
   const { memory: input, claim } = claimMemory(options.memory);
   try {
     const { plan, memory } = runSync(prepare({ ...options, memory: input }, planHere));
-    const carried = { ...options, isSync: true, claim };
+    const carried = { ...options, claim };
     try {
       if (options.importer !== undefined) {
         runSync(carryOut(plan, options.importer, carried));

@@ -80,7 +80,7 @@ export async function loadLinux(options: LoadLinuxOptions & Partial<ImporterOpti
   const { memory: input, claim } = claimMemory(options.memory);
   try {
     const { plan, memory } = await runAsync(prepare({ ...options, memory: input }, planOnDemand), signal);
-    const carried = { ...options, isSync: false, claim };
+    const carried = { ...options, claim };
     try {
       if (options.importer !== undefined) {
         await runAsync(carryOut<VpRegister>(plan, options.importer, carried), signal);

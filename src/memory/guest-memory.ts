@@ -26,8 +26,13 @@ import { allocate, type GuestBuffer, type HostBuffer } from "./host-buffer.js";
 import { checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
 import { MemoryLayout } from "./memory-layout.js";
 import { PageSet } from "./page-set.js";
-import { SegmentMap } from "./segment-map.js";
-import { allocateSegments, attachSegments, type MemoryBankInput, type Segment } from "./segments.js";
+import {
+  allocateSegments,
+  attachSegments,
+  type MemoryBankInput,
+  type Segment,
+  SegmentMap,
+} from "./segments.js";
 
 /** A contiguous part of guest RAM and the buffer that it lies in. */
 export interface MemoryBank {

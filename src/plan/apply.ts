@@ -13,8 +13,7 @@ import { guardSource, toSyncSource } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import { checkPlan, sourceOf, toLayout } from "./check.js";
-import { importStep, refusalCode } from "./import-step.js";
-import { failedMidway } from "./midway.js";
+import { failedMidway, importStep, refusalCode } from "./import-step.js";
 import { dataLength, type LoadPlan, type PagesStep } from "./plan.js";
 import { type LoadProgress, ProgressCount } from "./progress.js";
 import { inStreamOrder } from "./stream-order.js";
@@ -31,9 +30,8 @@ export interface ApplyOptions extends ApplySyncOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How {@link carryOut} goes about it. */
-interface CarryOut extends ApplyOptions {
-  readonly isSync: boolean;
+/** Options of {@link carryOut}. */
+interface CarryOut extends ApplySyncOptions {
   /** The load's claim on the memory; taken and given back here, if there is none yet. */
   readonly claim?: MemoryClaim | undefined;
 }
@@ -68,16 +66,19 @@ function askImporter<R extends VpRegister>({ steps }: LoadPlan<R>, importer: Ima
   }
 }
 
+/** Throws SOURCE_NOT_SYNCHRONOUS if a step reads from a source that can't be read synchronously. */
+function checkSynchronous({ steps, sources }: LoadPlan): void {
+  for (const step of steps) {
+    if (step.kind === "register" || step.data.kind !== "source" || step.data.length === 0) continue;
+    toSyncSource(sourceOf(step.data, sources, step.tag));
+  }
+}
+
 /** Everything that can be said against a load before its first step. */
-function check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>, isSync: boolean): void {
+function* check<R extends VpRegister>(plan: LoadPlan<R>, importer: ImageLoad<R>): Task<void> {
   checkPlan(plan, plan?.layout !== undefined || importer.checkPages !== undefined);
   checkFits(plan, importer);
-  if (isSync) {
-    for (const step of plan.steps) {
-      if (step.kind === "register" || step.data.kind !== "source" || step.data.length === 0) continue;
-      toSyncSource(sourceOf(step.data, plan.sources, step.tag));
-    }
-  }
+  yield { runSync: () => checkSynchronous(plan), runAsync: async () => {} };
   askImporter(plan, importer);
 }
 
@@ -122,9 +123,9 @@ export function* carryOut<R extends VpRegister>(
 function* carryOutClaimed<R extends VpRegister>(
   plan: LoadPlan<R>,
   importer: ImageLoad<R>,
-  { onProgress, isSync, claim }: CarryOut,
+  { onProgress, claim }: CarryOut,
 ): Task<void> {
-  check(plan, importer, isSync);
+  yield* check(plan, importer);
   const total = plan.steps.reduce(
     (sum, step) => sum + (step.kind === "pages" ? dataLength(step.data) : 0),
     0,
@@ -197,9 +198,9 @@ function importerInto<R extends VpRegister>(target: ImageLoad<R> | GuestMemory):
 export function applyPlanSync<R extends VpRegister>(
   plan: LoadPlan<R>,
   target: ImageLoad<R> | GuestMemory,
-  options: ApplyOptions = {},
+  options: ApplySyncOptions = {},
 ): void {
-  runSync(carryOut(plan, target, { ...options, isSync: true }));
+  runSync(carryOut(plan, target, options));
 }
 
 /**
@@ -217,5 +218,5 @@ export async function applyPlan<R extends VpRegister>(
   target: ImageLoad<R> | GuestMemory,
   options: ApplyOptions = {},
 ): Promise<void> {
-  await runAsync(carryOut(plan, target, { ...options, isSync: false }), options.signal);
+  await runAsync(carryOut(plan, target, options), options.signal);
 }

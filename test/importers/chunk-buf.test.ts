@@ -155,6 +155,8 @@ describe("ChunkBuf.importFileRegion", () => {
       [{ fileLength: 200, memoryLength: 4096, gpa: (1n << 64n) - 4095n }, "REGION_OVERFLOW"],
       [{ fileLength: 101, memoryLength: 200 }, "REGION_READ"],
       [{ fileOffset: 1 }, "REGION_READ"],
+      // The last page of the address space is within it.
+      [{ fileLength: 200, memoryLength: 4096, gpa: (1n << 64n) - 4096n }, "REGION_READ"],
       [{ fileOffset: (1n << 64n) - 1n }, "REGION_READ"],
       [{ fileOffset: -1 }, "ADDRESS_OUT_OF_RANGE"],
       [{ gpa: 1n << 64n }, "ADDRESS_OUT_OF_RANGE"],

@@ -353,6 +353,36 @@ describe("a source without readSync", () => {
 });
 
 describe("an aborted load", () => {
+  it("touches nothing if it is aborted before, and takes back its pages if it is aborted midway", async () => {
+    const reason = new Error("not wanted any more");
+    const before = overGarbage();
+    const untouched = before.bytes.slice();
+    const signal = AbortSignal.abort(reason);
+    await assert.rejects(
+      applyPlan(mixedPlan(asyncOnly), before.importer, { signal }),
+      refusalBecause("ABORTED", reason),
+    );
+    assert.equal(Buffer.compare(before.bytes, untouched), 0);
+    for (const at of [1, 2]) {
+      const controller = new AbortController();
+      let reads = 0;
+      const source = (content: Uint8Array): Source => ({
+        ...asyncOnly(content),
+        read: async (target, offset) => {
+          target.set(content.subarray(offset, offset + target.byteLength));
+          if (++reads === at) controller.abort(reason);
+        },
+      });
+      const { importer, bytes } = overGarbage();
+      await assert.rejects(
+        applyPlan(mixedPlan(source), importer, { signal: controller.signal }),
+        refusalBecause("ABORTED", reason, "zero again"),
+      );
+      assert.ok(bytes.subarray(0x1_0000, 0x2_5000).every((byte) => byte === 0));
+      assert.deepEqual([importer.regions, importer.registerList], [[], []]);
+    }
+  });
+
   it("is ABORTED also when the source throws what the signal says, as fetch does", async () => {
     const controller = new AbortController();
     const reason = new DOMException("This operation was aborted", "AbortError");

@@ -6,9 +6,12 @@ import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 /** Values of registers of either architecture by name; one that was not set is undefined, and zero in the guest. */
 export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };
 
+/** Registers that every entry of an x86 kernel sets. */
+type AlwaysSet = "rip" | "cr0" | "gdtr" | "cs" | "ds" | "es" | "ss";
+
 /** An x86 processor's registers by name; one that was not set is undefined, and zero in the guest. */
-export type X86Registers = { readonly [R in X86Register as Exclude<R["name"], "rip">]?: R["value"] } & {
-  readonly rip: bigint;
+export type X86Registers = { readonly [R in X86Register as Exclude<R["name"], AlwaysSet>]?: R["value"] } & {
+  readonly [R in X86Register as Extract<R["name"], AlwaysSet>]: R["value"];
 };
 
 /** An arm64 processor's registers by name; one that was not set is undefined, and zero in the guest. */

@@ -60,9 +60,9 @@ describe("decompress", () => {
   it("takes Debian's arm64 kernel in every format", async () => {
     const { vmlinuz } = await debianKernel("arm64");
     const kernel = readFileSync(vmlinuz);
-    // One of each, and the filter that a kernel of this architecture is packed with.
+    // One of each, and those with the filter that a kernel of this architecture is packed with.
     const arm64 = METHODS.filter((method) => nameOf(method).includes("--arm64"));
-    assert.equal(arm64.length, 1);
+    assert.notEqual(arm64.length, 0);
     for (const method of [...ONE_OF_EACH, ...arm64]) {
       const output = decompress(method.format, compress(method, kernel), { maxDecompressedSize: LIMIT });
       assert.equal(Buffer.compare(output, kernel), 0, nameOf(method));

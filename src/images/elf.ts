@@ -74,11 +74,14 @@ interface ElfLayout {
   readonly programHeaderOffset: number;
   readonly sectionHeaderOffset: number;
   readonly programHeaderEntryBytes: number;
+  /** Offsets in ElfNN_Phdr; p_offset, p_vaddr, p_paddr, p_filesz and p_memsz are words 1 to 5. */
+  readonly segmentFlags: number;
+  readonly segmentAlignment: number;
+  readonly wordBytes: number;
   /** Offset of sh_info in ElfNN_Shdr */
   readonly sectionInfo: number;
   /** An address, an offset or a size of this class. */
   word(view: DataView, at: number): bigint;
-  programHeader(table: DataView, at: number): ElfProgramHeader;
 }
 
 const ELF64: ElfLayout = {
@@ -91,18 +94,11 @@ const ELF64: ElfLayout = {
   programHeaderOffset: 32,
   sectionHeaderOffset: 40,
   programHeaderEntryBytes: 54,
+  segmentFlags: 4,
+  segmentAlignment: 48,
+  wordBytes: 8,
   sectionInfo: 44,
   word: (view, at) => view.getBigUint64(at, true),
-  programHeader: (table, at) => ({
-    type: table.getUint32(at, true),
-    flags: table.getUint32(at + 4, true),
-    offset: table.getBigUint64(at + 8, true),
-    virtualAddress: table.getBigUint64(at + 16, true),
-    physicalAddress: table.getBigUint64(at + 24, true),
-    fileSize: table.getBigUint64(at + 32, true),
-    memorySize: table.getBigUint64(at + 40, true),
-    alignment: table.getBigUint64(at + 48, true),
-  }),
 };
 
 const ELF32: ElfLayout = {
@@ -115,18 +111,11 @@ const ELF32: ElfLayout = {
   programHeaderOffset: 28,
   sectionHeaderOffset: 32,
   programHeaderEntryBytes: 42,
+  segmentFlags: 24,
+  segmentAlignment: 28,
+  wordBytes: 4,
   sectionInfo: 28,
   word: (view, at) => BigInt(view.getUint32(at, true)),
-  programHeader: (table, at) => ({
-    type: table.getUint32(at, true),
-    flags: table.getUint32(at + 24, true),
-    offset: BigInt(table.getUint32(at + 4, true)),
-    virtualAddress: BigInt(table.getUint32(at + 8, true)),
-    physicalAddress: BigInt(table.getUint32(at + 12, true)),
-    fileSize: BigInt(table.getUint32(at + 16, true)),
-    memorySize: BigInt(table.getUint32(at + 20, true)),
-    alignment: BigInt(table.getUint32(at + 28, true)),
-  }),
 };
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -164,6 +153,20 @@ function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayou
   return viewOf(section).getUint32(layout.sectionInfo, true);
 }
 
+function programHeaderAt(table: DataView, at: number, layout: ElfLayout): ElfProgramHeader {
+  const word = (index: number): bigint => layout.word(table, at + index * layout.wordBytes);
+  return {
+    type: table.getUint32(at, true),
+    flags: table.getUint32(at + layout.segmentFlags, true),
+    offset: word(1),
+    virtualAddress: word(2),
+    physicalAddress: word(3),
+    fileSize: word(4),
+    memorySize: word(5),
+    alignment: layout.word(table, at + layout.segmentAlignment),
+  };
+}
+
 function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Task<ElfProgramHeader[]> {
   const offset = layout.word(header, layout.programHeaderOffset);
   if (offset === 0n) return [];
@@ -185,7 +188,7 @@ function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout
   }
   const table = viewOf(yield* readBytes(source, Number(offset), tableBytes));
   return Array.from({ length: count }, (_, index) =>
-    layout.programHeader(table, index * layout.programHeaderBytes),
+    programHeaderAt(table, index * layout.programHeaderBytes, layout),
   );
 }
 

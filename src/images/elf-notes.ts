@@ -105,8 +105,3 @@ export function* findPvhNote(source: Source, elf: ElfImage): Task<PvhNote | unde
   }
   return undefined;
 }
-
-/** The PVH entry point, a guest physical address: see {@link findPvhNote}. */
-export function* findPvhEntry(source: Source, elf: ElfImage): Task<bigint | undefined> {
-  return (yield* findPvhNote(source, elf))?.entry;
-}

@@ -3,7 +3,7 @@ import { DirectBootError } from "../base/errors.js";
 import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
 import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
-import { findPvhEntry } from "../images/elf-notes.js";
+import { findPvhNote } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { openSource } from "../sources/open.js";
@@ -81,7 +81,7 @@ function* tell(file: KernelFile): Task<Told> {
 /** The PVH entry; damaged notes tell none: whoever loads the kernel by it is told of them, who asks what it is need not be. */
 function* findPvhIfTold(source: Source, elf: ElfImage): Task<bigint | undefined> {
   try {
-    return yield* findPvhEntry(source, elf);
+    return (yield* findPvhNote(source, elf))?.entry;
   } catch (cause) {
     if (cause instanceof DirectBootError && cause.code === "ELF_BAD_NOTE") return undefined;
     throw cause;

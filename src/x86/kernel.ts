@@ -3,7 +3,7 @@ import { hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
-import { findPvhEntry } from "../images/elf-notes.js";
+import { findPvhNote } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import type { KernelInfo } from "../plan/load-info.js";
@@ -79,7 +79,7 @@ export function* readX86Kernel(
   if (entry !== "pvh" && entry !== (is64 ? "64" : "32")) {
     throw notAvailable(source, entry, is64 ? "the 64-bit one of an ELF64" : "the 32-bit one of an ELF32");
   }
-  const pvhEntry = entry === "pvh" ? yield* findPvhEntry(source, elf) : undefined;
+  const pvhEntry = entry === "pvh" ? (yield* findPvhNote(source, elf))?.entry : undefined;
   if (entry === "pvh" && pvhEntry === undefined) {
     throw notAvailable(source, entry, "no PVH note (CONFIG_PVH)");
   }

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { PT_LOAD, PT_NOTE, readElf, readElf32 } from "../../src/images/elf.js";
-import { findPvhEntry, findPvhNote, type PvhNote } from "../../src/images/elf-notes.js";
+import { findPvhNote, type PvhNote } from "../../src/images/elf-notes.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
 import type { Source } from "../../src/sources/source.js";
@@ -100,7 +100,7 @@ describe("findPvhNote", () => {
       const note = runSync(findPvhNote(file, elf));
       assert.ok(note !== undefined);
       assert.deepEqual([note.entry, note.size], [0x100_0850n, bits / 8]);
-      assert.equal(await runAsync(findPvhEntry(file, elf)), 0x100_0850n);
+      assert.equal((await runAsync(findPvhNote(file, elf)))?.entry, 0x100_0850n);
       const value = new Uint8Array(4);
       file.readSync(value, note.offset);
       assert.deepEqual([...value], [0x50, 8, 0, 1]);

@@ -33,15 +33,6 @@ export interface ZbootImage {
   readonly compression: string;
 }
 
-/** The name at 24, up to its NUL; undefined if it has none, is empty or is no printable ASCII. */
-export function zbootCompressionName(header: Uint8Array): string | undefined {
-  const field = header.subarray(ZBOOT_COMPRESSION_OFFSET, ZBOOT_COMPRESSION_LIMIT);
-  const length = field.indexOf(0);
-  const name = field.subarray(0, Math.max(length, 0));
-  if (length <= 0 || !name.every((byte) => byte > 0x20 && byte < 0x7f)) return undefined;
-  return String.fromCharCode(...name);
-}
-
 /**
  * Reads the header, with one request.
  *
@@ -64,8 +55,9 @@ export function* readZboot(source: Source): Task<ZbootImage> {
       `${name} is ${describeFormat(detectFormat(head))}: "MZ" at 0 and "zimg" at 4 are wanted`,
     );
   }
-  const compression = zbootCompressionName(head);
-  if (compression === undefined) {
+  const field = head.subarray(ZBOOT_COMPRESSION_OFFSET, ZBOOT_COMPRESSION_LIMIT);
+  const compression = field.subarray(0, Math.max(field.indexOf(0), 0));
+  if (compression.byteLength === 0 || !compression.every((byte) => byte > 0x20 && byte < 0x7f)) {
     throw new DirectBootError(
       "ZBOOT_BAD_COMPRESSION_NAME",
       `${name}: bytes ${ZBOOT_COMPRESSION_OFFSET} to ${ZBOOT_COMPRESSION_LIMIT} hold no name that ends with NUL`,
@@ -85,5 +77,5 @@ export function* readZboot(source: Source): Task<ZbootImage> {
       `${name} has ${byteLength} bytes, its payload ends at ${payloadOffset + payloadLength}`,
     );
   }
-  return { payloadOffset, payloadLength, compression };
+  return { payloadOffset, payloadLength, compression: String.fromCharCode(...compression) };
 }

@@ -223,7 +223,12 @@ function* placeAll(
   if (chosen.pageTables !== undefined && tablesBytes > taken) {
     placement.take(chosen.pageTables + taken, tablesBytes - taken, TABLES_TAG);
   }
-  const initrd = placeInitrd(placement, initrdSource, chosen.initrd, placed.end, initrdLimit(kernel));
+  let initrd: InitrdInfo | undefined;
+  if (initrdSource !== undefined) {
+    const size = BigInt(knownLength(initrdSource));
+    const windows = initrdWindows(placed.end, initrdLimit(kernel));
+    initrd = { gpa: chosen.initrd ?? placement.place(INITRD_TAG, size, windows), size };
+  }
   return { kernel: placed, initrd, acpi, e820, setupData, low, mappedEnd: end };
 }
 
@@ -342,19 +347,6 @@ function mappedEnd(
   const page = BigInt(PAGE_BYTES);
   const textEnd = byteLength === 0 ? 0n : commandLine + BigInt(byteLength + 1);
   return [gdt + page, zeroPage + page, textEnd].reduce((most, end) => (end > most ? end : most), kernelEnd);
-}
-
-/** The initrd, where the caller has taken a place for it, or behind the kernel. */
-function placeInitrd(
-  placement: Placement,
-  source: Source | undefined,
-  chosen: bigint | undefined,
-  kernelEnd: bigint,
-  limit: bigint | undefined,
-): InitrdInfo | undefined {
-  if (source === undefined) return undefined;
-  const size = BigInt(knownLength(source));
-  return { gpa: chosen ?? placement.place(INITRD_TAG, size, initrdWindows(kernelEnd, limit)), size };
 }
 
 /** Adds all but the kernel and the parameters of its entry, in the order in which OpenVMM does. */

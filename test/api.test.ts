@@ -53,6 +53,12 @@ test("directboot/loader exports these values, and no others", () => {
   assert.deepEqual(Object.keys(loader).sort(), LOADER.sort());
 });
 
+test("every function and class has the name of its export, in messages, stack traces and the console", () => {
+  for (const [name, value] of [...Object.entries(api), ...Object.entries(loader)]) {
+    if (typeof value === "function") assert.equal(value.name, name);
+  }
+});
+
 test("every type of OpenVMM's has its fields", () => {
   const types: [
     AcpiConfig,

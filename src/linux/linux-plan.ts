@@ -35,6 +35,8 @@ export interface LinuxPlanParts extends Omit<PlannedGuest, "memory"> {
 }
 
 class Plan implements LoadPlan {
+  /** @internal The public name, in messages and in the console. */
+  static readonly name: string = "LinuxPlan";
   /** The processor that the guest must have. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */

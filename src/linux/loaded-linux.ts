@@ -17,6 +17,8 @@ import {
 } from "./registers.js";
 
 class Loaded {
+  /** @internal The public name, in messages and in the console. */
+  static readonly name: string = "LoadedLinux";
   /** The processor that the guest must have. */
   readonly architecture: GuestArchitecture;
   /** The state that the registers start the processor in. */
@@ -69,6 +71,8 @@ class Loaded {
 }
 
 class Guest extends Loaded {
+  /** @internal */
+  static override readonly name: string = "LinuxGuest";
   /** The guest's RAM. */
   readonly memory: GuestMemory;
 

@@ -250,7 +250,7 @@ function foldWords(
   }
 
   if (isCopy) memory.copy(copy + count, pointer + count, length - count);
-  // What remains takes what is folded to it, and folds nothing on: a tap counts as far as it reaches back to a word
+  // The rest takes what is folded to it, and folds nothing on: a tap counts as far as it reaches back to a word
   // that was folded.
   const folded = scratch + FOLDED;
   const end = units << 4;

@@ -1,4 +1,4 @@
-// What no kernel can beat, for bench/ alone: in no package, and in no module that the package has.
+// A limit that no hot path can beat, for bench/ alone: in no package, and in no module that the package has.
 
 const LINES_BYTES: usize = 128;
 

@@ -25,7 +25,7 @@ export function timeNode(script: string): number {
 }
 
 /**
- * What a script in a Node of its own prints. Between that Node and this one is a shell: Linux hands the peak RSS of
+ * Gives the output of a script in a Node of its own. Between that Node and this one is a shell: Linux hands the peak RSS of
  * the process that forks to the program that the fork becomes (exec_mmap), and a shell's is small.
  */
 export function outputOfNode(script: string): string {

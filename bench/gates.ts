@@ -24,7 +24,7 @@ export interface Gate {
  */
 export type NotJudged = (machine: Machine, rows: readonly Row[]) => string | undefined;
 
-/** What gates ask about the machine. */
+/** Properties of the machine that gates depend on. */
 export interface Machine {
   /** The processor's name, as `os.cpus()` has it. */
   readonly processor: string;
@@ -205,7 +205,7 @@ const PAGE_TABLE: readonly Gate[] = [
 ];
 
 /**
- * What an empty Node takes where nothing slows it, of the machines that this was measured on. A shared machine's clock and
+ * The time of an empty Node where nothing slows it, of the machines that this was measured on. A shared machine's clock and
  * caches are others' too, up to half as fast from one hour to the next: the two processes, in turn, feel it alike.
  */
 const EMPTY_NODE_MILLISECONDS = 60;

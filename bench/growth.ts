@@ -126,7 +126,7 @@ async function growthOfCrc32(quick: boolean): Promise<void> {
     "node:zlib": "node:zlib (native)",
     "crc-32": "crc-32",
   };
-  // What disturbs a machine lasts for seconds, longer than one size does: all sizes again and again.
+  // A disturbance of the machine lasts for seconds, longer than one size does: all sizes again and again.
   for (let sweep = 0; sweep < (quick ? 1 : SWEEPS); sweep++) {
     for (let bytes = 64; bytes <= most; bytes *= 2) {
       const all = crc32Contenders(memory, host, bytes, hasher);

@@ -1,5 +1,5 @@
 /**
- * Times contenders that do the same work: in one process, in turn, by rounds. What is compared is the ratio within
+ * Times contenders that do the same work: in one process, in turn, by rounds. The ratio is compared within
  * a round, since the machine's speed drifts between rounds.
  */
 import { setFlagsFromString } from "node:v8";
@@ -49,7 +49,7 @@ export interface Row {
   readonly bytes?: number;
 }
 
-/** What all suites are told. */
+/** Options of all suites. */
 export interface SuiteOptions {
   readonly quick: boolean;
 }
@@ -62,7 +62,7 @@ export interface Suite {
   readonly ours: readonly string[];
   /** The contender whose time the others' are told beyond, where that says more than a ratio. */
   readonly baseline?: string;
-  /** What could not be measured here, and why. */
+  /** Rows that could not be measured here, and why. */
   readonly notes: string[];
   measure(options: SuiteOptions): Promise<Row[]>;
 }
@@ -118,7 +118,7 @@ class Timed {
     this.name = name;
     this.#contender = contender;
     this.#timing = timing;
-    // What has something to do before each sample is timed one by one.
+    // Contenders with something to do before each sample are timed one by one.
     if (timing.milliseconds > 0 && timing.collects !== true) {
       if (typeof contender === "function") this.#loop = loopOver(contender);
       else if ("run" in contender && contender.before === undefined) this.#loop = loopOver(contender.run);

@@ -9,7 +9,7 @@ export function processorName(): string {
   return cpus()[0]?.model.trim() ?? "unknown CPU";
 }
 
-/** What a result is worth nothing without. */
+/** The machine, without which a result is worth nothing. */
 export function machine(): string {
   const all = cpus();
   const model = processorName();

@@ -22,7 +22,7 @@ const guest = loadLinuxSync({
   memory: { buffer: linear, banks },
 });
 
-// What the emulated CPU starts with. Registers that are not in the list start as zero.
+// The emulated CPU's state at the start. Registers that are not in the list start as zero.
 console.log(`start in ${guest.entryMode}`);
 for (const { name, value } of guest.registerList) {
   const fields = typeof value === "bigint" ? { value } : value;

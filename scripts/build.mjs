@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** What package.json exports, and the command: files of dist/, each with its module in src/. */
+/** The entries of package.json, and the command: files of dist/, each with its module in src/. */
 const ENTRIES = {
   index: "index",
   loader: "loader",

@@ -26,7 +26,7 @@ const ROOMS = {
   inspect: "Inspection",
 };
 
-/** What stands on the start page behind README's first paragraph. */
+/** The part of the start page behind README's first paragraph. */
 const WAYS_IN = `<nav class="ways" aria-label="Documentation">${[
   ["guide/start.html", "Getting started", "From nothing to a loaded kernel"],
   ["guide/concepts.html", "Concepts", "Sources, plans, memory maps, guarantees"],
@@ -136,7 +136,7 @@ export async function makeSite({ out = join(root, "build", "site"), quiet = fals
   );
   app.renderer.on(PageEvent.END, (page) => {
     if (page.contents === undefined) return;
-    // What scrolls by itself can be scrolled by the keyboard, too.
+    // Parts that scroll by themselves can be scrolled by the keyboard, too.
     page.contents = page.contents.replace(/<(pre|table)>/g, '<$1 tabindex="0">');
     if (page.url !== "index.html") return;
     page.contents = page.contents

@@ -4,7 +4,7 @@
  * once and load often. OpenVMM's functions are in `directboot/loader`.
  *
  * Addresses and register values are `bigint` in results, and `number | bigint` in arguments; lengths of host data are
- * `number`. What is wrong with an image, an option or a placement is thrown as a {@link DirectBootError}, a wrong argument
+ * `number`. A mistake in an image, an option or a placement is thrown as a {@link DirectBootError}, a wrong argument
  * type as a `TypeError`.
  *
  * @module

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const inRoot = (path) => `${root}${path}`;
 const require = createRequire(import.meta.url);
 
-/** What the built page lets itself do: nothing leaves it. Workers have the policy that the server sends, if any. */
+/** The built page's own policy: nothing leaves it. Workers have the policy that the server sends, if any. */
 const POLICY = [
   "default-src 'self'",
   "script-src 'self' 'wasm-unsafe-eval'",

@@ -50,7 +50,7 @@ interface Scenario {
   readonly boots: readonly Boot[];
 }
 
-/** What a guest is made of. */
+/** The files of a guest. */
 interface Guest {
   readonly kernel: string;
   /** The ELF in the kernel. */
@@ -115,7 +115,7 @@ async function untilMarker(program: string, args: readonly string[]): Promise<nu
   return [reached];
 }
 
-/** What both ways to boot v86 share: a script that tells the milliseconds to the first line and to the marker. */
+/** The common part of both ways to boot v86: a script that tells the milliseconds to the first line and to the marker. */
 function v86Script(make: string): string {
   const url = (name: string): string => JSON.stringify(new URL(name, V86_BUILD).href);
   const path = JSON.stringify(fileURLToPath(new URL("v86.wasm", V86_BUILD)));

@@ -30,7 +30,7 @@ loadLinuxSync({ kernel: ${JSON.stringify(image.path)}, memory: ${ramBytes} });
         const load = loadInto(64 * MIB);
         // V8 collects garbage when a buffer of more than 64 MiB is made: RAM of 64 MiB and the scratch behind it is one.
         const small = loadInto(32 * MIB);
-        // What no loader can go below: the same bytes into the same memory, and nothing else.
+        // No loader can go below this: the same bytes into the same memory, and nothing else.
         const bare = writeScript(
           folder,
           "bare.mjs",

@@ -186,7 +186,7 @@ async function payloads(folder: string, isQuick: boolean): Promise<Payload[]> {
 
 const WASM_PAGE_BYTES = 65536;
 
-/** What memory holds that the decoders get: pages that were touched before, as in a guest memory that is used again. */
+/** The memory that the decoders get holds something: pages that were touched before, as in a guest memory that is used again. */
 const WARM = [
   { name: "reset memory", value: 0 },
   { name: "used memory", value: 0xa5 },

@@ -17,12 +17,12 @@ export function freshRam(byteLength: number): Uint8Array {
   return new Uint8Array(new WebAssembly.Memory({ initial: byteLength / 65536 }).buffer);
 }
 
-/** What people do. */
+/** The usual way. */
 export function readFileAndSet(path: string, ram: Uint8Array): void {
   ram.set(readFileSync(path).subarray(SEGMENT_OFFSET), KERNEL_ADDRESS);
 }
 
-/** What upstream's ChunkBuf does. */
+/** The way of OpenVMM's ChunkBuf. */
 export function bounce(path: string, byteLength: number, ram: Uint8Array): void {
   const file = openSync(path, "r");
   const buffer = new Uint8Array(BOUNCE_BYTES);
@@ -86,7 +86,7 @@ export function loadSuite(): Suite {
         const load = (memory: GuestMemory): void => {
           loadX86(new GuestMemoryImporter(memory), loadX86Options(path, memory));
         };
-        // What a guest's memory is loaded into was made before, and not touched yet: for C by mmap, for the others as a
+        // The guest's memory was made before, and not touched yet: for C by mmap, for the others as a
         // WebAssembly.Memory. Making one is a matter of the engine: the cases with "create" time it, too.
         let memory = GuestMemory.create(RAM_BYTES);
         let ram = freshRam(RAM_BYTES);

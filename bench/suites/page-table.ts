@@ -6,7 +6,7 @@ import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js
 import { GIB } from "../image.js";
 import { limitsOver } from "../limits.js";
 
-/** What filling four page directories and zeroing two tables takes, whatever is written. */
+/** Fills four page directories and zeroes two tables, whatever is written. */
 export const STORES = "limit: stores of its bytes";
 export const MEMORY_COPY = "memory.copy of its bytes";
 const IN_PLACE = "directboot, in place";

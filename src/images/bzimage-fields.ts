@@ -218,7 +218,7 @@ function* readPayloadFormat(source: Source, offset: number): Task<string | undef
 
 /**
  * The fields of a file that starts like a bzImage, whatever their values: a file that the loaders refuse can be looked
- * at, too. What a shorter file does not have is left out; fields that the protocol's version does not have are marked.
+ * at, too. Fields behind the end of a shorter file are left out; fields that the protocol's version does not have are marked.
  */
 export function* readBzImageFields(source: Source): Task<BzImageDescription> {
   const { byteLength } = source;

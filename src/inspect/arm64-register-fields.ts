@@ -1,6 +1,6 @@
 /**
  * The registers of an arm64 processor bit by bit. Layouts: Arm Architecture Reference Manual (Arm ARM, DDI 0487), C5.2
- * "Special-purpose registers" and D19.2 "General system control registers". What the protocol wants of them:
+ * "Special-purpose registers" and D19.2 "General system control registers". The protocol's demands:
  * Documentation/arch/arm64/booting.rst, "4. Call the kernel image".
  */
 import { type Meaning, zeroOr } from "../base/field-meaning.js";

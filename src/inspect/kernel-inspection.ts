@@ -99,7 +99,7 @@ function* lookInside(
   const { result: compression, error: damage } = yield* attempt(packedIn(source, format));
   const asIs = { compression, inside: undefined, error: damage };
   if (damage !== undefined || (!isBzImage && (compression === undefined || unpack === "none"))) return asIs;
-  // What a bzImage says of its payload is read without unpacking it.
+  // The payload's header fields are read without unpacking it.
   const decompress = isBzImage && unpack === "all" ? "host" : "guest";
   const { result: file, error } = yield* attempt(openKernelFile(source, unpacking, decompress));
   // Data that no decoder at hand can undo is no bad file.

@@ -45,7 +45,7 @@ export interface CheckedMap {
   readonly isWhole: boolean;
 }
 
-/** What is shown, and how. */
+/** The content of the picture, and its style. */
 export interface MapView {
   readonly start?: MapAddress | undefined;
   readonly end?: MapAddress | undefined;

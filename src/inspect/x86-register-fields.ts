@@ -1,6 +1,6 @@
 /**
  * The registers of an x86 processor bit by bit. Layouts: Intel 64 and IA-32 Architectures Software Developer's Manual
- * (SDM); each entry names volume and section. What a protocol wants of them: Documentation/arch/x86/boot.rst, "32-bit
+ * (SDM); each entry names volume and section. The protocols' demands: Documentation/arch/x86/boot.rst, "32-bit
  * Boot Protocol" and "64-bit Boot Protocol", and Xen's docs/misc/pvh.pandoc.
  */
 import { hex } from "../base/address.js";

@@ -1,4 +1,4 @@
-/** What a kernel's file is: told from its headers, nothing is loaded. */
+/** Tells a kernel file's kind from its headers; nothing is loaded. */
 import { DirectBootError } from "../base/errors.js";
 import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
@@ -24,7 +24,7 @@ export interface DetectedKernel {
   readonly kernelFormat: ImageFormat;
   /** In words, such as "an x86 bzImage, protocol 2.15, LZ4-compressed data (legacy format) inside". */
   readonly description: string;
-  /** What it runs on; undefined if that is not known or nothing that {@link loadLinux} loads. */
+  /** The architecture that it runs on; undefined if that is not known or nothing that {@link loadLinux} loads. */
   readonly architecture: GuestArchitecture | undefined;
   /** The entries that an x86 kernel has, the one that is taken by default first. */
   readonly entries: readonly X86Entry[];

@@ -16,7 +16,7 @@ export interface ExtractKernelSyncOptions {
   readonly maxDecompressedSize?: number | undefined;
   /** `import * as decoders from "directboot/decoders"`: what the synchronous function decompresses with. */
   readonly decoders?: Decoders | undefined;
-  /** Called between pieces of some MiB. What it throws ends the work. */
+  /** Called between pieces of some MiB. An error that it throws ends the work. */
   readonly onProgress?: ((progress: { readonly loaded: number; readonly total: number }) => void) | undefined;
 }
 

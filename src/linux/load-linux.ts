@@ -1,4 +1,4 @@
-/** Any kernel, one asynchronous call. What only one architecture needs is loaded when the kernel is known. */
+/** Any kernel, one asynchronous call. Code for one architecture is loaded when the kernel is known. */
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";

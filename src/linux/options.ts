@@ -1,4 +1,4 @@
-/** What callers of loadLinux and planLinux say. */
+/** The options of loadLinux and planLinux. */
 import type { Arm64Options } from "../arm64/options.js";
 import type { AddressLike } from "../base/address.js";
 import type { GuestMemoryImporterOptions } from "../importers/guest-memory-importer.js";
@@ -9,7 +9,7 @@ import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import type { Decoders } from "../unpack/unpacking.js";
 import type { X86Addresses, X86Options } from "../x86/options.js";
 
-/** What all that plan and load take; `Input` is what bytes may come from. */
+/** The options that planning and loading share; `Input` is the type of byte inputs. */
 export interface LinuxOptionsOf<Input> extends GuestOptions, X86Options<Input>, Arm64Options {
   /**
    * A kernel as it is distributed: an ELF (vmlinux), a bzImage (vmlinuz), an arm64 Image, an EFI zboot image; ELF, bzImage

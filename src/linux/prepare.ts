@@ -1,4 +1,4 @@
-/** What a load needs before it starts, synchronous or not: inputs opened, the kernel found in its file, a plan. */
+/** The steps of a load before it touches memory: open the inputs, find the kernel in its file, plan. */
 
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
@@ -178,7 +178,7 @@ function unpackingOptions(options: PlanLinuxOptions): UnpackingOptions {
   };
 }
 
-/** What a plan put where, for importers that keep no record of it. */
+/** The regions of a plan, for importers that keep no record. */
 export function plannedRegions(plan: LinuxPlan): ImportedRegion[] {
   return plan.pages.map(({ range, tag, acceptance, dataLength }) => ({ range, tag, acceptance, dataLength }));
 }

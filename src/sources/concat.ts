@@ -16,7 +16,7 @@ import {
 } from "./source.js";
 
 /**
- * What a compressed archive inside an initramfs starts at a multiple of, in bytes
+ * A compressed archive inside an initramfs starts at a multiple of so many bytes
  * (Documentation/driver-api/early-userspace/buffer-format.rst: cpio headers are aligned to 4; zeros may lie between).
  */
 export const INITRAMFS_ALIGNMENT = 4;

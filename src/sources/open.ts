@@ -31,7 +31,7 @@ const nothing = (): void => {};
 
 /**
  * Makes a source of any input. Files and streams opened here are closed by the result's `close`; a source or FileHandle
- * of the caller's stays the caller's. What can only be read asynchronously becomes a source without readSync, which the
+ * of the caller's stays the caller's. An input that can only be read asynchronously becomes a source without readSync, which the
  * synchronous functions refuse by name.
  *
  * @param options how a Response or ReadableStream is read

@@ -1,5 +1,5 @@
 /**
- * What the platforms' own carriers of bytes look like. They are told by their shape: a stream of another realm, a
+ * The shapes of the platforms' own carriers of bytes. They are told by their shape: a stream of another realm, a
  * polyfill's Blob and a FileHandle of any runtime are all taken, and the types need neither DOM nor @types/node.
  */
 import { hasMethods } from "../base/describe.js";

@@ -16,7 +16,7 @@ export const UNKNOWN_LENGTH = 9_007_199_254_740_991; // Number.MAX_SAFE_INTEGER
 
 /** Where an image's bytes come from. Offsets and lengths are bytes. */
 export interface Source {
-  /** What messages call it: a path, a URL, "bytes". */
+  /** Its name in messages: a path, a URL, "bytes". */
   readonly name: string;
   /** Total length in bytes; {@link UNKNOWN_LENGTH} if only its end will tell. */
   readonly byteLength: number;
@@ -127,10 +127,10 @@ export interface StreamedSource extends Source {
   cancel(reason?: unknown): void;
 }
 
-/** What every function takes for a kernel, an initrd or a table of bytes; paths and handles in Node. */
+/** A kernel, an initrd or a table of bytes, as every function takes it; paths and handles in Node. */
 export type ByteInput = Uint8Array | ArrayBuffer | Source | string | URL | FileHandle;
 
-/** What the asynchronous functions take: also Blob, Response and ReadableStream. */
+/** A byte input of the asynchronous functions: also Blob, Response and ReadableStream. */
 export type AsyncByteInput = ByteInput | BlobLike | ResponseLike | ByteStream;
 
 /** True unless only the end of `source` will tell its length. */

@@ -57,7 +57,7 @@ export class Spool {
     return segment !== undefined && offset < segment.start + segment.bytes.byteLength ? low - 1 : -1;
   }
 
-  /** What is kept in one piece from `offset` on; empty if that byte is not kept. */
+  /** The bytes kept in one piece from `offset` on; empty if that byte is not kept. */
   viewAt(offset: number): Uint8Array {
     const segment = this.#segments[this.#indexOf(offset)];
     return segment === undefined ? new Uint8Array(0) : segment.bytes.subarray(offset - segment.start);

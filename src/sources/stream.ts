@@ -19,9 +19,9 @@ const EMPTY_CHUNKS_A_TURN = 256;
 
 /** Options of streams. */
 export interface StreamOptions {
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly name?: string | undefined;
-  /** Its length in bytes, where it is known. What the stream has beyond is never read. */
+  /** Its length in bytes, where it is known. Bytes of the stream beyond it are never read. */
   readonly byteLength?: number | undefined;
   /** Bytes that are kept at most for reading them again; 64 MiB by default. */
   readonly spoolLimit?: number | undefined;
@@ -116,13 +116,13 @@ export class StreamSource implements StreamedSource {
   readonly #spoolLimit: number;
   readonly #isCheckedAtEnd: boolean;
   readonly #spool = new Spool();
-  /** What was pulled and not taken yet; its first byte lies at #position of the stream. */
+  /** Bytes that were pulled and not taken yet; its first byte lies at #position of the stream. */
   #rest: Uint8Array = new Uint8Array(0);
   #position = 0;
   /** How far `takeChunk` is. */
   #taken = 0;
   #end: number | undefined;
-  /** What is still wanted, from #first on; undefined while everything is kept. */
+  /** Ranges that are still wanted, from #first on; undefined while everything is kept. */
   #wanted: WantedRange[] | undefined;
   #first = 0;
   #isCancelled = false;
@@ -225,7 +225,7 @@ export class StreamSource implements StreamedSource {
   }
 
   /**
-   * The next chunk from the start of the stream on, without a copy; undefined at its end. What was taken so can't be
+   * The next chunk from the start of the stream on, without a copy; undefined at its end. Bytes taken this way can't be
    * read again.
    */
   async takeChunk(signal?: AbortSignal): Promise<Uint8Array | undefined> {

@@ -14,7 +14,7 @@ import {
 } from "./source.js";
 import { StreamSource } from "./stream.js";
 
-/** What a stream of unknown length must have. */
+/** The least bytes that a stream of unknown length must have. */
 export interface LeastBytes {
   readonly byteLength: number;
   /** Makes the error for one that ends before, after so many bytes. */

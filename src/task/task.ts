@@ -1,6 +1,6 @@
 /** The one protocol for computations that read, work or wait. */
 
-/** What a computation has to be done next, in a synchronous and an asynchronous form with the same outcome. */
+/** The next thing that a computation needs done, in a synchronous and an asynchronous form with the same outcome. */
 export interface Step {
   runSync(): void;
   runAsync(signal?: AbortSignal): Promise<void>;

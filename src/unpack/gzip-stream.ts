@@ -61,7 +61,7 @@ class GunzipSupply implements ChunkSupply {
   #isStarted = false;
   #isOver = false;
   #mayBeOver = false;
-  /** What the compressed source threw. */
+  /** The error that the compressed source threw. */
   #failure: { readonly cause: unknown } | undefined;
   #fed = 0;
   #came = 0;
@@ -143,7 +143,7 @@ class GunzipSupply implements ChunkSupply {
   async pull(): Promise<Uint8Array | undefined> {
     if (!this.#isStarted) {
       this.#isStarted = true;
-      // What ends the pump ends the reading below, too.
+      // An error that ends the pump ends the reading below, too.
       this.#pump().catch((cause: unknown) => this.#writer.abort(cause).catch(ignore));
     }
     let value: Uint8Array | undefined;

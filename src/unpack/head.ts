@@ -61,7 +61,7 @@ const XZ_FILTERS_LESS_ONE = 0x03;
 const XZ_HAS_COMPRESSED_SIZE = 0x40;
 const XZ_HAS_UNCOMPRESSED_SIZE = 0x80;
 const XZ_FILTER_ARM64 = 0x0a;
-/** What the arm64 filter changes: BL, and ADRP. */
+/** The arm64 filter changes BL and ADRP. */
 const BL_MASK = 0xfc00_0000;
 const BL = 0x9400_0000;
 const ADRP_MASK = 0x9f00_0000;

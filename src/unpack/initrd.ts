@@ -18,7 +18,7 @@ const CPIO_MAGIC = [0x30, 0x37, 0x30, 0x37];
 const HEADER_BYTES = 110;
 const FILE_SIZE = 6;
 const NAME_SIZE = 11;
-/** What headers start at multiples of, and data. */
+/** Headers and data start at multiples of this. */
 const ALIGNMENT = 4;
 
 function isCpio(bytes: Uint8Array, at: number): boolean {
@@ -39,7 +39,7 @@ function endOfArchive(bytes: Uint8Array, at: number): number {
     const [fileBytes, nameBytes] = [field(FILE_SIZE), field(NAME_SIZE)];
     const data = align(next + HEADER_BYTES + nameBytes);
     const end = align(data + fileBytes);
-    // What is no header is left to the kernel, which says what it thinks of it.
+    // Anything but a header is left to the kernel, which reports it.
     if (!(end > next && data + fileBytes <= bytes.byteLength)) return bytes.byteLength;
     next = Math.min(end, bytes.byteLength);
     while (next < bytes.byteLength && bytes[next] === 0) next++;

@@ -1,4 +1,4 @@
-/** What is in a kernel's file: wrappers are taken off until the kernel itself is there. */
+/** Finds the kernel in its file: takes wrappers off until it is there. */
 import { DirectBootError } from "../base/errors.js";
 import {
   type Aarch64ImageHeader,
@@ -25,11 +25,11 @@ import { unpackedHead } from "./head.js";
 import { unpackedSource } from "./unpacked-source.js";
 import { type Decoders, noDecoder, type PackedRange, type Unpacking } from "./unpacking.js";
 
-/** What was decompressed, or will be. */
+/** A decompression that was done, or will be. */
 export interface Decompression {
   /** "host": before the guest starts. "guest": by the bzImage's own code. */
   readonly by: "host" | "guest";
-  /** What it is compressed with. */
+  /** The compression format. */
   readonly format: ImageFormat;
   /** Bytes of the compressed data; undefined for a stream of unknown length. */
   readonly compressedBytes: number | undefined;
@@ -154,7 +154,7 @@ function* unpack(packed: PackedRange, unpacking: Unpacking, isStreamable: boolea
   return new BytesSource(output, name);
 }
 
-/** What an EFI zboot image holds. */
+/** The kernel in an EFI zboot image. */
 function* unpackZboot(
   source: Source,
   unpacking: Unpacking,

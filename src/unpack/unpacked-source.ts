@@ -12,7 +12,7 @@ import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import type { Decoders } from "./unpacking.js";
 
-/** What is unpacked, and to how many bytes at most. */
+/** The packed bytes, and how many bytes they may become. */
 export interface UnpackedInput {
   readonly name: string;
   readonly format: CompressionFormat;

@@ -72,7 +72,7 @@ export class Unpacking {
     return this.#decoders;
   }
 
-  /** What a gzip file holds, as a stream that is decompressed while it is read; undefined where nothing can wait for it. */
+  /** The content of a gzip file, as a stream that is decompressed while it is read; undefined where nothing can wait for it. */
   *gunzipStream(packed: Source): Task<StreamSource | undefined> {
     return yield* perform<StreamSource | undefined>(
       () => undefined,

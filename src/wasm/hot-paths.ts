@@ -28,7 +28,7 @@ function choose(): HotPathImplementation {
 
 /** Which hot paths run, and the switch between them. */
 export const hotPaths = {
-  /** What runs from now on. The first read compiles the WASM, unless `use` was called before. */
+  /** The implementation that runs from now on. The first read compiles the WASM, unless `use` was called before. */
   get implementation(): HotPathImplementation {
     return choose();
   },

@@ -7,7 +7,7 @@ import type { BufferHotPaths } from "./hot-path-functions.js";
 import { HOT_PATHS_WASM_BASE64 } from "./hot-paths-wasm.generated.js";
 import type { IdentityMap } from "./identity-map.js";
 
-/** What assembly/hot-paths.ts exports; every parameter and result is a number. */
+/** The exports of assembly/hot-paths.ts; every parameter and result is a number. */
 export interface HotPathExports extends Record<string, unknown> {
   /** Returns the bytes of scratch that crc32 works in. */
   crc32Prepare(scratch: number): number;

@@ -178,7 +178,7 @@ describe("any arm64 guest in any RAM", () => {
   });
 });
 
-/** What is left of `ram` without the pages of `taken`. */
+/** The rest of `ram` without the pages of `taken`. */
 function freeOf(ram: Range, taken: readonly Range[]): Range[] {
   let parts = [ram];
   for (const { start, end } of taken) {

@@ -1,4 +1,4 @@
-/** What the inspector says of Debian's kernels, beside what other tools say of them. Nothing is booted. */
+/** The inspector's reading of Debian's kernels, beside that of other tools. Nothing is booted. */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -144,7 +144,7 @@ const EFER_LMA = 1n << 10n;
 /** A register of `bits`; one that the manifest leaves out is zero. */
 const integer = (bits) => (value, where) => (value === undefined ? 0n : hex(value, where, bits));
 
-/** What is unknown here is refused: it could not be set. */
+/** Unknown registers are refused: they could not be set. */
 function checkKnown(given, registers) {
   for (const name of Object.keys(given)) {
     check(name in registers, `registers.${name} is not something that this script can set`);
@@ -290,7 +290,7 @@ function readArm64Registers(given) {
   return registers;
 }
 
-/** What booting.rst demands of PC and x0, as far as memory can tell. */
+/** booting.rst's demands on PC and x0, as far as memory can tell. */
 function checkArm64Memory({ regions, registers: { pc, x0 } }) {
   check(
     regions.some(({ gpa, length }) => gpa <= pc && pc < gpa + length),
@@ -623,7 +623,7 @@ const PROTECTED_MODE = {
   enter: protectedModeEntry,
 };
 
-/** What each `arch` of a manifest takes, and its `entryMode`. */
+/** Each `arch` of a manifest, with its QEMU and its `entryMode`. */
 const ARCHITECTURES = {
   x86_64: {
     modes: { long64: LONG_MODE, protected32: PROTECTED_MODE },

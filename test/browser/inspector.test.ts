@@ -24,7 +24,7 @@ import {
 } from "./support/inspector.js";
 
 const MEMORY = 256 << 20;
-/** What the page proposes. */
+/** The page's proposal. */
 const COMMAND_LINE = "console=ttyS0 earlyprintk=ttyS0";
 const folder = tempFolder();
 

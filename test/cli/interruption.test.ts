@@ -54,7 +54,7 @@ function start(args: (out: string) => readonly string[]): Run {
   return { child, place, out, temporary, ended };
 }
 
-/** What the run has left, but for its output. */
+/** Leftovers of the run, but for its output. */
 function assertNothingLeft({ place, temporary }: Run, where: string): void {
   const processes = processesWith(temporary);
   // A failed test must not leave them either: they would hold our pipes open.

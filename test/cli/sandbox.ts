@@ -1,4 +1,4 @@
-/** What the tests of the command's outputs share: what lies in a folder, what still runs, and disks that are full. */
+/** Shared by the tests of the command's outputs: the content of a folder, running processes, and disks that are full. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -59,7 +59,7 @@ export interface Disk {
 }
 
 export interface DiskResult extends CommandResult {
-  /** What lay on the disk before and after: a line for each file, with its hash. */
+  /** The disk's content before and after: a line for each file, with its hash. */
   readonly before: string;
   readonly after: string;
 }

@@ -50,7 +50,7 @@ function archive(matches: readonly Match[]): Uint8Array {
   return stream;
 }
 
-/** What it holds, byte by byte. */
+/** Its content, byte by byte. */
 function expand(matches: readonly Match[]): Uint8Array {
   const output: number[] = [];
   for (const { literals, distance, length } of matches) {

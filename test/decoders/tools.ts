@@ -13,7 +13,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   lzop: "lzop",
 };
 
-/** What a tool makes of `input` on its standard output. */
+/** A tool's standard output for `input`. */
 export function pipe(tool: string, args: readonly string[], input: Uint8Array): Uint8Array<ArrayBuffer> {
   const result = spawnSync(tool, args, { input, maxBuffer: 1 << 29, timeout: 240_000 });
   if (result.error !== undefined) {

@@ -7,7 +7,7 @@ import { inRoot } from "../support/paths.js";
 export interface DocumentedCode {
   /** The page, or the source file. */
   readonly path: string;
-  /** What it stands under: a heading, or a declaration. */
+  /** The heading or declaration above it. */
   readonly place: string;
   /** As the fence says it: "js", "ts", "sh", "console", "json", "html", "text". */
   readonly language: string;
@@ -71,7 +71,7 @@ export function docstringExamples(): DocumentedCode[] {
   });
 }
 
-/** What a block says that it prints: behind its `console.log`s, and in the comment lines that end it. */
+/** The output that a block promises: behind its `console.log`s, and in the comment lines that end it. */
 export function printedBy(code: string): string[] {
   const last = /(?:^\/\/ .*\n?)+$/m.exec(code)?.[0] ?? "";
   const isEnd = last !== "" && code.trimEnd().endsWith(last.trimEnd());

@@ -56,7 +56,7 @@ const COMPILER_OPTIONS: ts.CompilerOptions = {
 
 const AS_MODULES: ts.CompilerOptions = { ...COMPILER_OPTIONS, module: ts.ModuleKind.ESNext };
 
-/** What the compiler says of TypeScript files of the project, by file: all are checked in one program. */
+/** The compiler's errors in TypeScript files of the project, by file: all are checked in one program. */
 function typeErrors(files: readonly string[]): Map<string, string[]> {
   const program = ts.createProgram(
     files.map((name) => join(folder, name)),

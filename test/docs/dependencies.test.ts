@@ -90,7 +90,7 @@ describe("docs/dependencies.md", () => {
         else assert.match(source, /^(\.\.\/)+(src|node_modules)\//, `${map}: ${source}`);
       }
     }
-    // What the compiler puts into the WebAssembly stands in its source maps.
+    // The compiler's own parts of the WebAssembly stand in its source maps.
     for (const entry of ["hot-paths", "decoders"]) {
       const wasm = join(folder, `${entry}.wasm`);
       const { status, stderr } = await runProgram(

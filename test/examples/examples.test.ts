@@ -21,7 +21,7 @@ function example(name: string, ...args: string[]): Promise<CommandResult> {
   return runProgram(process.execPath, [inRoot(`examples/${name}`), ...args]);
 }
 
-/** What it prints, line by line. */
+/** Its output, line by line. */
 async function output(name: string, ...args: string[]): Promise<string[]> {
   const { status, stdout, stderr } = await example(name, ...args);
   assert.equal(stderr, "");

@@ -123,7 +123,7 @@ function treeOf(root: Model, nops = false): Uint8Array {
   return blob(structure(parts), Uint8Array.from(strings));
 }
 
-/** What reading the tree of a model must give. */
+/** The expected reading of a model's tree. */
 function nodeOf({ name, properties, children }: Model): DeviceTreeNode {
   const first = new Map<string, Uint8Array>();
   for (const [property, value] of properties) if (!first.has(property)) first.set(property, value);

@@ -8,7 +8,7 @@ import { observe } from "./outcome.js";
 import { TARGETS } from "./targets.js";
 
 const SEED = 1;
-/** What a target may take here; the runs end far sooner. */
+/** The time limit of a target; the runs end far sooner. */
 const SECONDS = 120;
 
 describe("fuzzing", () => {

@@ -20,7 +20,7 @@ interface NoteShape {
   readonly name?: string;
   readonly type?: number;
   readonly value?: readonly number[];
-  /** What the header says, where it lies. */
+  /** The header's fields, where they lie. */
   readonly nameBytes?: number;
   readonly valueBytes?: number;
 }

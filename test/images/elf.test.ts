@@ -29,7 +29,7 @@ const PT_NAMES: Readonly<Record<string, number>> = {
   GNU_PROPERTY: 0x6474e553,
 };
 
-/** What readelf says of a file's headers. */
+/** readelf's reading of a file's headers. */
 function readelf(path: string): unknown {
   const text = runTool("binutils", "readelf", ["-hlW", path]);
   const field = (name: string): string => {

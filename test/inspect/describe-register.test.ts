@@ -27,7 +27,7 @@ function set(fields: readonly RegisterField[], part = "value"): string[] {
     .map(({ name }) => name);
 }
 
-/** What a field says. */
+/** The value and meaning of a field. */
 function said(fields: readonly RegisterField[], name: string): string | undefined {
   return fields.find((field) => field.name === name)?.meaning;
 }

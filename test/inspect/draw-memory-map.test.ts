@@ -97,7 +97,7 @@ function one(element: XmlElement, name: string): XmlElement {
   return found;
 }
 
-/** What of the labels lies where it should: none on another, on a bar, on a band or outside of the picture. */
+/** Labels lie where they should: none on another, on a bar, on a band or outside of the picture. */
 function checkLabels(text: string): void {
   const svg = parseXml(text);
   const [, , width = 0, height = 0] = attribute(svg, "viewBox").split(" ").map(Number);

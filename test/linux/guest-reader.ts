@@ -38,7 +38,7 @@ export interface SetupNode {
   readonly data: Uint8Array;
 }
 
-/** What struct boot_params says, and the setup_data list behind it. */
+/** The fields of struct boot_params, and the setup_data list behind it. */
 export interface BootParams {
   readonly page: DataView;
   readonly nodes: readonly SetupNode[];

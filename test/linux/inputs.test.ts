@@ -70,7 +70,7 @@ const expected = loadLinuxSync({ ...mapped(BYTES, (bytes) => bytes), ...common }
 function assertSame(guest: LinuxGuest, wanted: LinuxGuest = expected): void {
   assert.deepEqual(guest.registerList, wanted.registerList);
   assert.deepEqual(guest.info, wanted.info);
-  // What a stream of unknown length lacks to image_size counts as its data.
+  // The zeros that a stream of unknown length lacks to image_size count as its data.
   const where = ({ regions }: LinuxGuest): string[] => regions.map(({ range, tag }) => `${range} ${tag}`);
   assert.deepEqual(where(guest), where(wanted));
   const [own, other] = [guest.memory, wanted.memory].map((memory) => {

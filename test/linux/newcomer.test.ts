@@ -1,4 +1,4 @@
-/** What a newcomer broke, each held since. */
+/** Mistakes that newcomers made or found; each is held. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";

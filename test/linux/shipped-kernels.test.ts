@@ -38,7 +38,7 @@ function zeroPage(guest: { memory: { read(at: number, length: number): Uint8Arra
   return new DataView(guest.memory.read(0x2000, 4096).buffer);
 }
 
-/** What lies where, with the CRC-32 of all of it. */
+/** The regions of a guest, with the CRC-32 of each. */
 function contents({ regions, memory }: LinuxGuest): string[] {
   return regions
     .map(({ range, tag }) => `${range} ${tag} ${memory.crc32(range.start, Number(range.length))}`)

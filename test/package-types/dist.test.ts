@@ -1,4 +1,4 @@
-/** What the tarball holds: no Node built-in in reach of a browser, source maps that tell the truth, documented types. */
+/** The tarball: no Node built-in in reach of a browser, source maps that tell the truth, documented types. */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules, SourceMap, type SourceMapPayload } from "node:module";
@@ -19,7 +19,7 @@ const entries = Object.entries(exports).flatMap(([entry, conditions]) =>
   typeof conditions === "string" || entry.startsWith("./wasm") ? [] : [{ entry, conditions }],
 );
 
-/** What a file of JavaScript imports, statically and on demand, as the parser of TypeScript sees it. */
+/** The imports of a JavaScript file, statically and on demand, as the parser of TypeScript sees it. */
 function importsOf(path: string): string[] {
   const { importedFiles } = ts.preProcessFile(readFileSync(path, "utf8"), true, true);
   return importedFiles.map(({ fileName }) => fileName);

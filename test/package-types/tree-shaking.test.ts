@@ -1,4 +1,4 @@
-/** What the import of one function adds to a bundle: that function, and nothing of the loader. */
+/** The import of one function adds that function to a bundle, and nothing of the loader. */
 import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -19,7 +19,7 @@ const write = (name: string, bytes: string | Uint8Array): void => writeFileSync(
 /** The first example of README.md, as it stands. */
 const readme = codeBlocks("README.md").find(({ language }) => language === "js")?.code ?? "";
 
-// What the example takes from the program around it.
+// The program around the example.
 const AROUND = `import type { RegistersByName } from "directboot";
 declare global {
   function startCpu(registers: RegistersByName): void;
@@ -47,7 +47,7 @@ export const codeOf = (error: unknown): string => (error instanceof DirectBootEr
 export { bootV86 };
 `;
 
-/** What a page has. */
+/** A page's use of it. */
 const PAGE = `import { loadLinux } from "directboot";
 
 export async function load(url: string, file: File): Promise<number> {

@@ -16,7 +16,7 @@ import { runProgram } from "../support/command.js";
 import { inRoot } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
 
-/** What the package is made of; tests and benches are no part of it. */
+/** The sources of the package; tests and benches are no part of it. */
 const PARTS = [
   ...[
     "assembly",

@@ -161,7 +161,7 @@ for (const [what, kernel, entry] of ENTRIES) {
       ],
     ];
     for (const kind of kinds) {
-      // What the guest must not use need not be RAM.
+      // A range that the guest must not use need not be RAM.
       if (kind.name === "reservation") continue;
       for (const [name, layout, said] of holes) {
         it(`${kind.name} and ${name}`, () => {

@@ -1,4 +1,4 @@
-/** What the tests of placement share: layouts, sources that are long but hold nothing, and pages counted one by one. */
+/** Shared by the tests of placement: layouts, sources that are long but hold nothing, and pages counted one by one. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type LinuxPlan, MemoryLayout, type SyncSource } from "../../src/index.js";

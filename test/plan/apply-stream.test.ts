@@ -57,14 +57,14 @@ function garbage(): { importer: GuestMemoryImporter<X86Register>; bytes: Uint8Ar
   return { importer: new GuestMemoryImporter<X86Register>(GuestMemory.attach(bytes.buffer)), bytes };
 }
 
-/** What the plan makes of garbage, from bytes. */
+/** The plan's result over garbage, from bytes. */
 function expected(): Uint8Array {
   const { importer, bytes } = garbage();
   applyPlanSync(planOf(new BytesSource(FILE)), importer);
   return bytes;
 }
 
-/** What is left after the pages were taken back. */
+/** The memory after the pages were taken back. */
 function takenBack(): Uint8Array {
   const { importer, bytes } = garbage();
   applyPlanSync(planOf(new BytesSource(FILE)), importer);

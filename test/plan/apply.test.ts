@@ -74,7 +74,7 @@ function mixedPlan(source: (bytes: Uint8Array) => Source): LoadPlan<X86Register>
   return builder;
 }
 
-/** What a mixed plan puts where, for an independent check. */
+/** The content of a mixed plan, for an independent check. */
 function mixedImage(before: Uint8Array): Uint8Array {
   const image = before.slice();
   image.fill(0, 0x1000, 0x2000).set(noise(100), 0x1000);

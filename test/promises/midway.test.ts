@@ -277,7 +277,7 @@ describe("an abort at the nth turn of a load", () => {
           checkTakenBack(after, before, `turn ${n}`);
           const isSame = Buffer.compare(after, before) === 0;
           if (!isSame) assert.match(failure.message, /zero again/);
-          // What a claim or a decoder's scratch would keep from the next load.
+          // A claim or a decoder's scratch would keep this from the next load.
           assert.doesNotThrow(() => memory.checkUnclaimed());
         }
         assert.ok(aborts > 0, decompressInto);

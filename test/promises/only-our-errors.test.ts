@@ -21,7 +21,7 @@ function detached<T extends ArrayBufferView | ArrayBuffer>(value: T): T {
   return value;
 }
 
-/** What no caller with types would give, or only by mistake. Each is made anew. */
+/** Values that no caller with types would give, or only by mistake. Each is made anew. */
 const HOSTILE: readonly (() => unknown)[] = [
   () => undefined,
   () => null,

@@ -29,7 +29,7 @@ const ISOLATED = {
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
 };
-/** What a page is served with, by the first part of its path. */
+/** The headers of a page, by the first part of its path. */
 const HEADERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   plain: {},
   isolated: ISOLATED,

@@ -1,6 +1,6 @@
 /** Makes bzImages (Documentation/arch/x86/boot.rst) for tests that need one of a certain shape. */
 
-/** Fields of the setup header by name, and the file's parts. What is left out is as in a kernel of 2.15. */
+/** Fields of the setup header by name, and the file's parts. Fields that are left out are as in a kernel of 2.15. */
 export interface BzImageShape {
   readonly version?: number;
   /** The field as it stands in the file: 0 means 4. */

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { CLI } from "./paths.js";
 
-/** What a run of a program gave. */
+/** The result of a program's run. */
 export interface CommandResult {
   readonly status: number | null;
   readonly stdout: string;

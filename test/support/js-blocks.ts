@@ -35,7 +35,7 @@ export function codeBlocks(page: string): CodeBlock[] {
   return blocks;
 }
 
-/** What the block says that it prints: the comments behind its `console.log`s, in order. */
+/** The output that the block promises: the comments behind its `console.log`s, in order. */
 export function promisedOutput(code: string): string[] {
   return code
     .split("\n")

@@ -59,7 +59,7 @@ export function makeImage(byteLength = 5 * MIB, imageSize = byteLength + 300_000
   return bytes;
 }
 
-/** What a kernel's build makes of a stream: its size behind it, but for gzip, which has it within (size_append). */
+/** A stream as a kernel's build leaves it: its size behind it, but for gzip, which has it within (size_append). */
 export function withTrailer(method: Method, stream: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
   if (method.format === "gzip") return Uint8Array.from(stream);
   const bytes = new Uint8Array(stream.length + 4);

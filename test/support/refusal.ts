@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DirectBootError, type DirectBootErrorCode } from "../../src/base/errors.js";
 
-/** What an assertion of `throws` takes: a DirectBootError with this code, whose message has all of `details`. */
+/** A check for `assert.throws`: a DirectBootError with this code, whose message has all of `details`. */
 export function refusal(
   code: DirectBootErrorCode,
   ...details: readonly (string | RegExp)[]

@@ -7,7 +7,7 @@ export interface MadeStream {
   readonly pulled: () => number;
   /** True once its reader has cancelled it. */
   readonly isCancelled: () => boolean;
-  /** What the reader gave as the reason. */
+  /** The reason that the reader gave. */
   readonly reason: () => unknown;
 }
 

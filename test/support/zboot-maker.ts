@@ -1,6 +1,6 @@
 /** Makes EFI zboot images (the kernel's drivers/firmware/efi/libstub/zboot-header.S) for tests. */
 
-/** What is left out is as in an arm64 kernel: 32 bytes of "payload" at 96. */
+/** Fields that are left out are as in an arm64 kernel: 32 bytes of "payload" at 96. */
 export interface ZbootShape {
   readonly magic?: string;
   readonly type?: string;

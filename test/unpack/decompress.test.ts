@@ -37,7 +37,7 @@ const folder = tempFolder();
 const vmlinux = makeVmlinux();
 const vmlinux32 = makeVmlinux32();
 const image = makeImage();
-/** What the kernel's build has: all but the frames of LZ4. */
+/** The formats of the kernel's build: all but the frames of LZ4. */
 const PAYLOADS = ONE_OF_EACH.filter(({ format }) => format !== "lz4");
 
 function methodOf(format: string): Method {

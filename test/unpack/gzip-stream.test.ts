@@ -24,7 +24,7 @@ const PLAIN = Buffer.concat([
   Buffer.alloc(50_000),
 ]);
 
-/** What the gzip tool makes of bytes. */
+/** The gzip tool's output for bytes. */
 function gzip(bytes: Uint8Array, args: readonly string[] = [], name = "plain"): Buffer {
   const path = join(folder, name);
   writeFileSync(path, bytes);

@@ -160,7 +160,7 @@ describe("decompressInitrd", () => {
           // Headers lie at multiples of 4; compressed members anywhere.
           if (method === undefined) append(new Uint8Array((4 - (length % 4)) % 4));
           append(method === undefined ? bytes : compress(method, bytes));
-          // What is no whole block makes no end of an archive of legacy LZ4, but zeros do.
+          // A part of a block makes no end of an archive of legacy LZ4, but zeros do.
           append(new Uint8Array(method?.format === "lz4-legacy" ? zeros + 4 : zeros));
           if (index === split) {
             inputs.push(Buffer.concat(parts));

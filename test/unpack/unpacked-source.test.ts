@@ -15,7 +15,7 @@ const MIB = 1 << 20;
 const HEAD = 528;
 const content = compressible(5 * MIB);
 const byteLength = 5 * MIB + 5000;
-/** What the source has: the content, then zeros. */
+/** The source's bytes: the content, then zeros. */
 const expected = new Uint8Array(byteLength);
 expected.set(content);
 const XZ = ONE_OF_EACH.find(({ format }) => format === "xz");

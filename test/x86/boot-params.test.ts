@@ -100,7 +100,7 @@ ${print.join("\n")}
   });
 });
 
-/** What the reader below understands of boot_params: fields by the offsets of zero-page.rst, written down again. */
+/** The reader's view of boot_params: fields by the offsets of zero-page.rst, written down again. */
 interface Read {
   readonly version: number;
   readonly typeOfLoader: number;

@@ -13,7 +13,7 @@ import { refusal } from "../support/refusal.js";
 const MIB = 1n << 20n;
 const GIB = 1n << 30n;
 
-/** What a header says; in the maker: pref_address 16 MiB, 2 MiB aligned, init_size 128 KiB, 4 KiB of code. */
+/** The header's fields; in the maker: pref_address 16 MiB, 2 MiB aligned, init_size 128 KiB, 4 KiB of code. */
 interface Header {
   readonly pref?: bigint;
   readonly align?: number;
@@ -114,7 +114,7 @@ describe("the place of a bzImage", () => {
       [{}, { address: 16n * MIB + 1n }, "page-aligned"],
       [{ xloadflags: 1 }, { address: 4n * GIB }, "4 GiB"],
       [{}, { address: 4n * GIB, entry: "32" }, "4 GiB"],
-      // What it moves to counts, not where it is loaded.
+      // The place that it moves to counts, not where it is loaded.
       [{ xloadflags: 1, align: 0x8000_0000 }, { address: 3n * GIB }, "4 GiB"],
       [{ xloadflags: 1, code: 0x4_0000 }, { address: 4n * GIB - 0x2_0000n }, "4 GiB"],
     ];

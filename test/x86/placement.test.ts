@@ -37,7 +37,7 @@ const alignUp = (value: bigint, unit: bigint): bigint => ((value + unit - 1n) / 
 interface Kernel {
   readonly bytes: () => Uint8Array;
   readonly entry: LoadLinuxSyncOptions["entry"];
-  /** What it uses if it is loaded at `load`. */
+  /** The range that it uses if it is loaded at `load`. */
   readonly uses: (load: bigint) => Range[];
   readonly alignment: bigint;
   readonly lowest: bigint;
@@ -195,7 +195,7 @@ const LOWS = [
   "linux-setup-data",
 ];
 
-/** What every plan keeps: regions apart and in RAM; each where its protocol wants it. */
+/** Every plan keeps its regions apart and in RAM, each where its protocol wants it. */
 function checkPlan(
   plan: LinuxPlan,
   {

@@ -1,4 +1,4 @@
-/** What an x86 guest finds in its memory and registers (boot.rst; pvh.pandoc), read by the readers of guest-reader.ts. */
+/** An x86 guest's memory and registers (boot.rst; pvh.pandoc), read by the readers of guest-reader.ts. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

@@ -24,7 +24,7 @@ export const ARM64_COMMAND_LINE = "console=ttyAMA0 panic=-1";
 /** For a bzImage that is to start as it is, whoever else could have decompressed the kernel in it. */
 export const BY_GUEST = { decompress: "guest" } as const;
 
-/** What came of a guest that has reached its init's marker. */
+/** The result of a guest that has reached its init's marker. */
 export interface Booted {
   /** All that came from the serial port. */
   readonly serial: string;

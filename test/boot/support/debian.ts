@@ -1,6 +1,6 @@
 /**
  * Debian's kernels and its static busybox, downloaded by apt into the cache. Nothing is installed: the packages
- * are only unpacked. What is missing is an error, never a reason to skip a test.
+ * are only unpacked. A missing package is an error, never a reason to skip a test.
  */
 
 import { execFile } from "node:child_process";

@@ -13,7 +13,7 @@ export interface QemuRun {
 }
 
 export interface QemuResult {
-  /** What the guest's serial port sent; lines end with CR LF. */
+  /** The output of the guest's serial port; lines end with CR LF. */
   readonly serial: string;
   /** QEMU's own messages. */
   readonly stderr: string;

@@ -103,7 +103,7 @@ export async function loadKernel(page: Page, kernel: string, initrd?: string): P
   await untilState(page, "loaded");
 }
 
-/** What stands in the terminal, line by line, without the blanks at the lines' ends. */
+/** The terminal's text, line by line, without the blanks at the lines' ends. */
 export async function terminalText(page: Page): Promise<string> {
   const lines = await page.locator(".xterm-rows > div").allInnerTexts();
   return lines.map((line) => line.replaceAll("\u00a0", " ").trimEnd()).join("\n");
@@ -114,7 +114,7 @@ export function buildInspector(): void {
   execFileSync(process.execPath, [inRoot("web/tasks.mjs"), "build"], { cwd: ROOT, stdio: "inherit" });
 }
 
-/** What a page did that it should not: errors, and requests to elsewhere or for what is not there. */
+/** Faults of a page: errors, and requests to elsewhere or for files that are not there. */
 export function watchForTrouble(page: Page, server: InspectorServer): string[] {
   const trouble: string[] = [];
   page.on("pageerror", (error) => trouble.push(error.message));
@@ -130,7 +130,7 @@ export function watchForTrouble(page: Page, server: InspectorServer): string[] {
   return trouble;
 }
 
-/** What axe-core finds wrong with a page, one line a rule and element. */
+/** axe-core's findings on a page, one line a rule and element. */
 export async function axeViolations(page: Page): Promise<string[]> {
   const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
   await page.evaluate(readFileSync(axe, "utf8"));

@@ -1,4 +1,4 @@
-/** What the user says reaches QEMU, the guest and the disk as it is: no shell, no option parser, takes it apart. */
+/** The user's words reach QEMU, the guest and the disk as they are: no shell and no option parser takes them apart. */
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -57,7 +57,7 @@ export function smallPlan(kernel: Source, initrd: Source): PlanBuilder<X86Regist
   return builder;
 }
 
-/** What of `after` is neither as before nor zero, of the pages that the plan touches; and all of what it does not. */
+/** The bytes of `after` that are neither as before nor zero, of the pages that the plan touches; and all of what it does not. */
 export function checkTakenBack(after: Uint8Array, before: Uint8Array, what: string): void {
   assert.equal(after.byteLength, before.byteLength, what);
   for (let page = 0; page < after.byteLength; page += PAGE) {

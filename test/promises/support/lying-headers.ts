@@ -159,7 +159,7 @@ async function attempt(what: string, act: () => unknown): Promise<void> {
 
 const memory = GuestMemory.create(RAM);
 const arm = GuestMemory.create(new MemoryLayout([{ start: 0x4000_0000, end: 0x4000_0000 + RAM }]));
-// What is loaded once only is no part of the measure.
+// Code that is loaded once is no part of the measure.
 await loadLinux({ kernel: vmlinux, memory });
 loadLinuxSync({ kernel: vmlinux, memory, decoders });
 loadLinuxSync({ kernel: compress(ONE_OF_EACH[0] ?? process.exit(2), vmlinux), memory, decoders });

@@ -1,4 +1,4 @@
-/** What the smoke suite must give: what this build gives, whose conformance other suites hold. */
+/** The smoke suite's expected results: those of this build, whose conformance other suites hold. */
 import assert from "node:assert/strict";
 import * as decoders from "../../../src/decoders/index.js";
 import * as api from "../../../src/index.js";
@@ -31,10 +31,10 @@ async function makeChecks(implementation: "wasm" | "javascript"): Promise<Checks
   }
 }
 
-/** What a runtime is to have. */
+/** A runtime's expected implementations. */
 export interface Expectation {
   readonly implementation: "wasm" | "javascript";
-  /** What runs over shared memory, if it is something else. */
+  /** The implementation over shared memory, if it is another. */
   readonly sharedHotPaths?: "wasm" | "javascript";
   readonly hasPaths: boolean;
 }

@@ -5,7 +5,7 @@ import { makeDeviceTree } from "../../support/device-tree-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../../support/paths.js";
 import type { SmokeInputs } from "./smoke.js";
 
-/** What the smoke suite loads, on this side. */
+/** The inputs of the smoke suite, on this side. */
 export function smokeInputs(): SmokeInputs {
   const x86 = Uint8Array.from(readFileSync(X86_64_GUEST));
   const packed = new Map<CompressionFormat, Uint8Array<ArrayBuffer>>(

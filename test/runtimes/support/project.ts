@@ -23,7 +23,7 @@ export function installPacked(folder: string): string {
   return target;
 }
 
-/** What imports the package and runs the smoke suite: `specifier` says how an entry is called. */
+/** A program that imports the package and runs the smoke suite: `specifier` says how an entry is called. */
 export function runModule(specifier: (entry: "." | "./loader" | "./decoders") => string): string {
   return `import * as directboot from ${JSON.stringify(specifier("."))};
 import * as loader from ${JSON.stringify(specifier("./loader"))};

@@ -22,12 +22,12 @@ export interface SmokeOptions {
 }
 
 export interface SmokeReport {
-  /** What may differ: what runs. */
+  /** May differ: the implementation that runs. */
   readonly hotPaths: string;
   readonly decoders: string;
   /** What CRCs over a shared memory of the package's own run on. */
   readonly sharedHotPaths: string;
-  /** What may not. */
+  /** May not differ. */
   readonly checks: Readonly<Record<string, unknown>>;
 }
 
@@ -172,7 +172,7 @@ export async function smoke(
   };
 }
 
-/** What the hot paths over a memory say that they are. */
+/** The implementation of the hot paths over a memory. */
 function sharedHotPathsOf(shared: Api.GuestMemory): string {
   let implementation = "unknown";
   shared.generate(0, 4096, (hotPaths) => {

@@ -263,3 +263,26 @@ describe("decompressing in place", () => {
     }
   });
 });
+
+describe("loads at once into memories of their own", () => {
+  it("don't disturb each other, if one is corrupt and one is aborted, too", async () => {
+    const packed = compress(ONE_OF_EACH[0] ?? assert.fail(), vmlinux);
+    const corrupt = packed.subarray(0, packed.byteLength - 100);
+    const load = (kernel: Uint8Array, signal?: AbortSignal): Promise<number> =>
+      loadLinux({ kernel, memory: RAM, ...(signal === undefined ? {} : { signal }) }).then(({ memory }) =>
+        memory.crc32(0, RAM),
+      );
+    const alone = await load(vmlinux);
+    const results = await Promise.allSettled([
+      load(vmlinux),
+      load(packed),
+      load(corrupt),
+      load(packed, AbortSignal.abort()),
+      load(vmlinux),
+    ]);
+    const told = results.map((result) => (result.status === "fulfilled" ? result.value : result.reason.code));
+    assert.deepEqual([told[0], told[1], told[4]], [alone, alone, alone]);
+    assert.match(told[2], /^DECOMPRESS_/);
+    assert.equal(told[3], "ABORTED");
+  });
+});

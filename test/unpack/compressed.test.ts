@@ -56,6 +56,14 @@ describe("a compressed kernel", () => {
     }
   });
 
+  it("in a zboot image of an unknown compression is DECOMPRESS_UNSUPPORTED, which names it", async () => {
+    const kernel = zboot(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), "snappy");
+    await assert.rejects(
+      loadLinux({ kernel, memory: 64 * MIB }),
+      refusal("DECOMPRESS_UNSUPPORTED", "snappy"),
+    );
+  });
+
   it("is the guest that it is uncompressed, in gzip, zboot, or both", () => {
     for (const kernel of [ELF_KERNEL, BZIMAGE, ELF32, ARM64]) {
       const expected = loadLinuxSync({ kernel, memory: RAM });

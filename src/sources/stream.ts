@@ -2,6 +2,7 @@
 import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { abortedError } from "../task/run.js";
+import { type ChunkSupply, supplyOf } from "./chunk-supply.js";
 import { type ByteStream, isUint8Array } from "./platform-shapes.js";
 import {
   type ByteRange,
@@ -25,45 +26,6 @@ export interface StreamOptions {
   readonly byteLength?: number | undefined;
   /** Bytes that are kept at most for reading them again; 64 MiB by default. */
   readonly spoolLimit?: number | undefined;
-}
-
-/** Gives the chunks of a stream, one at a time. */
-export interface ChunkSupply {
-  /** True if the end says whether what came before was whole: a load that needs only a part still reads on to it. */
-  readonly isCheckedAtEnd?: boolean;
-  /** The next chunk, which is the receiver's from then on; undefined at the end. */
-  pull(): Promise<unknown>;
-  /** Nobody will pull again. Never throws; may be called at any time, also while a pull is under way. */
-  cancel(reason: unknown): void;
-}
-
-const ignore = (): void => {};
-
-/** The chunks of a ReadableStream. Throws SOURCE_READ if it has a reader already. */
-function supplyOf(stream: ByteStream, name: string): ChunkSupply {
-  if (stream.locked) {
-    throw new DirectBootError("SOURCE_READ", `${name}: the stream is locked by another reader`);
-  }
-  const reader = stream.getReader();
-  return {
-    pull: async () => {
-      const { done, value } = await reader.read();
-      if (done) {
-        reader.releaseLock();
-        return undefined;
-      }
-      // A chunk that is undefined or null is no end.
-      return value ?? null;
-    },
-    cancel: (reason) => {
-      try {
-        reader.cancel(reason).catch(ignore);
-        reader.releaseLock();
-      } catch {
-        // A reader that was released has nothing left to cancel.
-      }
-    },
-  };
 }
 
 /** Waits for `work`, or for the signal: then ABORTED. */
@@ -331,7 +293,7 @@ export class StreamSource implements StreamedSource {
 
   #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#queue.then(work);
-    this.#queue = done.catch(ignore);
+    this.#queue = done.catch(() => {});
     return done;
   }
 

@@ -1,8 +1,9 @@
 /** gzip (RFC 1952) as the platform's DecompressionStream decompresses it: while it arrives. */
 import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import type { ChunkSupply } from "../sources/chunk-supply.js";
 import { guardSource, isStreamed, knownLength, type Source } from "../sources/source.js";
-import { type ChunkSupply, type StreamOptions, StreamSource } from "../sources/stream.js";
+import { type StreamOptions, StreamSource } from "../sources/stream.js";
 import { abortedError } from "../task/run.js";
 
 /** Options of {@link gunzipSource}. */

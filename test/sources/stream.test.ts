@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { ChunkSupply } from "../../src/sources/chunk-supply.js";
 import type { ByteStream } from "../../src/sources/platform-shapes.js";
 import { withKnownLength } from "../../src/sources/reading.js";
 import { hasKnownLength, knownLength, UNKNOWN_LENGTH } from "../../src/sources/source.js";
-import { type ChunkSupply, StreamSource } from "../../src/sources/stream.js";
+import { StreamSource } from "../../src/sources/stream.js";
 import { runAsync } from "../../src/task/run.js";
 import { refusal, refusalBecause } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";

@@ -16,7 +16,7 @@ export { DirectBootError, type DirectBootErrorCode } from "./base/errors.js";
 export { type DeviceTreeNode, readDeviceTree } from "./firmware/device-tree.js";
 export { type Chosen, setChosen } from "./firmware/device-tree-chosen.js";
 export { type MemoryNodeRange, memoryOfTree } from "./firmware/device-tree-memory.js";
-export type { ImageFormat } from "./images/detect.js";
+export type { CompressionImageFormat, ImageFormat } from "./images/detect.js";
 export {
   GuestMemoryImporter,
   type GuestMemoryImporterOptions,
@@ -56,9 +56,11 @@ export { loadLinux, planLinux } from "./linux/load-linux.js";
 export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
 export {
   type Arm64LinuxGuest,
+  type Arm64LoadedLinux,
   LinuxGuest,
   type LoadedLinux,
   type X86LinuxGuest,
+  type X86LoadedLinux,
 } from "./linux/loaded-linux.js";
 export type {
   ImporterOption,
@@ -93,6 +95,7 @@ export type {
   ByteStreamReader,
   ByteStreamResult,
   FileHandle,
+  HeadersLike,
   ResponseLike,
 } from "./sources/platform-shapes.js";
 export { responseSource } from "./sources/response.js";
@@ -109,5 +112,6 @@ export type { Decompression } from "./unpack/kernel-file.js";
 export type { Decoders } from "./unpack/unpacking.js";
 export type { HotPathImplementation } from "./wasm/hot-path-functions.js";
 export { crc32, hotPaths } from "./wasm/hot-paths.js";
+export type { IdentityMap } from "./wasm/identity-map.js";
 export type { E820Entry } from "./x86/e820.js";
 export type { X86Addresses, X86Entry } from "./x86/options.js";

@@ -12,7 +12,7 @@ export interface ErrorCode {
   readonly cure: string;
   /** The upstream variant, `Type::Variant`; not there for a check of our own, where upstream panics, wraps or has no check. */
   readonly openvmm?: string;
-  /** Never raised here: see {@link RESERVED}. */
+  /** OpenVMM has it; never raised here. */
   readonly reserved?: true;
 }
 

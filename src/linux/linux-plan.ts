@@ -130,17 +130,19 @@ class Plan implements LoadPlan {
 }
 
 /** A {@link LinuxPlan} for an x86 processor. */
-export type X86LinuxPlan = Omit<Plan, keyof ForX86> & ForX86;
+export interface X86LinuxPlan extends Omit<Plan, keyof ForX86>, ForX86 {}
 
 /** A {@link LinuxPlan} for an arm64 processor. */
-export type Arm64LinuxPlan = Omit<Plan, keyof ForArm64> & ForArm64;
+export interface Arm64LinuxPlan extends Omit<Plan, keyof ForArm64>, ForArm64 {}
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
 export type LinuxPlan = X86LinuxPlan | Arm64LinuxPlan;
 
 /** The class of all plans: `plan instanceof LinuxPlan`. */
 export const LinuxPlan = Plan as unknown as {
+  /** @internal */
   new (parts: LinuxPlanParts, close: () => void): LinuxPlan;
+  /** The type that `instanceof` narrows to. */
   readonly prototype: LinuxPlan;
 };
 

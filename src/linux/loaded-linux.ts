@@ -82,8 +82,14 @@ class Guest extends Loaded {
   }
 }
 
+/** A {@link LoadedLinux} for an x86 processor. */
+export interface X86LoadedLinux extends Omit<Loaded, keyof ForX86>, ForX86 {}
+
+/** A {@link LoadedLinux} for an arm64 processor. */
+export interface Arm64LoadedLinux extends Omit<Loaded, keyof ForArm64>, ForArm64 {}
+
 /** A kernel that was loaded. `JSON.stringify` gives what was loaded, without the memory. */
-export type LoadedLinux = (Omit<Loaded, keyof ForX86> & ForX86) | (Omit<Loaded, keyof ForArm64> & ForArm64);
+export type LoadedLinux = X86LoadedLinux | Arm64LoadedLinux;
 
 export const LoadedLinux = Loaded as unknown as {
   new (plan: LinuxPlan, regions: readonly ImportedRegion[]): LoadedLinux;
@@ -91,16 +97,18 @@ export const LoadedLinux = Loaded as unknown as {
 };
 
 /** A {@link LinuxGuest} for an x86 processor. */
-export type X86LinuxGuest = Omit<Guest, keyof ForX86> & ForX86;
+export interface X86LinuxGuest extends Omit<Guest, keyof ForX86>, ForX86 {}
 
 /** A {@link LinuxGuest} for an arm64 processor. */
-export type Arm64LinuxGuest = Omit<Guest, keyof ForArm64> & ForArm64;
+export interface Arm64LinuxGuest extends Omit<Guest, keyof ForArm64>, ForArm64 {}
 
 /** A guest whose kernel is loaded, with its memory. */
 export type LinuxGuest = X86LinuxGuest | Arm64LinuxGuest;
 
 /** The class of all guests: `guest instanceof LinuxGuest`. */
 export const LinuxGuest = Guest as unknown as {
+  /** @internal */
   new (importer: GuestMemoryImporter, plan: LinuxPlan): LinuxGuest;
+  /** The type that `instanceof` narrows to. */
   readonly prototype: LinuxGuest;
 };

@@ -256,6 +256,7 @@ export class GuestMemory {
    * not in a memory that was made by `create`.
    *
    * @throws DirectBootError GUEST_MEMORY_NOT_RAM
+   * @internal
    */
   place(address: AddressLike, byteLength: number): MemoryPlace | undefined {
     const { start, length } = this.#checked(address, byteLength);
@@ -409,6 +410,7 @@ export class GuestMemory {
    * whether it is known to be all zero. Where the range lies in several buffers, they are made elsewhere and copied.
    *
    * @throws DirectBootError GUEST_MEMORY_NOT_RAM
+   * @internal
    */
   generate(
     address: AddressLike,

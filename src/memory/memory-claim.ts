@@ -35,6 +35,7 @@ export class MemoryClaim {
    * True if the claim is on all of the bytes that `buffers` gives.
    *
    * @param buffers always the same function for the same memory: it is called for the first answer only
+   * @internal
    */
   isOn(buffers: Buffers): boolean {
     if (buffers === this.#known) return true;

@@ -23,7 +23,7 @@ export interface BlobLike {
   /** A File's name. */
   readonly name?: string;
   /** A part of it, read when it is asked for. */
-  slice(start?: number, end?: number): { arrayBuffer(): Promise<ArrayBuffer> };
+  slice(start?: number, end?: number): Pick<BlobLike, "arrayBuffer">;
   /** All of its bytes. */
   arrayBuffer(): Promise<ArrayBuffer>;
 }
@@ -56,6 +56,12 @@ export interface ByteStream {
   cancel(reason?: unknown): Promise<void>;
 }
 
+/** A Response's Headers. */
+export interface HeadersLike {
+  /** A header's value. */
+  get(name: string): string | null;
+}
+
 /** A Response of fetch. */
 export interface ResponseLike {
   /** True for a status of success. */
@@ -71,7 +77,7 @@ export interface ResponseLike {
   /** True if somebody has read the body. */
   readonly bodyUsed: boolean;
   /** Its headers: Content-Length and Content-Encoding are looked at. */
-  readonly headers: { get(name: string): string | null };
+  readonly headers: HeadersLike;
   /** The body as a stream. */
   readonly body: ByteStream | null;
   /** The whole body. */

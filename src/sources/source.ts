@@ -18,7 +18,7 @@ export const UNKNOWN_LENGTH = 9_007_199_254_740_991; // Number.MAX_SAFE_INTEGER
 export interface Source {
   /** Its name in messages: a path, a URL, "bytes". */
   readonly name: string;
-  /** Total length in bytes; {@link UNKNOWN_LENGTH} if only its end will tell. */
+  /** Total length in bytes; `Number.MAX_SAFE_INTEGER` if only its end will tell. */
   readonly byteLength: number;
   /**
    * Fills all of `target` with the bytes from `offset` on.

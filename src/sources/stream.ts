@@ -162,6 +162,7 @@ export class StreamSource implements StreamedSource {
    *
    * @param limit bytes that it may have at most; the stream's spoolLimit by default
    * @throws DirectBootError SOURCE_SPOOL_LIMIT if it has more; what reading throws
+   * @internal
    */
   async spoolWhole(limit = this.#spoolLimit, signal?: AbortSignal): Promise<SpooledSource> {
     const tooLarge = (): DirectBootError =>

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What Node makes of `import "directboot"`, or of another entry of the package. */
+/** The file that Node imports for `import "directboot"`, or for another entry of the package. */
 export function packageUrl(entry: "" | "/v86" = ""): string {
   return import.meta.resolve(`directboot${entry}`);
 }

@@ -1,4 +1,4 @@
-/** What WebAssembly itself allows: assembly/limits.ts, compiled by asc in a process of its own. */
+/** The limits of WebAssembly itself: assembly/limits.ts, compiled by asc in a process of its own. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

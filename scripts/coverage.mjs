@@ -1,4 +1,4 @@
-// What V8 wrote of the tests' coverage (NODE_V8_COVERAGE: a JSON file a process), gathered for c8.
+// Gathers V8's records of the tests' coverage (NODE_V8_COVERAGE: a JSON file a process) for c8.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { say } from "./setup.mjs";

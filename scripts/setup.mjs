@@ -1,4 +1,4 @@
-// What `npm start` and `npm test` do before their job: packages from npm, programs from Debian, the build. Only what
+// `npm start` and `npm test` do this before their job: packages from npm, programs from Debian, the build. Only what
 // is missing is installed; nothing but Node itself is needed to run this.
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, statSync } from "node:fs";

@@ -16,7 +16,7 @@ import { type Decoders, Unpacking } from "../unpack/unpacking.js";
 import type { X86Entry } from "../x86/options.js";
 import { checkDetectOptions } from "./check-options.js";
 
-/** What {@link detectKernel} tells. */
+/** The result of {@link detectKernel}. */
 export interface DetectedKernel {
   /** The format of the file itself. */
   readonly format: ImageFormat;

@@ -26,7 +26,7 @@ export interface ExtractKernelOptions extends ExtractKernelSyncOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What {@link extractKernel} gives. */
+/** The result of {@link extractKernel}. */
 export interface ExtractedKernel {
   /** The ELF or Image, in a buffer of its own; the caller's own bytes if nothing was compressed. */
   readonly kernel: Uint8Array;

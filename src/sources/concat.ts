@@ -37,7 +37,7 @@ interface Stretch {
   readonly length: number;
 }
 
-/** What `[offset, offset + length)` of the whole is made of. */
+/** The pieces of `[offset, offset + length)` of the whole. */
 function* stretches(parts: readonly Part[], offset: number, length: number): Generator<Stretch, void, void> {
   let done = 0;
   for (const { source, start, end } of parts) {

@@ -4,7 +4,7 @@
  */
 import { hasMethods } from "../base/describe.js";
 
-/** What `open` of node:fs/promises gives. The caller closes it. */
+/** The result of `open` of node:fs/promises. The caller closes it. */
 export interface FileHandle {
   /** The file descriptor. */
   readonly fd: number;
@@ -28,7 +28,7 @@ export interface BlobLike {
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
-/** What {@link ByteStreamReader.read} gives: a chunk, or that there are no more. */
+/** The result of {@link ByteStreamReader.read}: a chunk, or that there are no more. */
 export interface ByteStreamResult {
   /** True at the end. */
   readonly done: boolean;

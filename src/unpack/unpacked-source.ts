@@ -24,7 +24,7 @@ export interface UnpackedInput {
   readonly head: Uint8Array;
   /** Bytes of the source: what comes out, then zeros. More coming out is DECOMPRESS_TOO_LARGE. */
   readonly byteLength: number;
-  /** Throws if it is not to be that so many bytes come out. */
+  /** Throws if the decompressed size is not allowed. */
   readonly checkLength: (byteLength: number) => void;
 }
 

@@ -9,7 +9,7 @@ import type { StreamSource } from "../sources/stream.js";
 import { perform, type Task } from "../task/task.js";
 import { gunzipSource } from "./gzip-stream.js";
 
-/** What `import * as decoders from "directboot/decoders"` gives. */
+/** The module `directboot/decoders`, as `import * as decoders` gives it. */
 export type Decoders = Pick<typeof DecodersModule, "decoders" | "tasks">;
 
 /** Bytes that are decompressed so far, and in all as far as that is known. */

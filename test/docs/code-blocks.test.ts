@@ -25,7 +25,7 @@ import { makeProjectFolder } from "./project-folder.js";
 const folder = makeProjectFolder();
 const profile = tempFolder();
 
-/** What README's reader has: a CPU to start, a memory. */
+/** The program around README's lines: a CPU to start, a memory. */
 const AROUND_README = `
   const startCpu = (registers: object): void => { if (!("rip" in registers)) throw new Error("no entry"); };
   const emulatorMemory = new WebAssembly.Memory({ initial: 4097 });

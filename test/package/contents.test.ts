@@ -1,4 +1,4 @@
-/** What `npm pack` puts into the package. */
+/** The package as `npm pack` makes it. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";

@@ -41,7 +41,7 @@ function planned(segments: readonly Segment[]): PlanBuilder<X86Register> {
   return builder;
 }
 
-/** What RAM, full of 0xaa before, must hold: pages that a segment touches are zero but for its bytes. */
+/** The expected content of RAM that was full of 0xaa: pages that a segment touches are zero but for its bytes. */
 function model(segments: readonly Segment[]): Uint8Array {
   const ram = new Uint8Array(RAM).fill(0xaa);
   for (const { gpa, memory } of segments) {

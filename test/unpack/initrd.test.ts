@@ -19,7 +19,7 @@ import { isSame, makeStream } from "../support/streams.js";
 
 const RAM = 64 << 20;
 const kernel = makeVmlinux(100_000);
-/** What Linux knows: all but the frames of LZ4. */
+/** The formats that Linux knows: all but the frames of LZ4. */
 const KNOWN = ONE_OF_EACH;
 const GZIP: Method = { format: "gzip", tool: "gzip", args: ["-9c"] };
 const ZSTD: Method = { format: "zstd", tool: "zstd", args: ["-q", "-c"] };

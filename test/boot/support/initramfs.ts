@@ -168,7 +168,7 @@ export function initValues(serial: string, name: string): string[] {
   return report.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2));
 }
 
-/** What `DEFAULT_INIT` printed, taken out of a serial console's text. */
+/** The output of `DEFAULT_INIT`, taken out of a serial console's text. */
 export interface InitReport {
   readonly cmdline: string | undefined;
   /** Lines of /proc/iomem with their indentation. */

@@ -91,7 +91,7 @@ describe("a name reaches QEMU as it is", () => {
     });
   }
 
-  // What QEMU itself makes of them: QEMU starts the guest, or can't.
+  // QEMU itself decides: it starts the guest, or can't.
   for (const [kernel, program] of [
     [X86_64_GUEST, "qemu-system-x86_64"],
     [AARCH64_GUEST, "qemu-system-aarch64"],

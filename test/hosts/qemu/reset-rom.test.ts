@@ -19,7 +19,7 @@ const DATA64: SegmentRegister = { base: 0n, limit: 0xffff_ffff, selector: 0x10, 
 const CODE32: SegmentRegister = { base: 0n, limit: 0xffff_ffff, selector: 0x10, attributes: 0xc09b };
 const DATA32: SegmentRegister = { base: 0n, limit: 0xffff_ffff, selector: 0x18, attributes: 0xc093 };
 
-/** What OpenVMM's load_config gives a 64-bit kernel at 16 MiB. */
+/** The registers that OpenVMM's load_config gives a 64-bit kernel at 16 MiB. */
 const LONG: X86State = {
   gdtr: { base: 0x1000n, limit: 31 },
   ds: DATA64,

@@ -69,7 +69,7 @@ export function checkTakenBack(after: Uint8Array, before: Uint8Array, what: stri
   }
 }
 
-/** What `act` throws or rejects with; undefined if it does neither. Anything but our errors fails. */
+/** The error that `act` throws or rejects with; undefined if it does neither. Anything but our errors fails. */
 export async function failureOf(act: () => unknown): Promise<DirectBootError | undefined> {
   try {
     await act();

@@ -25,7 +25,7 @@ export interface SmokeReport {
   /** May differ: the implementation that runs. */
   readonly hotPaths: string;
   readonly decoders: string;
-  /** What CRCs over a shared memory of the package's own run on. */
+  /** The implementation of CRCs over a shared memory of the package's own. */
   readonly sharedHotPaths: string;
   /** May not differ. */
   readonly checks: Readonly<Record<string, unknown>>;

@@ -23,6 +23,7 @@ import type {
   ZeroPageConfig,
 } from "../src/loader.js";
 import * as loader from "../src/loader.js";
+import { inRoot } from "./support/paths.js";
 
 const MAIN = [
   ..."loadLinux loadLinuxSync planLinux planLinuxSync applyPlan applyPlanSync".split(" "),
@@ -57,6 +58,29 @@ test("every function and class has the name of its export, in messages, stack tr
   for (const [name, value] of [...Object.entries(api), ...Object.entries(loader)]) {
     if (typeof value === "function") assert.equal(value.name, name);
   }
+});
+
+test("every range may be given in numbers or bigints, and is bigint in results", () => {
+  const gap = { start: 0xc000_0000, end: 0x1_0000_0000n };
+  const layout = new api.MemoryLayout(2 ** 32, [gap], [], [], { start: 2 ** 33, end: 2 ** 33 + 4096 });
+  assert.equal(
+    `${layout}; ${layout.mmioGaps}`,
+    "0x0-0xc0000000, 0x100000000-0x140000000; 0xc0000000-0x100000000",
+  );
+  assert.equal(layout.vtl2Range?.start, 1n << 33n);
+  assert.ok(layout.isRam({ start: 0, end: 4096 }) && layout.mmioGaps[0]?.overlaps(gap));
+  const [register] = loader.computeVariableMtrrs(layout, 40, gap, { start: 0, end: 0 });
+  assert.equal(register?.value, 6n);
+  const plan = api.planLinuxSync({
+    kernel: inRoot("guests/x86_64.elf"),
+    memory: 64 * 1024 * 1024,
+    reservations: [{ start: 0x9_f000, end: 0xa_0000, type: 2 }],
+  });
+  plan.close();
+  assert.throws(() => Reflect.construct(api.MemoryLayout, [4096, [5]]), {
+    name: "TypeError",
+    message: "mmioGaps[0] must be an object with start and end, got 5",
+  });
 });
 
 test("every type of OpenVMM's has its fields", () => {

@@ -1,6 +1,6 @@
 import { ADDRESS_LIMIT, type AddressLike, HV_PAGE_SIZE, hex, hexRange, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { MemoryRange } from "./memory-range.js";
+import { MemoryRange, type MemoryRangeInput } from "./memory-range.js";
 
 /** A range of RAM and the NUMA node that it belongs to. */
 export interface RamRange {
@@ -10,8 +10,11 @@ export interface RamRange {
   readonly vnode: number;
 }
 
-/** RAM as callers give it: a range, or its bounds with a NUMA node. */
-export type RamRangeInput = MemoryRange | { start: AddressLike; end: AddressLike; vnode?: number };
+/** RAM as callers give it. */
+export interface RamRangeInput extends MemoryRangeInput {
+  /** Virtual NUMA node; 0 by default. */
+  readonly vnode?: number | undefined;
+}
 
 const FOUR_GIB = 1n << 32n;
 // OpenVMM keeps the last page of the address space free, so that no end is 2^64.
@@ -29,13 +32,10 @@ function checkGaps(list: readonly MemoryRange[], name: string): void {
   }
 }
 
-function mergeGaps(lists: Readonly<Record<string, readonly MemoryRange[]>>): MemoryRange[] {
-  for (const [name, list] of Object.entries(lists)) checkGaps(list, name);
-  const all = Object.values(lists)
-    .flat()
-    .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
-  checkGaps(all, "all gaps together");
-  return all;
+function toRanges(inputs: readonly MemoryRangeInput[], name: string): MemoryRange[] {
+  const list = inputs.map((input, index) => MemoryRange.of(input, `${name}[${index}]`));
+  checkGaps(list, name);
+  return list;
 }
 
 /** Bytes of RAM as u64. Throws LAYOUT_BAD_SIZE unless they are a positive number of pages. */
@@ -73,9 +73,9 @@ function checkRanges(inputs: readonly RamRangeInput[], gaps: readonly MemoryRang
   if (inputs.length === 0) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", "there are no RAM ranges");
   let previous: MemoryRange | undefined;
   let nextGap = 0;
-  return inputs.map((input) => {
-    const range = input instanceof MemoryRange ? input : new MemoryRange(input.start, input.end);
-    const vnode = "vnode" in input && input.vnode !== undefined ? input.vnode : 0;
+  return inputs.map((input, index) => {
+    const range = MemoryRange.of(input, `ram[${index}]`);
+    const { vnode = 0 } = input;
     if (!Number.isInteger(vnode) || vnode < 0) throw new TypeError(`vnode must be an integer, got ${vnode}`);
     if (range.isEmpty) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", `RAM range ${range} is empty`);
     if (previous !== undefined && range.start < previous.end) {
@@ -126,31 +126,35 @@ export class MemoryLayout {
    */
   constructor(
     ram: AddressLike | readonly RamRangeInput[],
-    mmioGaps: readonly MemoryRange[] = [],
-    pciEcamGaps: readonly MemoryRange[] = [],
-    pciMmioGaps: readonly MemoryRange[] = [],
-    vtl2Range?: MemoryRange,
+    mmioGaps: readonly MemoryRangeInput[] = [],
+    pciEcamGaps: readonly MemoryRangeInput[] = [],
+    pciMmioGaps: readonly MemoryRangeInput[] = [],
+    vtl2Range?: MemoryRangeInput,
   ) {
     const size = typeof ram === "object" ? undefined : checkRamSize(ram);
-    const gaps = mergeGaps({ mmioGaps, pciEcamGaps, pciMmioGaps });
+    this.mmioGaps = toRanges(mmioGaps, "mmioGaps");
+    this.pciEcamGaps = toRanges(pciEcamGaps, "pciEcamGaps");
+    this.pciMmioGaps = toRanges(pciMmioGaps, "pciMmioGaps");
+    const vtl2 = vtl2Range === undefined ? undefined : MemoryRange.of(vtl2Range, "vtl2Range");
+    const gaps = [...this.mmioGaps, ...this.pciEcamGaps, ...this.pciMmioGaps].sort((a, b) =>
+      a.start < b.start ? -1 : a.start > b.start ? 1 : 0,
+    );
+    checkGaps(gaps, "all gaps together");
     this.ram = typeof ram === "object" ? checkRanges(ram, gaps) : fillUpward(size ?? 0n, gaps);
-    this.mmioGaps = [...mmioGaps];
-    this.pciEcamGaps = [...pciEcamGaps];
-    this.pciMmioGaps = [...pciMmioGaps];
-    this.vtl2Range = vtl2Range;
+    this.vtl2Range = vtl2;
     const overlapped = [...this.ram.map(({ range }) => range), ...gaps].find(
-      (range) => vtl2Range !== undefined && !vtl2Range.isEmpty && range.overlaps(vtl2Range),
+      (range) => vtl2 !== undefined && !vtl2.isEmpty && range.overlaps(vtl2),
     );
     if (overlapped !== undefined) {
       throw new DirectBootError(
         "LAYOUT_BAD_MEMORY_RANGES",
-        `VTL2 range ${vtl2Range} overlaps RAM or a gap at ${overlapped}`,
+        `VTL2 range ${vtl2} overlaps RAM or a gap at ${overlapped}`,
       );
     }
-    if (vtl2Range !== undefined && vtl2Range.start < this.endOfRam) {
+    if (vtl2 !== undefined && vtl2.start < this.endOfRam) {
       throw new DirectBootError(
         "LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM",
-        `VTL2 range ${vtl2Range} starts below the end of RAM ${hex(this.endOfRam)}`,
+        `VTL2 range ${vtl2} starts below the end of RAM ${hex(this.endOfRam)}`,
       );
     }
   }
@@ -170,8 +174,9 @@ export class MemoryLayout {
     return this.ram.findLast(({ range }) => range.end < FOUR_GIB)?.range.end;
   }
 
-  /** True if all of `range` lies in RAM; adjacent RAM ranges count as one. */
-  isRam(range: MemoryRange): boolean {
+  /** True if all of `input` lies in RAM; adjacent RAM ranges count as one. */
+  isRam(input: MemoryRangeInput): boolean {
+    const range = MemoryRange.of(input);
     // The first that ends behind the start: there may be many, and many to ask for.
     let low = 0;
     let high = this.ram.length;
@@ -189,8 +194,9 @@ export class MemoryLayout {
     return true;
   }
 
-  /** Throws GUEST_MEMORY_NOT_RAM, naming `tag` and what it meets, unless all of `range` lies in RAM. */
-  checkIsRam(range: MemoryRange, tag: string): void {
+  /** Throws GUEST_MEMORY_NOT_RAM, naming `tag` and what it meets, unless all of `input` lies in RAM. */
+  checkIsRam(input: MemoryRangeInput, tag: string): void {
+    const range = MemoryRange.of(input);
     if (!this.isRam(range)) {
       throw new DirectBootError(
         "GUEST_MEMORY_NOT_RAM",

@@ -10,6 +10,14 @@ import {
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 
+/** A range as callers give it; both bounds are multiples of 4096. A {@link MemoryRange} is one. */
+export interface MemoryRangeInput {
+  /** The first byte. */
+  readonly start: AddressLike;
+  /** One past the last byte. */
+  readonly end: AddressLike;
+}
+
 /**
  * A half-open range `[start, end)` of guest physical addresses, page-aligned on both ends (OpenVMM's
  * `memory_range::MemoryRange`). Ordered by (start, end).
@@ -53,6 +61,19 @@ export class MemoryRange {
     }
   }
 
+  /**
+   * The range that a caller gave.
+   *
+   * @throws TypeError, naming `name`; DirectBootError MEMORY_RANGE_INVALID, ADDRESS_OUT_OF_RANGE
+   */
+  static of(input: MemoryRangeInput, name = "range"): MemoryRange {
+    if (input instanceof MemoryRange) return input;
+    if (typeof input !== "object" || input === null) {
+      throw new TypeError(`${name} must be an object with start and end, got ${describeType(input)}`);
+    }
+    return new MemoryRange(toAddress(input.start, `${name}.start`), toAddress(input.end, `${name}.end`));
+  }
+
   /** The `byteLength` bytes from `start` on. */
   static fromLength(start: AddressLike, byteLength: AddressLike): MemoryRange {
     const from = toAddress(start, "start");
@@ -86,20 +107,23 @@ export class MemoryRange {
     return this.end === this.start;
   }
 
-  /** True if every byte of `other` lies in this range. */
-  contains(other: MemoryRange): boolean {
+  /** True if every byte of `range` lies in this range. */
+  contains(range: MemoryRangeInput): boolean {
+    const other = MemoryRange.of(range);
     return other.start >= this.start && other.end <= this.end;
   }
 
   /** True if the two ranges share a byte: an empty one has none. */
-  overlaps(other: MemoryRange): boolean {
+  overlaps(range: MemoryRangeInput): boolean {
+    const other = MemoryRange.of(range);
     const start = this.start > other.start ? this.start : other.start;
     const end = this.end < other.end ? this.end : other.end;
     return start < end;
   }
 
   /** True if both bounds are the same. */
-  equals(other: MemoryRange): boolean {
+  equals(range: MemoryRangeInput): boolean {
+    const other = MemoryRange.of(range);
     return this.start === other.start && this.end === other.end;
   }
 

@@ -3,7 +3,7 @@
  * (ACPI specification, chapter 15, "System Address Map Interfaces"); Linux takes it from boot_params, and PVH in its
  * own form.
  */
-import { hex, hexRange, toAddress } from "../base/address.js";
+import { type AddressLike, hex, hexRange, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { without } from "../plan/placement.js";
@@ -37,6 +37,16 @@ export interface E820Entry {
   readonly type: number;
 }
 
+/** A range of the e820 map as callers give it. */
+export interface E820EntryInput {
+  /** First byte; need not be page-aligned. */
+  readonly start: AddressLike;
+  /** One past the last byte. */
+  readonly end: AddressLike;
+  /** As in {@link E820Entry}. */
+  readonly type: number;
+}
+
 function describeEntry({ start, end, type }: E820Entry): string {
   return `${hexRange(start, end)} (type ${type})`;
 }
@@ -50,7 +60,7 @@ function whyNotReserved({ start, end, type }: E820Entry): string | undefined {
 }
 
 /** A checked copy of a caller's reservation. */
-function toReservation({ start, end, type }: E820Entry, index: number): E820Entry {
+function toReservation({ start, end, type }: E820EntryInput, index: number): E820Entry {
   const name = `reservation ${index}`;
   const entry = { start: toAddress(start, `${name}.start`), end: toAddress(end, `${name}.end`), type };
   const why = whyNotReserved(entry);
@@ -95,7 +105,7 @@ function joinNeighbours(sorted: readonly E820Entry[]): E820Entry[] {
  * @throws DirectBootError E820_OVERLAP if two reservations of different types share a byte, E820_INVALID_ENTRY if one
  *   is reversed, is RAM or has no valid type, ADDRESS_OUT_OF_RANGE
  */
-export function buildE820Map(layout: MemoryLayout, reservations: readonly E820Entry[]): E820Entry[] {
+export function buildE820Map(layout: MemoryLayout, reservations: readonly E820EntryInput[]): E820Entry[] {
   const entries = reservations.map(toReservation).filter(({ start, end }) => start < end);
   const reserved = joinNeighbours(entries.sort(byStart));
   const ram = layout.ram.map(({ range }) => range);

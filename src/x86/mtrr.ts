@@ -3,7 +3,7 @@ import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
-import type { MemoryRange } from "../memory/memory-range.js";
+import { MemoryRange, type MemoryRangeInput } from "../memory/memory-range.js";
 
 const WRITEBACK = 0x6n; // Intel SDM, volume 3A, table 12-8
 const ENABLED = 1n << 11n; // IA32_MTRR_PHYSMASKn.V; SDM 3A, figure 12-7
@@ -36,8 +36,8 @@ export function mtrrMask(gpaSpaceSize: number, maximumAddress: AddressLike): big
  *
  * @param memory the layout
  * @param physicalAddressWidth bits; clamped to 36-52
- * @param lowMmio the gap below 4 GiB; must not start at 0 when there is RAM above 128 MiB
- * @param highMmio the gap above 4 GiB, or an empty range
+ * @param lowMmioGap the gap below 4 GiB; must not start at 0 when there is RAM above 128 MiB
+ * @param highMmioGap the gap above 4 GiB, or an empty range
  * @returns one to five pairs of base and mask registers
  * @throws DirectBootError MTRR_BAD_LOW_GAP
  *
@@ -55,12 +55,14 @@ export function mtrrMask(gpaSpaceSize: number, maximumAddress: AddressLike): big
 export function computeVariableMtrrs(
   memory: MemoryLayout,
   physicalAddressWidth: number,
-  lowMmio: MemoryRange,
-  highMmio: MemoryRange,
+  lowMmioGap: MemoryRangeInput,
+  highMmioGap: MemoryRangeInput,
 ): X86Register[] {
   if (!Number.isInteger(physicalAddressWidth)) {
     throw new TypeError(`physicalAddressWidth must be an integer, got ${physicalAddressWidth}`);
   }
+  const lowMmio = MemoryRange.of(lowMmioGap, "lowMmioGap");
+  const highMmio = MemoryRange.of(highMmioGap, "highMmioGap");
   const width = Math.min(Math.max(physicalAddressWidth, LOWEST_WIDTH), HIGHEST_WIDTH);
   const endOfRam = memory.endOfRam;
   const registers: X86Register[] = [];

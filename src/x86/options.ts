@@ -1,7 +1,7 @@
 /** Options of loadLinux that only an x86 guest has. */
 import type { AddressLike } from "../base/address.js";
 import type { GuestAddresses } from "../plan/planned-guest.js";
-import type { E820Entry } from "./e820.js";
+import type { E820EntryInput } from "./e820.js";
 
 /** How an x86 kernel is entered: by the 64-bit or the 32-bit boot protocol, or by PVH. */
 export type X86Entry = "64" | "32" | "pvh";
@@ -35,7 +35,7 @@ export interface X86Options<Input> {
   /** Where things go; what is left out is placed by the low-memory map. */
   readonly addresses?: X86Addresses | undefined;
   /** x86: ranges that the guest must not use as RAM; nothing is placed in them. */
-  readonly reservations?: readonly E820Entry[] | undefined;
+  readonly reservations?: readonly E820EntryInput[] | undefined;
   /** x86: bytes for the guest's random number generator, in setup_data; none by default. */
   readonly rngSeed?: Uint8Array | undefined;
   /** x86: "variable" (default) sets the variable MTRRs for the layout, too; "fixed-only" what OpenVMM sets. */

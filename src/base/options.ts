@@ -1,6 +1,6 @@
 /** Checks of options, as tables: an object is checked by the checks of its fields. Each error names the option by its path. */
 import { type AddressLike, toAddress, toLength } from "./address.js";
-import { describeType } from "./describe.js";
+import { describeType, hasMethods } from "./describe.js";
 
 /** Throws TypeError for a value that is not wanted; `path` names it, as in "addresses.initrd". */
 export type Check = (value: unknown, path: string) => void;
@@ -55,6 +55,9 @@ export const isLength: Check = (value, path) => {
 
 export const isBoolean = is("true or false", (value) => typeof value === "boolean");
 export const isFunction = is("a function", (value) => typeof value === "function");
+export const isSignal = is("an AbortSignal", (value) =>
+  hasMethods(value, ["addEventListener", "removeEventListener"]),
+);
 
 function checkFields(value: unknown, path: string, fields: Checks): asserts value is object {
   if (typeof value !== "object" || value === null) throw wrongType(path || "options", "an object", value);

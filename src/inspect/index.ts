@@ -15,7 +15,8 @@ export {
 export type { InspectedField, InspectedSegment, KernelHeaders } from "./kernel-headers.js";
 export {
   type InspectedCompression,
-  type InspectOptions,
+  type InspectKernelOptions,
+  type InspectKernelSyncOptions,
   inspectKernel,
   inspectKernelSync,
   type KernelInspection,

@@ -8,6 +8,7 @@ import {
   isCompressionFormat,
 } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
+import { checkInspectOptions } from "../linux/check-options.js";
 import { openSource } from "../sources/open.js";
 import { readBytes, readHead, withKnownLength } from "../sources/reading.js";
 import { type AsyncByteInput, type ByteInput, hasKnownLength, type Source } from "../sources/source.js";
@@ -42,8 +43,8 @@ export interface KernelInspection extends KernelHeaders {
   readonly refusal: { readonly code: DirectBootErrorCode; readonly message: string } | undefined;
 }
 
-/** Options of {@link inspectKernel} and {@link inspectKernelSync}. */
-export interface InspectOptions {
+/** Options of {@link inspectKernelSync}. */
+export interface InspectKernelSyncOptions {
   /**
    * `import * as decoders from "directboot/decoders"`: what the synchronous function looks into compressed files with. The
    * asynchronous one loads them when it needs them.
@@ -58,6 +59,12 @@ export interface InspectOptions {
   readonly spoolLimit?: number | undefined;
 }
 
+/** Options of {@link inspectKernel}. */
+export interface InspectKernelOptions extends InspectKernelSyncOptions {
+  /** Aborts the inspection. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** An inspection, and the error that its refusal was, for whoever throws it. */
 export interface SourceInspection {
   readonly inspection: KernelInspection;
@@ -67,7 +74,7 @@ export interface SourceInspection {
 /** More than any kernel has in front of what is looked at. */
 const MOST_UNPACKED = 1024 * 1024 * 1024;
 
-type Unpack = NonNullable<InspectOptions["unpack"]>;
+type Unpack = NonNullable<InspectKernelSyncOptions["unpack"]>;
 
 function packed(
   format: ImageFormat,
@@ -141,7 +148,7 @@ export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unp
   };
 }
 
-function* inspectOpened(source: Source, options: InspectOptions): Task<SourceInspection> {
+function* inspectOpened(source: Source, options: InspectKernelSyncOptions): Task<SourceInspection> {
   const { decoders, spoolLimit, unpack = "wrappers" } = options;
   const unpacking = new Unpacking({
     decoders,
@@ -158,7 +165,7 @@ function* inspectOpened(source: Source, options: InspectOptions): Task<SourceIns
 }
 
 /** The synchronous {@link inspectKernel} of an open source, with the error that its refusal was. */
-export function inspectSourceSync(source: Source, options: InspectOptions = {}): SourceInspection {
+export function inspectSourceSync(source: Source, options: InspectKernelSyncOptions = {}): SourceInspection {
   return runSync(inspectOpened(source, options));
 }
 
@@ -179,8 +186,9 @@ export function inspectSourceSync(source: Source, options: InspectOptions = {}):
  */
 export async function inspectKernel(
   input: AsyncByteInput,
-  options: InspectOptions & { readonly signal?: AbortSignal | undefined } = {},
+  options: InspectKernelOptions = {},
 ): Promise<KernelInspection> {
+  checkInspectOptions(options);
   const { source, close } = openSource(input, "kernel", { spoolLimit: options.spoolLimit });
   try {
     return (await runAsync(inspectOpened(source, options), options.signal)).inspection;
@@ -190,7 +198,11 @@ export async function inspectKernel(
 }
 
 /** The synchronous {@link inspectKernel}: with `decoders` it looks into all compressed files, without into gzip (Node). */
-export function inspectKernelSync(input: ByteInput, options: InspectOptions = {}): KernelInspection {
+export function inspectKernelSync(
+  input: ByteInput,
+  options: InspectKernelSyncOptions = {},
+): KernelInspection {
+  checkInspectOptions(options);
   const { source, close } = openSource(input, "kernel");
   try {
     return inspectSourceSync(source, options).inspection;

@@ -7,8 +7,8 @@ import {
   is,
   isAddress,
   isBoolean,
-  isFunction,
   isLength,
+  isSignal,
   listOf,
   oneOf,
   optional,
@@ -17,14 +17,12 @@ import {
 } from "../base/options.js";
 import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
+import { APPLY_OPTIONS } from "../plan/apply.js";
 import { checkByteInput } from "../sources/open.js";
 import type { X86Addresses } from "../x86/options.js";
 import type { LoadLinuxOptions } from "./options.js";
 
 const isDecoders = is("the module directboot/decoders", (value) => hasMethods(value, ["decompressInto"]));
-const isSignal = is("an AbortSignal", (value) =>
-  hasMethods(value, ["addEventListener", "removeEventListener"]),
-);
 const isAddressOrNone = optional(isAddress);
 
 const ADDRESSES: Checks<keyof X86Addresses & string> = {
@@ -81,8 +79,7 @@ export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string
     ),
   ),
   crc32: optional(isBoolean),
-  onProgress: optional(isFunction),
-  signal: optional(isSignal),
+  ...APPLY_OPTIONS,
 };
 
 const checkLoad = options(LOAD_OPTIONS);
@@ -108,11 +105,22 @@ export function checkDetectOptions(given: object): void {
   checkDetect(given, "");
 }
 
+const checkInspect = options({
+  decoders: optional(isDecoders),
+  unpack: optional(oneOf("none", "wrappers", "all")),
+  spoolLimit: optional(isLength),
+  signal: optional(isSignal),
+});
+
+/** Throws TypeError for options of inspectKernel that are of a wrong type or have an unknown name. */
+export function checkInspectOptions(given: object): void {
+  checkInspect(given, "");
+}
+
 const checkExtract = options({
   maxDecompressedSize: optional(isLength),
   decoders: optional(isDecoders),
-  onProgress: optional(isFunction),
-  signal: optional(isSignal),
+  ...APPLY_OPTIONS,
 });
 
 /** Throws TypeError for options of extractKernel that are of a wrong type or have an unknown name. */

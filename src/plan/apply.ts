@@ -4,6 +4,7 @@
  */
 import { describeForeign, hasMethods } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { type Checks, isFunction, isSignal, optional, options } from "../base/options.js";
 import { callImporter } from "../importers/errors.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { ImageLoad, ImportTransaction, VpRegister } from "../importers/importer.js";
@@ -29,6 +30,14 @@ export interface ApplyOptions extends ApplySyncOptions {
   /** Aborts the load: what it had written is zero again. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The checks of {@link ApplyOptions}. */
+export const APPLY_OPTIONS: Checks<keyof ApplyOptions> = {
+  onProgress: optional(isFunction),
+  signal: optional(isSignal),
+};
+
+const checkApplyOptions = options(APPLY_OPTIONS);
 
 /** Options of {@link carryOut}. */
 interface CarryOut extends ApplySyncOptions {
@@ -104,17 +113,17 @@ function begin<R extends VpRegister>(
 export function* carryOut<R extends VpRegister>(
   plan: LoadPlan<R>,
   target: ImageLoad<R> | GuestMemory,
-  options: CarryOut,
+  given: CarryOut,
 ): Task<void> {
   const importer = importerInto(target);
-  if (options.claim !== undefined || !(importer instanceof GuestMemoryImporter)) {
-    yield* carryOutClaimed(plan, importer, options);
+  if (given.claim !== undefined || !(importer instanceof GuestMemoryImporter)) {
+    yield* carryOutClaimed(plan, importer, given);
     return;
   }
   // Before anything else: whoever loads into one memory twice at once is told so, not that the pages are taken.
   const claim: MemoryClaim = importer.memory.claim();
   try {
-    yield* carryOutClaimed(plan, importer, { ...options, claim });
+    yield* carryOutClaimed(plan, importer, { ...given, claim });
   } finally {
     claim.release();
   }
@@ -198,9 +207,10 @@ function importerInto<R extends VpRegister>(target: ImageLoad<R> | GuestMemory):
 export function applyPlanSync<R extends VpRegister>(
   plan: LoadPlan<R>,
   target: ImageLoad<R> | GuestMemory,
-  options: ApplySyncOptions = {},
+  given: ApplySyncOptions = {},
 ): void {
-  runSync(carryOut(plan, target, options));
+  checkApplyOptions(given, "");
+  runSync(carryOut(plan, target, given));
 }
 
 /**
@@ -216,7 +226,8 @@ export function applyPlanSync<R extends VpRegister>(
 export async function applyPlan<R extends VpRegister>(
   plan: LoadPlan<R>,
   target: ImageLoad<R> | GuestMemory,
-  options: ApplyOptions = {},
+  given: ApplyOptions = {},
 ): Promise<void> {
-  await runAsync(carryOut(plan, target, options), options.signal);
+  checkApplyOptions(given, "");
+  await runAsync(carryOut(plan, target, given), given.signal);
 }

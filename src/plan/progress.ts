@@ -1,5 +1,4 @@
 /** How far a load is, told to the caller while it goes on. */
-import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { fill } from "../sources/reading.js";
 import { isMade, isSyncSource, type MadeSource, needsNoGuard, type Source } from "../sources/source.js";
@@ -36,9 +35,6 @@ export class ProgressCount {
   #within = 0;
 
   constructor(onProgress: (progress: LoadProgress) => void, total: number) {
-    if (typeof onProgress !== "function") {
-      throw new TypeError(`onProgress must be a function, got ${describeType(onProgress)}`);
-    }
     this.#onProgress = onProgress;
     this.#total = total;
   }

@@ -12,7 +12,13 @@ import {
   planLinuxSync,
   RecordingImporter,
 } from "../../src/index.js";
-import { decodeE820, describeRegister, drawMemoryMap, pageTableTree } from "../../src/inspect/index.js";
+import {
+  decodeE820,
+  describeRegister,
+  drawMemoryMap,
+  inspectKernelSync,
+  pageTableTree,
+} from "../../src/inspect/index.js";
 import { loadKernelAndInitrdArm64, loadKernelAndInitrdX64, loadX86 } from "../../src/loader.js";
 import { inRoot } from "../support/paths.js";
 
@@ -193,6 +199,10 @@ describe("an argument of a wrong type is a TypeError that says what is wanted", 
     ["describeRegister", describeRegister, ["rip"], /^register must be one of .* got the string "rip"/],
     ["describeRegister", describeRegister, [undefined], /^register must be one of .* got undefined/],
     ["pageTableTree", pageTableTree, [{}], /^registers must be an object of registers by name, got/],
+    ["applyPlanSync", applyPlanSync, [{}, {}, { onProgress: 5 }], /^onProgress must be a function, got 5$/],
+    ["applyPlanSync", applyPlanSync, [{}, {}, null], /^options must be an object, got null$/],
+    ["inspectKernelSync", inspectKernelSync, ["k", { unpack: 1 }], /^unpack must be one of .* got 1$/],
+    ["inspectKernelSync", inspectKernelSync, ["k", { decoder: 1 }], /; did you mean decoders\?$/],
     ["decodeE820", decodeE820, ["zero page"], /^the table's bytes must be a Uint8Array, got/],
   ] as const) {
     it(`${name}(${args.map((value) => JSON.stringify(value)).join()})`, () => {

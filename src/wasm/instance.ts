@@ -8,7 +8,9 @@ import { HOT_PATHS_WASM_BASE64 } from "./hot-paths-wasm.generated.js";
 import type { IdentityMap } from "./identity-map.js";
 
 /** The exports of assembly/hot-paths.ts; every parameter and result is a number. */
-export interface HotPathExports extends Record<string, unknown> {
+export interface HotPathExports
+  extends Record<string, unknown>,
+    Pick<BufferHotPaths, "entries" | "copy" | "zero"> {
   /** Returns the bytes of scratch that crc32 works in. */
   crc32Prepare(scratch: number): number;
   crc32(pointer: number, length: number, seed: number, scratch: number): number;
@@ -22,16 +24,6 @@ export interface HotPathExports extends Record<string, unknown> {
     linkIndex: number,
     linkTarget: number,
   ): void;
-  entries(
-    pointer: number,
-    count: number,
-    address: number,
-    step: number,
-    bits: number,
-    encryption: number,
-  ): void;
-  copy(target: number, source: number, length: number): void;
-  zero(pointer: number, length: number): void;
 }
 
 /** Bytes of scratch that the hot paths need behind guest RAM: one 64 KiB page of WebAssembly. */
@@ -132,8 +124,7 @@ export class WasmHotPaths {
           map.linkTarget,
         );
       },
-      entries: (offset, count, address, step, bits, encryption) =>
-        exports.entries(offset, count, address, step, bits, encryption),
+      entries: exports.entries,
       copy: (target, source, length) => {
         // All 4 GiB can only be moved onto themselves.
         if (length < FOUR_GIB) exports.copy(target, source, length);

@@ -4,7 +4,7 @@
  */
 import crc32Package from "crc-32";
 import type { BufferHotPaths } from "./hot-path-functions.js";
-import type { IdentityMap } from "./identity-map.js";
+import { type IdentityMap, identityMapBytes } from "./identity-map.js";
 
 // Page table entry bits: Intel SDM, volume 3A, section 4.5.
 const LINK = 0x23; // present, read/write, accessed
@@ -22,12 +22,23 @@ export function crc32Twin(bytes: Uint8Array, seed: number): number {
 
 /** Writes the tables of `map` into `target`, whose length is that of the tables. */
 export function identityMapTwin(target: Uint8Array, map: IdentityMap): void {
-  // Entries are little-endian 64-bit, as every host of a JavaScript engine is; two 32-bit halves avoid bigint. A
-  // view of 32-bit words must be aligned: elsewhere the tables are made beside and copied.
+  inWords(target, (words) => fillIdentityMap(words, map));
+}
+
+/**
+ * Lets `fill` write all of `target` as 32-bit words. Entries are little-endian 64-bit, as every host of a JavaScript
+ * engine is; two halves avoid bigint. A view of words must be aligned: elsewhere they are made beside and copied.
+ */
+function inWords(target: Uint8Array, fill: (words: Uint32Array) => void): void {
   const isAligned = target.byteOffset % 4 === 0;
   const words = isAligned
     ? new Uint32Array(target.buffer, target.byteOffset, target.byteLength / 4)
     : new Uint32Array(target.byteLength / 4);
+  fill(words);
+  if (!isAligned) target.set(new Uint8Array(words.buffer));
+}
+
+function fillIdentityMap(words: Uint32Array, map: IdentityMap): void {
   const encryptionLow = (map.encryption % TWO_TO_32) | 0;
   const encryptionHigh = (map.encryption / TWO_TO_32) | 0;
   const link = (index: number, address: number): void => {
@@ -50,7 +61,6 @@ export function identityMapTwin(target: Uint8Array, map: IdentityMap): void {
   }
   const leaves = words.subarray((table + ENTRIES_PER_TABLE) * 2);
   fillEntries(leaves, map.addressBias, LARGE_PAGE_BYTES, LARGE_LEAF, map.encryption);
-  if (!isAligned) target.set(new Uint8Array(words.buffer));
 }
 
 /** Fills all of `words` with entries, two words each. */
@@ -79,33 +89,16 @@ function fillEntries(
   }
 }
 
-/** Writes entries over all of `target`; as the kernel of the same name. */
-export function entriesTwin(
-  target: Uint8Array,
-  address: number,
-  step: number,
-  bits: number,
-  encryption: number,
-): void {
-  const isAligned = target.byteOffset % 4 === 0;
-  const words = isAligned
-    ? new Uint32Array(target.buffer, target.byteOffset, target.byteLength / 4)
-    : new Uint32Array(target.byteLength / 4);
-  fillEntries(words, address, step, bits, encryption);
-  if (!isAligned) target.set(new Uint8Array(words.buffer));
-}
-
 /** The hot paths over any buffer, in JavaScript. */
 export function twinHotPaths(buffer: () => ArrayBufferLike): BufferHotPaths {
   const bytesAt = (offset: number, length: number): Uint8Array => new Uint8Array(buffer(), offset, length);
   return {
     implementation: "javascript",
     identityMap(offset, map) {
-      const tables = (map.addressBias === 0 ? 2 : 1) + map.gibibytes;
-      identityMapTwin(bytesAt(offset, tables * 4096), map);
+      identityMapTwin(bytesAt(offset, identityMapBytes(map)), map);
     },
     entries(offset, count, address, step, bits, encryption) {
-      entriesTwin(bytesAt(offset, count * 8), address, step, bits, encryption);
+      inWords(bytesAt(offset, count * 8), (words) => fillEntries(words, address, step, bits, encryption));
     },
     copy: (target, source, length) => {
       new Uint8Array(buffer()).copyWithin(target, source, source + length);

@@ -18,7 +18,7 @@ import {
   type DecompressOptions,
 } from "./options.js";
 import { decoders, decodersOver } from "./wasm.js";
-import { areasIn, type OnProgress, ownAreas, Workspace } from "./workspace.js";
+import { ADDRESS_END, areasIn, type OnProgress, ownAreas, Workspace } from "./workspace.js";
 import { decodeXz, xzFollows } from "./xz.js";
 import { gunzipByPlatform } from "./zlib.js";
 import { decodeZstd, zstdFollows } from "./zstd.js";
@@ -165,9 +165,6 @@ export function decompressMember(
   return runSync(decodeTask(format, input, options, true));
 }
 
-/** The address behind a memory of 4 GiB does not fit the decoders' 32 bits. */
-const MOST_ADDRESS = 2 ** 32 - 65_536;
-
 /** {@link decompressInto} as a task. */
 export function* decodeIntoTask(
   format: CompressionFormat,
@@ -183,8 +180,8 @@ export function* decodeIntoTask(
     scratchOffset !== undefined &&
     format !== "bzip2" &&
     format !== "lzo" &&
-    offset + byteLength <= MOST_ADDRESS &&
-    scratchOffset + DECODER_SCRATCH_BYTES <= MOST_ADDRESS &&
+    offset + byteLength <= ADDRESS_END &&
+    scratchOffset + DECODER_SCRATCH_BYTES <= ADDRESS_END &&
     decodersOver(memory) !== undefined;
   if (!isInPlace) {
     const maxDecompressedSize = Math.min(options.maxDecompressedSize, byteLength);

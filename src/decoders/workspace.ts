@@ -53,7 +53,7 @@ export const STEP_BYTES = 2_097_152;
 const OVERSHOOT = 1024;
 const NO_PAUSE = 0xffff_ffff;
 /** The last page of a memory of 4 GiB is not used: the address behind it does not fit 32 bits. */
-const ADDRESS_END = WASM_PAGES * WASM_PAGE - WASM_PAGE;
+export const ADDRESS_END = WASM_PAGES * WASM_PAGE - WASM_PAGE;
 /** Output up to this size is copied out, and the memory is kept for the next call. */
 const KEPT_BYTES = 1_048_576;
 const KEPT_MEMORY = 16_777_216;

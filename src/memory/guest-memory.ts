@@ -20,7 +20,7 @@ import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryPlace } from "../sources/source.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
-import { checkSeed, generate } from "../wasm/hot-paths.js";
+import { checkSeed, hotPathsOverBuffer } from "../wasm/hot-paths.js";
 import { checkIdentityMap, type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 import { allocate, type GuestBuffer, type HostBuffer } from "./host-buffer.js";
 import { checkUnclaimed, claimBytes, type MemoryClaim } from "./memory-claim.js";
@@ -427,17 +427,8 @@ export class GuestMemory {
       });
       return;
     }
-    let isAllocated = false;
-    let bytes: Uint8Array;
-    try {
-      bytes = generate(length, (hotPaths, isFresh) => {
-        isAllocated = true;
-        write(hotPaths, 0, isFresh);
-      });
-    } catch (cause) {
-      if (isAllocated) throw cause;
-      throw new DirectBootError("GUEST_MEMORY_TOO_LARGE", `${length} bytes can't be allocated`, { cause });
-    }
+    const bytes = allocate(length, () => new Uint8Array(length));
+    write(hotPathsOverBuffer(bytes.buffer), 0, true);
     this.write(start, bytes);
   }
 

@@ -1,5 +1,4 @@
 /** `directboot crc32`: the CRC-32 of files. */
-import { ChunkBuf } from "../importers/chunk-buf.js";
 import { FileSource } from "../sources/file.js";
 import { crc32, hotPaths } from "../wasm/hot-paths.js";
 import { printJson } from "./format.js";
@@ -12,7 +11,7 @@ const PIECE_BYTES = 1 << 20;
 const BYTES_A_TURN = 64 << 20;
 
 async function checksum(file: FileSource, onProgress: (progress: Progress) => void): Promise<number> {
-  const piece = new ChunkBuf(PIECE_BYTES).bytes;
+  const piece = new Uint8Array(PIECE_BYTES);
   let crc = 0;
   for (let offset = 0; offset < file.byteLength; offset += PIECE_BYTES) {
     const bytes = piece.subarray(0, Math.min(PIECE_BYTES, file.byteLength - offset));

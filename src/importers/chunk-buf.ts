@@ -8,9 +8,7 @@ import { fill } from "../sources/reading.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
-import { hotPathsOverBuffer, hotPathsOverMemory } from "../wasm/hot-paths.js";
-import { SCRATCH_BYTES } from "../wasm/instance.js";
+import { crc32 } from "../wasm/hot-paths.js";
 import { callImporter, wrapSourceError } from "./errors.js";
 import { checkFileRegion, type FileRegionShape } from "./file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
@@ -78,8 +76,7 @@ export function* importChunks<R extends VpRegister>(
 }
 
 /**
- * A page-aligned buffer for streaming file data into guest memory (OpenVMM's `ChunkBuf`). It lies in memory
- * that the hot paths work on in place. Use one for many imports.
+ * A buffer of whole pages for streaming file data into guest memory (OpenVMM's `ChunkBuf`). Use one for many imports.
  *
  * @example
  * ```ts
@@ -103,7 +100,6 @@ export function* importChunks<R extends VpRegister>(
 export class ChunkBuf {
   /** The buffer: a whole number of pages, at least one. */
   readonly bytes: Uint8Array;
-  readonly #hotPaths: BufferHotPaths;
 
   /**
    * @param byteSize bytes of the buffer, rounded down to whole pages; 64 KiB by default
@@ -118,15 +114,7 @@ export class ChunkBuf {
       );
     }
     try {
-      if (typeof WebAssembly === "object") {
-        const scratch = Math.ceil(byteLength / 65536) * 65536;
-        const memory = new WebAssembly.Memory({ initial: (scratch + SCRATCH_BYTES) / 65536 });
-        this.bytes = new Uint8Array(memory.buffer, 0, byteLength);
-        this.#hotPaths = hotPathsOverMemory(memory, scratch);
-      } else {
-        this.bytes = new Uint8Array(byteLength);
-        this.#hotPaths = hotPathsOverBuffer(this.bytes.buffer);
-      }
+      this.bytes = new Uint8Array(byteLength);
     } catch (cause) {
       throw new DirectBootError("SOURCE_TOO_LARGE", `a chunk buffer of ${byteLength} bytes can't be made`, {
         cause,
@@ -182,7 +170,7 @@ export class ChunkBuf {
       for (let offset = 0; offset < length; offset += this.bytes.byteLength) {
         const piece = this.bytes.subarray(0, Math.min(this.bytes.byteLength, length - offset));
         source.readSync(piece, offset);
-        crc = this.#hotPaths.crc32(0, piece.byteLength, crc);
+        crc = crc32(piece, crc);
       }
       return crc;
     } finally {

@@ -211,6 +211,7 @@ _start:
     call    report_acpi_pages
     call    report_page_tables
     SAY     "directboot-guest: report ends\n"
+    SAY     "reboot: Restarting system\n"      # Linux's words: this reset is meant (kernel/reboot.c, kernel_restart)
     call    uart_drain
 
 # An exception that can't be delivered becomes a double fault, and that a triple fault: the processor shuts down

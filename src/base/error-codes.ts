@@ -238,6 +238,7 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, readonly [meaning: string, 
   OUTPUT_FAILED: ["the output can't be written"],
   TOOL_MISSING: ["a program that is needed is not installed"],
   TOOL_FAILED: ["a program failed"],
+  GUEST_RESET: ["the guest reset its machine, as one does that crashes"],
 };
 
 /**

@@ -180,6 +180,8 @@ export const ERROR_CURES = {
   OUTPUT_FAILED: "check the path, its permissions and the free space",
   TOOL_MISSING: "install the package that is named",
   TOOL_FAILED: "see its output",
+  GUEST_RESET:
+    "let the kernel say more (console=ttyS0 earlyprintk=ttyS0, on arm64 earlycon), and the guest power off when it is done",
 } as const satisfies Record<string, string>;
 
 /** The code of a {@link DirectBootError}: a string literal for each cause. */

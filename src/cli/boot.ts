@@ -2,6 +2,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toAddress } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
 import { guestFiles } from "../hosts/qemu/guest-files.js";
 import {
   dumpDeviceTree,
@@ -10,7 +11,7 @@ import {
   machineArguments,
   x86Layout,
 } from "../hosts/qemu/machines.js";
-import { checkResult, runQemu } from "../hosts/qemu/process.js";
+import { checkResult, type RunResult, runQemu } from "../hosts/qemu/process.js";
 import { detectKernel } from "../linux/detect-kernel.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions } from "../linux/options.js";
@@ -28,6 +29,21 @@ const PRIVATE_MODE = 0o600;
 
 /** Limit of the serial output that `--json` shows, bytes: a guest may send without end. */
 const MOST_SERIAL_BYTES = 16 << 20;
+
+/** The kernel's words before a restart that it was asked for (kernel/reboot.c, kernel_restart). */
+const RESTART = "reboot: Restarting system";
+/** The part of the guest's output that they are looked for in, bytes. */
+const LAST_WORDS_BYTES = 4096;
+
+/** Throws GUEST_RESET if the machine was reset by a guest that did not announce it: it has crashed. */
+function checkEnd({ cause, milliseconds }: RunResult, lastWords: string): void {
+  if (cause !== "guest-reset" || lastWords.includes(RESTART)) return;
+  const said = lastWords === "" ? "without a word on its serial port" : "and did not say that it restarts";
+  throw new DirectBootError(
+    "GUEST_RESET",
+    `the guest reset its machine after ${formatMilliseconds(milliseconds)}, ${said}: it has crashed (a triple fault), or panicked with panic= on its command line`,
+  );
+}
 
 /** To the terminal, or whatever reads our output; at its pace. */
 function show(bytes: Uint8Array): Promise<void> | undefined {
@@ -113,8 +129,13 @@ async function bootIn(folder: string, args: Arguments, seconds: number | undefin
     if (serialBytes < MOST_SERIAL_BYTES) serial.push(bytes);
     serialBytes += bytes.byteLength;
   };
-  const onSerial = isJson ? keep : show;
-  const result = await runQemu(machine, [...machineArguments(machine), ...files], { seconds, onSerial });
+  let lastWords = Buffer.alloc(0);
+  const onSerial = (bytes: Uint8Array): Promise<void> | undefined => {
+    lastWords = Buffer.concat([lastWords, bytes]).subarray(-LAST_WORDS_BYTES);
+    return isJson ? keep(bytes) : show(bytes);
+  };
+  const qemuArguments = [...machineArguments(machine), ...files];
+  const result = await runQemu(machine, qemuArguments, { seconds, onSerial, isControlled: true });
   if (isJson) {
     printJson({
       info: loaded.guest.info,
@@ -128,6 +149,7 @@ async function bootIn(folder: string, args: Arguments, seconds: number | undefin
   }
   say(`the guest ran for ${formatMilliseconds(result.milliseconds)}`);
   checkResult(machine, result, seconds);
+  checkEnd(result, lastWords.toString("latin1"));
 }
 
 export async function bootCommand(argv: readonly string[]): Promise<number> {

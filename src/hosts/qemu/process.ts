@@ -1,7 +1,9 @@
 /** QEMU as a process: it never outlives this one, nor does anything that it starts. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { Duplex } from "node:stream";
 import { messageOf } from "../../base/describe.js";
 import { DirectBootError } from "../../base/errors.js";
+import { controlArguments, Qmp, type ShutdownCause } from "./qmp.js";
 
 /** A killed program is gone within milliseconds; one that hangs in the kernel must not keep us. */
 const MILLISECONDS_TO_DIE = 2000;
@@ -19,6 +21,8 @@ export interface RunResult {
   readonly signal: NodeJS.Signals | null;
   readonly timedOut: boolean;
   readonly milliseconds: number;
+  /** Why the guest's machine has ended; undefined if it was killed, or QEMU was not controlled. */
+  readonly cause: ShutdownCause | undefined;
 }
 
 /** Limits of a run, and receivers of its output. */
@@ -32,7 +36,12 @@ export interface RunOptions {
   readonly onSerial: (bytes: Uint8Array) => Promise<void> | undefined;
   /** Receives QEMU's own messages; by default they go to stderr. */
   readonly onMessage?: (bytes: Uint8Array) => void;
+  /** Controls QEMU by QMP, to learn why the machine ends. */
+  readonly isControlled?: boolean;
 }
+
+/** Beside the standard streams. */
+const CONTROL_FD = 3;
 
 const running = new Set<ChildProcess>();
 
@@ -107,14 +116,19 @@ export function endAll(onEnded: () => void): void {
 export async function runQemu(
   { program, packageName }: QemuProgram,
   args: readonly string[],
-  { seconds, onSerial, onMessage }: RunOptions,
+  { seconds, onSerial, onMessage, isControlled = false }: RunOptions,
 ): Promise<RunResult> {
   const start = performance.now();
   let timedOut = false;
   let timer: NodeJS.Timeout | undefined;
   try {
-    const child = spawn(program, args, {
-      stdio: ["ignore", "pipe", onMessage === undefined ? "inherit" : "pipe"],
+    const child = spawn(program, isControlled ? [...args, ...controlArguments(CONTROL_FD)] : args, {
+      stdio: [
+        "ignore",
+        "pipe",
+        onMessage === undefined ? "inherit" : "pipe",
+        isControlled ? "pipe" : "ignore",
+      ],
       shell: false,
       // A process group of its own, to be ended as a whole.
       detached: process.platform !== "win32",
@@ -124,6 +138,9 @@ export async function runQemu(
       child.once("error", reject);
       child.once("close", (exitCode, signal) => resolve({ exitCode, signal }));
     });
+    const control = child.stdio[CONTROL_FD];
+    const qmp = control instanceof Duplex ? new Qmp(control) : undefined;
+    qmp?.start();
     child.stdout?.on("data", (bytes: Uint8Array) => {
       const taken = onSerial(bytes);
       if (taken === undefined) return;
@@ -137,7 +154,8 @@ export async function runQemu(
         signalGroup(child, "SIGKILL");
       }, seconds * 1000);
     }
-    return { ...(await ended), timedOut, milliseconds: performance.now() - start };
+    const result = await ended;
+    return { ...result, timedOut, milliseconds: performance.now() - start, cause: qmp?.shutdownCause };
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
       throw new DirectBootError("TOOL_MISSING", `${program} is not installed`, {

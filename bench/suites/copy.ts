@@ -1,5 +1,4 @@
-import { hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
-import { SCRATCH_BYTES } from "../../src/wasm/instance.js";
+import { hotPathsOverMemory, SCRATCH_BYTES } from "../../src/wasm/hot-paths.js";
 import { type Case, GATED_ROUNDS, measureCases, type Suite } from "../harness.js";
 import { KIB, MIB, noise } from "../image.js";
 

@@ -2,13 +2,11 @@
  * The decoders' WASM: compiled from the inlined bytes at the first call, never at import, and attached to the linear
  * memory that holds the output.
  */
-import { describeType } from "../base/describe.js";
-import { AssemblyModule, checkExports } from "../wasm/assembly-module.js";
+import { ChosenModule } from "../wasm/assembly-module.js";
 import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 
 /** The exports of assembly/decoders.ts. Addresses and results are numbers; a u32 may come back negative. */
 export interface DecoderExports extends Record<string, unknown> {
-  BZIP2_WORK_BYTES: { value: number };
   adler32(seed: number, pointer: number, length: number): number;
   arm64Filter(pointer: number, length: number, position: number): number;
   bzip2Begin(state: number): void;
@@ -47,16 +45,18 @@ export interface DecoderExports extends Record<string, unknown> {
   zstdPrepare(work: number): void;
 }
 
-const NAME = "directboot/wasm/decoders";
-
-let chosen: AssemblyModule<DecoderExports> | "none" | undefined;
-let given: WebAssembly.Module | undefined;
+const chosen = new ChosenModule<DecoderExports>({
+  base64: DECODERS_WASM_BASE64,
+  name: "directboot/wasm/decoders",
+  exports: ["zstdBlock"],
+  chooser: "decoders.use",
+});
 
 /** Which decoders run, and the switch between them. */
 export const decoders = {
   /** The implementation in use. The first read compiles the WASM, unless `use` was called before. */
   get implementation(): "wasm" | "javascript" {
-    return moduleOrNone() === undefined ? "javascript" : "wasm";
+    return chosen.implementation;
   },
 
   /**
@@ -67,38 +67,11 @@ export const decoders = {
    * @throws TypeError for anything else
    */
   use(choice: "auto" | "javascript" | WebAssembly.Module): void {
-    if (choice === "auto") chosen = undefined;
-    else if (choice === "javascript") chosen = "none";
-    else if (typeof WebAssembly === "object" && choice instanceof WebAssembly.Module) {
-      checkExports(NAME, choice, ["zstdBlock"]);
-      given = choice;
-      chosen = undefined;
-    } else {
-      throw new TypeError(
-        `decoders.use takes "auto", "javascript" or a WebAssembly.Module, got ${describeType(choice)}`,
-      );
-    }
+    chosen.use(choice);
   },
 };
 
-function moduleOrNone(): AssemblyModule<DecoderExports> | undefined {
-  if (chosen === undefined) {
-    try {
-      chosen = new AssemblyModule<DecoderExports>(DECODERS_WASM_BASE64, given);
-    } catch {
-      // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it.
-      chosen = "none";
-    }
-  }
-  return chosen === "none" ? undefined : chosen;
-}
-
 /** The decoders over `memory`; undefined where there is no WebAssembly for it. */
 export function decodersOver(memory: WebAssembly.Memory): DecoderExports | undefined {
-  try {
-    return moduleOrNone()?.over(memory);
-  } catch {
-    // A shared memory needs a module of its own, made from bytes: not where compiling is forbidden.
-    return undefined;
-  }
+  return chosen.over(memory);
 }

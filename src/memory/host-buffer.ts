@@ -4,8 +4,7 @@ import { DirectBootError } from "../base/errors.js";
 import { DECODER_WORK_PAGES } from "../sources/source.js";
 import { isSharedBuffer } from "../wasm/assembly-module.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
-import { hotPathsOverBuffer, hotPathsOverMemory, prepareHotPaths } from "../wasm/hot-paths.js";
-import { SCRATCH_BYTES } from "../wasm/instance.js";
+import { hotPaths, hotPathsOverBuffer, hotPathsOverMemory, SCRATCH_BYTES } from "../wasm/hot-paths.js";
 
 /** A buffer that guest memory can lie in. */
 export type GuestBuffer = WebAssembly.Memory | ArrayBuffer | SharedArrayBuffer;
@@ -124,7 +123,7 @@ export class HostBuffer {
     const hasWork = !shared && workPage + DECODER_WORK_PAGES <= MOST_WASM_PAGES;
     const pages = workPage + (hasWork ? DECODER_WORK_PAGES : 0);
     // Compiled first: making a large memory starts a collection in V8, which every buffer made meanwhile takes part in.
-    prepareHotPaths();
+    void hotPaths.implementation;
     const memory = allocate(ramBytes, () =>
       shared
         ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared })

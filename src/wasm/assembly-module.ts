@@ -1,14 +1,10 @@
 /** The compiled modules of assembly/: made from inlined bytes, instantiated by `@assemblyscript/loader`. */
 import { instantiateSync } from "@assemblyscript/loader";
+import { describeType } from "../base/describe.js";
 
 /** The bytes of an inlined module. */
 export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  if (typeof Buffer === "function") {
-    const decoded = Buffer.from(text, "base64");
-    const bytes = new Uint8Array(decoded.byteLength);
-    bytes.set(decoded);
-    return bytes;
-  }
+  if (typeof Buffer === "function") return Buffer.from(text, "base64");
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
@@ -80,11 +76,70 @@ export class AssemblyModule<E extends Record<string, unknown>> {
   }
 }
 
-/** Throws TypeError unless `module` has the exports that `name` of this version has. */
-export function checkExports(name: string, module: WebAssembly.Module, exports: readonly string[]): void {
-  const found = new Set(WebAssembly.Module.exports(module).map((each) => each.name));
-  const missing = exports.filter((each) => !found.has(each));
-  if (missing.length > 0) {
-    throw new TypeError(`the module is not ${name} of this version: it lacks ${missing.join(", ")}`);
+/** A module of assembly/, and the function that users choose with whether it runs. */
+interface ModuleDescription {
+  readonly base64: string;
+  /** The module's name in the package. */
+  readonly name: string;
+  /** Exports by which a module of this version is known. */
+  readonly exports: readonly string[];
+  readonly chooser: string;
+}
+
+/** A module of assembly/ that is compiled when it is first needed, and the choice whether it runs, or JavaScript. */
+export class ChosenModule<E extends Record<string, unknown>> {
+  readonly #is: ModuleDescription;
+  #chosen: AssemblyModule<E> | "javascript" | undefined;
+  #given: WebAssembly.Module | undefined;
+
+  constructor(description: ModuleDescription) {
+    this.#is = description;
+  }
+
+  /** The module; undefined where JavaScript runs. The first read compiles. */
+  get module(): AssemblyModule<E> | undefined {
+    if (this.#chosen === undefined) {
+      try {
+        this.use("wasm");
+      } catch {
+        // No WebAssembly, no SIMD, or a Content-Security-Policy that forbids it.
+        this.#chosen = "javascript";
+      }
+    }
+    return this.#chosen === "javascript" ? undefined : this.#chosen;
+  }
+
+  get implementation(): "wasm" | "javascript" {
+    return this.module === undefined ? "javascript" : "wasm";
+  }
+
+  use(choice: "auto" | "wasm" | "javascript" | WebAssembly.Module): void {
+    const { base64, name, exports, chooser } = this.#is;
+    const isModule = typeof WebAssembly === "object" && choice instanceof WebAssembly.Module;
+    if (choice === "auto") this.#chosen = undefined;
+    else if (choice === "javascript") this.#chosen = "javascript";
+    else if (choice === "wasm" || isModule) {
+      const given = isModule ? choice : this.#given;
+      const found = given && new Set(WebAssembly.Module.exports(given).map((each) => each.name));
+      const missing = exports.filter((each) => found?.has(each) === false);
+      if (missing.length > 0) {
+        throw new TypeError(`the module is not ${name} of this version: it lacks ${missing.join(", ")}`);
+      }
+      this.#chosen = new AssemblyModule<E>(base64, given);
+      this.#given = given;
+    } else {
+      const choices = `"auto", "wasm", "javascript" or a WebAssembly.Module`;
+      throw new TypeError(`${chooser} takes ${choices}, got ${describeType(choice)}`);
+    }
+  }
+
+  /** The exports over `memory`; undefined where JavaScript runs. */
+  over(memory: WebAssembly.Memory): E | undefined {
+    try {
+      return this.module?.over(memory);
+    } catch {
+      // A shared memory needs a module of its own, made from bytes: not where compiling is forbidden.
+      return undefined;
+    }
   }
 }

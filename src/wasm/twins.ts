@@ -89,8 +89,8 @@ function fillEntries(
   }
 }
 
-/** The hot paths over any buffer, in JavaScript. */
-export function twinHotPaths(buffer: () => ArrayBufferLike): BufferHotPaths {
+/** The hot paths over any buffer, in JavaScript; CRCs by `crc32`. */
+export function twinHotPaths(buffer: () => ArrayBufferLike, crc32 = crc32Twin): BufferHotPaths {
   const bytesAt = (offset: number, length: number): Uint8Array => new Uint8Array(buffer(), offset, length);
   return {
     implementation: "javascript",
@@ -109,8 +109,8 @@ export function twinHotPaths(buffer: () => ArrayBufferLike): BufferHotPaths {
     copyCrc32: (target, source, length, seed) => {
       const bytes = new Uint8Array(buffer());
       bytes.copyWithin(target, source, source + length);
-      return crc32Twin(bytes.subarray(target, target + length), seed);
+      return crc32(bytes.subarray(target, target + length), seed);
     },
-    crc32: (offset, length, seed) => crc32Twin(bytesAt(offset, length), seed),
+    crc32: (offset, length, seed) => crc32(bytesAt(offset, length), seed),
   };
 }

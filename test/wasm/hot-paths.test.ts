@@ -8,10 +8,16 @@ import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
 import { AssemblyModule, decodeBase64, withSharedMemoryImport } from "../../src/wasm/assembly-module.js";
 import type { BufferHotPaths, HotPathImplementation } from "../../src/wasm/hot-path-functions.js";
-import { crc32, hotPaths, hotPathsOverBuffer, hotPathsOverMemory } from "../../src/wasm/hot-paths.js";
+import {
+  crc32,
+  type HotPathExports,
+  hotPaths,
+  hotPathsOverBuffer,
+  hotPathsOverMemory,
+  SCRATCH_BYTES,
+} from "../../src/wasm/hot-paths.js";
 import { HOT_PATHS_WASM_BASE64 } from "../../src/wasm/hot-paths-wasm.generated.js";
 import { type IdentityMap, identityMapBytes } from "../../src/wasm/identity-map.js";
-import { type HotPathExports, SCRATCH_BYTES, WasmHotPaths } from "../../src/wasm/instance.js";
 import { crc32Twin, identityMapTwin, twinHotPaths } from "../../src/wasm/twins.js";
 import { withHotPaths } from "../support/hot-path-choice.js";
 import { inRoot } from "../support/paths.js";
@@ -32,7 +38,8 @@ function overEach(name: string, act: (implementation: HotPathImplementation) => 
 /** WebAssembly over a memory of `pages` pages, with scratch in its last. */
 function inPlace(pages: number): { memory: WebAssembly.Memory; over: BufferHotPaths } {
   const memory = new WebAssembly.Memory({ initial: pages });
-  return { memory, over: new WasmHotPaths().attach(memory, pages * WASM_PAGE - SCRATCH_BYTES) };
+  const scratch = pages * WASM_PAGE - SCRATCH_BYTES;
+  return { memory, over: withHotPaths("wasm", () => hotPathsOverMemory(memory, scratch)) };
 }
 
 const aSeed = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff_ffff }));

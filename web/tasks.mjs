@@ -1,5 +1,5 @@
-// npm run web: the page with a development server. npm run web:build: static files in build/web, for any path of any
-// server. npm run web:screenshots: the pictures of the README.
+// npm run web: the page with a development server, in a browser. npm run web:build: static files in build/web, for any
+// path of any server.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -66,6 +66,8 @@ const config = {
     ],
   },
   cacheDir: inRoot("build/vite"),
+  // Workers are no imports: what only they need would be found when the first starts, and the page would be loaded again.
+  optimizeDeps: { entries: ["index.html", "src/**/*.ts"] },
   worker: { format: "es" },
   build: {
     outDir: inRoot("build/web"),
@@ -77,7 +79,8 @@ const config = {
     // The emulator and the terminal are what they are.
     chunkSizeWarningLimit: 1024,
   },
-  server: { fs: { allow: [root, realpathSync(inRoot("node_modules"))] } },
+  // The address is printed, too, for whoever has no browser here.
+  server: { open: true, fs: { allow: [root, realpathSync(inRoot("node_modules"))] } },
   plugins: [policy, licenses],
   logLevel: "warn",
 };
@@ -98,6 +101,7 @@ if (task === "build") {
   );
   if (status !== 0) process.exit(1);
   await build(config);
+  process.stdout.write("build/web/ has the page: serve it as it is, at any path\n");
 } else if (task === "serve") {
   const server = await createServer({ ...config, logLevel: "info" });
   await server.listen();

@@ -13,6 +13,7 @@ import { tempFolder } from "../support/temp-folder.js";
 import {
   axeViolations,
   buildInspector,
+  dropFiles,
   type InspectorServer,
   launchChromium,
   loadKernel,
@@ -258,19 +259,7 @@ describe("the inspector page", () => {
   });
 
   it("tells dropped files apart by what they are", async () => {
-    const drop = async (files: readonly [name: string, path: string][]): Promise<void> => {
-      const data = files.map(([name, path]) => [name, readFileSync(path).toString("base64")]);
-      await page.evaluate(`(() => {
-        const transfer = new DataTransfer();
-        for (const [name, text] of ${JSON.stringify(data)}) {
-          transfer.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], name));
-        }
-        const event = (type) => new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true });
-        document.body.dispatchEvent(event("dragover"));
-        document.body.dispatchEvent(event("drop"));
-      })()`);
-    };
-    await drop([
+    await dropFiles(page, [
       ["archive", initrd],
       ["kernel", X86_64_GUEST],
     ]);

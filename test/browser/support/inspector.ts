@@ -103,6 +103,23 @@ export async function loadKernel(page: Page, kernel: string, initrd?: string): P
   await untilState(page, "loaded");
 }
 
+/** Drops files on the page, wherever no slot is. */
+export async function dropFiles(
+  page: Page,
+  files: readonly (readonly [name: string, path: string])[],
+): Promise<void> {
+  const data = files.map(([name, path]) => [name, readFileSync(path).toString("base64")]);
+  await page.evaluate(`(() => {
+    const transfer = new DataTransfer();
+    for (const [name, text] of ${JSON.stringify(data)}) {
+      transfer.items.add(new File([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], name));
+    }
+    const event = (type) => new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true });
+    document.body.dispatchEvent(event("dragover"));
+    document.body.dispatchEvent(event("drop"));
+  })()`);
+}
+
 /** The terminal's text, line by line, without the blanks at the lines' ends. */
 export async function terminalText(page: Page): Promise<string> {
   const lines = await page.locator(".xterm-rows > div").allInnerTexts();

@@ -59,12 +59,12 @@ interface CheckedRange {
 /** Called by a walk over the ranges, in ascending order of addresses. */
 interface TableVisitor {
   /**
-   * `count` tables are needed for the first time: returns the number of the first, the others follow it. As many entries
-   * of table `parent`, from `entry` on, link to them. The PML4 has the number 0 and is not told.
+   * `count` tables are needed for the first time, `first` and those that follow it. As many entries of table `parent`, from
+   * `entry` on, link to them. The PML4 has the number 0 and is not told.
    *
    * @param areFull true if leaves will fill them, so that what they held does not matter
    */
-  tables(parent: number, entry: number, count: number, areFull: boolean): number;
+  tables(parent: number, entry: number, first: number, count: number, areFull: boolean): void;
   /** `count` leaves from `entry` of a table on, and on in the tables that follow it if it has not so many. */
   leaves(
     table: number,
@@ -114,8 +114,11 @@ function span(level: number): number {
  * Walks the ranges with the largest leaf that fits at each address. All arithmetic is exact in a number: addresses
  * are at most 2^48. One turn of the loop fills as much of one table as the range covers, or all tables below a parent
  * that it covers wholly: half a million of them are a thousand turns.
+ *
+ * @returns the number of tables
  */
-function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: TableVisitor): void {
+function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor?: TableVisitor): number {
+  let known = 1;
   // The table of each level that the walk is in, and the first address that it covers.
   const tables = [0, 0, 0, 0];
   const bases = [-1, -1, -1, 0];
@@ -140,9 +143,11 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: Ta
         const entry = Math.floor(address / span(level + 1)) % ENTRIES_PER_TABLE;
         const areFull = level === leafLevel && wholeTables > 0;
         if (areFull) tableCount = Math.min(wholeTables, ENTRIES_PER_TABLE - entry);
-        const first = visitor.tables(tables[level + 1] ?? 0, entry, areFull ? tableCount : 1, areFull);
+        const more = areFull ? tableCount : 1;
+        visitor?.tables(tables[level + 1] ?? 0, entry, known, more, areFull);
         bases[level] = base;
-        tables[level] = first;
+        tables[level] = known;
+        known += more;
         // Tables further down belong to another one now.
         for (let below = level - 1; below >= 0; below--) bases[below] = -1;
       }
@@ -151,10 +156,11 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor: Ta
         tableCount * ENTRIES_PER_TABLE - entry,
         Math.floor((end - address) / span(leafLevel)),
       );
-      visitor.leaves(tables[leafLevel] ?? 0, entry, count, address, leafLevel, writable);
+      visitor?.leaves(tables[leafLevel] ?? 0, entry, count, address, leafLevel, writable);
       address += count * span(leafLevel);
     }
   }
+  return known;
 }
 
 /**
@@ -202,28 +208,20 @@ export class PageTableBuilder {
     const tableAddress = toAddress(options.pageTableGpa, "pageTableGpa");
     this.#ranges = checkRanges(options.ranges);
     this.#largestLevel = largestLevel;
-    let count = 0;
-    const need = (more: number): number => {
-      const first = count;
-      count += more;
-      if (count > maximumTables) {
-        throw new DirectBootError(
-          "PAGE_TABLE_NOT_ENOUGH_MEMORY",
-          `the ranges need more than ${maximumTables} tables`,
-          maximumTables < MOST_TABLES ? {} : { cure: "map less, or with larger pages" },
-        );
-      }
-      return first;
-    };
-    // The PML4.
-    need(1);
-    walk(this.#ranges, largestLevel, { tables: (_parent, _entry, more) => need(more), leaves: () => {} });
-    this.tableCount = count;
-    checkTable(tableAddress, BigInt(count * TABLE_BYTES), "page table address");
+    this.tableCount = walk(this.#ranges, largestLevel);
+    if (this.tableCount > maximumTables) {
+      throw new DirectBootError(
+        "PAGE_TABLE_NOT_ENOUGH_MEMORY",
+        `the ranges need more than ${maximumTables} tables`,
+        maximumTables < MOST_TABLES ? {} : { cure: "map less, or with larger pages" },
+      );
+    }
+    const byteLength = BigInt(this.byteLength);
+    checkTable(tableAddress, byteLength, "page table address");
     this.#tableAddress = Number(tableAddress);
     // An empty range maps nothing.
     const highest = BigInt(this.#ranges.findLast(({ start, end }) => end > start)?.end ?? 0);
-    const tablesEnd = tableAddress + BigInt(count * TABLE_BYTES);
+    const tablesEnd = tableAddress + byteLength;
     this.#encryption = toEncryptionMask(confidentialBit, highest > tablesEnd ? highest : tablesEnd);
   }
 
@@ -288,82 +286,20 @@ export class PageTableBuilder {
 
   /** Writes the tables, beginning at `base`. Tables that are zero already, or will be filled, are not zeroed. */
   #write(hotPaths: BufferHotPaths, base: number, isZero: boolean): void {
-    const links = new EntryRuns(hotPaths, this.#encryption);
-    const leaves = new EntryRuns(hotPaths, this.#encryption);
+    const at = (table: number, entry: number): number => base + table * TABLE_BYTES + entry * ENTRY_BYTES;
     if (!isZero) hotPaths.zero(base, TABLE_BYTES);
-    let count = 1;
     walk(this.#ranges, this.#largestLevel, {
-      tables: (parent, entry, more, areFull) => {
-        const first = count;
-        count += more;
+      tables: (parent, entry, first, count, areFull) => {
         // None of their entries is written before: they are told of here first.
-        if (!isZero && !areFull) hotPaths.zero(base + first * TABLE_BYTES, more * TABLE_BYTES);
-        links.add(
-          base + parent * TABLE_BYTES + entry * ENTRY_BYTES,
-          more,
-          this.#tableAddress + first * TABLE_BYTES,
-          TABLE_BYTES,
-          PRESENT_ACCESSED | WRITABLE,
-        );
-        return first;
+        if (!isZero && !areFull) hotPaths.zero(at(first, 0), count * TABLE_BYTES);
+        const address = this.#tableAddress + first * TABLE_BYTES;
+        const bits = PRESENT_ACCESSED | WRITABLE;
+        hotPaths.entries(at(parent, entry), count, address, TABLE_BYTES, bits, this.#encryption);
       },
-      leaves: (table, entry, leafCount, address, level, writable) => {
+      leaves: (table, entry, count, address, level, writable) => {
         const bits = PRESENT_ACCESSED | DIRTY | (writable ? WRITABLE : 0) | (level === 0 ? 0 : LARGE_PAGE);
-        leaves.add(base + table * TABLE_BYTES + entry * ENTRY_BYTES, leafCount, address, span(level), bits);
+        hotPaths.entries(at(table, entry), count, address, span(level), bits, this.#encryption);
       },
     });
-    links.flush();
-    leaves.flush();
-  }
-}
-
-/**
- * Runs of entries, handed to the hot paths as late as they can be: full tables that follow each other are one run, and
- * so are the links to them.
- */
-class EntryRuns {
-  readonly #hotPaths: BufferHotPaths;
-  readonly #encryption: number;
-  #offset = 0;
-  #count = 0;
-  #address = 0;
-  #step = 0;
-  #bits = 0;
-
-  constructor(hotPaths: BufferHotPaths, encryption: number) {
-    this.#hotPaths = hotPaths;
-    this.#encryption = encryption;
-  }
-
-  add(offset: number, count: number, address: number, step: number, bits: number): void {
-    const goesOn =
-      this.#count > 0 &&
-      offset === this.#offset + this.#count * ENTRY_BYTES &&
-      address === this.#address + this.#count * step &&
-      step === this.#step &&
-      bits === this.#bits;
-    if (goesOn) {
-      this.#count += count;
-      return;
-    }
-    this.flush();
-    this.#offset = offset;
-    this.#count = count;
-    this.#address = address;
-    this.#step = step;
-    this.#bits = bits;
-  }
-
-  flush(): void {
-    if (this.#count === 0) return;
-    this.#hotPaths.entries(
-      this.#offset,
-      this.#count,
-      this.#address,
-      this.#step,
-      this.#bits,
-      this.#encryption,
-    );
-    this.#count = 0;
   }
 }

@@ -29,6 +29,11 @@ if (asked.join() !== "unit")
     prlimit: "util-linux",
     setpriv: "util-linux",
     lzop: "lzop",
+    // Makes the inputs of test/cases.
+    python3: "python3-minimal",
+    // Completion.
+    fish: "fish",
+    zsh: "zsh",
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-system-aarch64": "qemu-system-arm",
     "/usr/bin/chromium": "chromium",

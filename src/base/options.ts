@@ -82,15 +82,18 @@ export function options(fields: Checks): Check {
   };
 }
 
-function unknownOption(name: string, path: string, known: readonly string[]): TypeError {
+/** The word of `known` that `word` may be a misspelling of. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
   const [best] = known
-    .map((other) => ({ other, likeness: likeness(name.toLowerCase(), other.toLowerCase()) }))
+    .map((other) => ({ other, likeness: likeness(word.toLowerCase(), other.toLowerCase()) }))
     .sort((a, b) => b.likeness - a.likeness);
+  return best !== undefined && best.likeness >= 0.6 ? best.other : undefined;
+}
+
+function unknownOption(name: string, path: string, known: readonly string[]): TypeError {
   const prefix = path === "" ? "" : `${path}.`;
-  const hint =
-    best !== undefined && best.likeness >= 0.6
-      ? `did you mean ${prefix}${best.other}?`
-      : `there are ${known.join(", ")}`;
+  const near = nearest(name, known);
+  const hint = near === undefined ? `there are ${known.join(", ")}` : `did you mean ${prefix}${near}?`;
   return new TypeError(`there is no option ${prefix}${name.slice(0, 60)}; ${hint}`);
 }
 

@@ -17,8 +17,8 @@ import type { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions } from "../linux/options.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { formatMilliseconds, printJson } from "./format.js";
-import { formatLoaded, linuxOptions, loadGuest, memorySize } from "./load.js";
-import { type Arguments, LOAD_OPTIONS, parseArguments, parseSeconds, UsageError } from "./options.js";
+import { formatLoaded, linuxOptions, loadedJson, loadGuest, memorySize } from "./load.js";
+import { type Arguments, type Command, LOAD_OPTIONS, parseSeconds, UsageError } from "./options.js";
 import { createFile, inStagingFolder, outputError } from "./output.js";
 
 const MIB = 1n << 20n;
@@ -104,18 +104,10 @@ async function writeGuest(guest: LinuxGuest, folder: string): Promise<string[]> 
   return args;
 }
 
-const BOOT_OPTIONS = {
-  ...LOAD_OPTIONS,
-  machine: { type: "string" },
-  cpu: { type: "string" },
-  qemu: { type: "string" },
-  timeout: { type: "string" },
-} as const;
-
 /** Loads and starts the guest; its files lie in `folder`. */
 async function bootIn(folder: string, args: Arguments, seconds: number | undefined): Promise<void> {
   const isJson = args.flag("json");
-  const asked = linuxOptions(args);
+  const asked = await linuxOptions(args);
   const architecture = (await detectKernel(asked.kernel)).architecture ?? "x86_64";
   const machine = machineOf(args, architecture);
   const loaded = await loadGuest(await optionsFor(machine, architecture, asked, memorySize(args), folder));
@@ -138,9 +130,7 @@ async function bootIn(folder: string, args: Arguments, seconds: number | undefin
   const result = await runQemu(machine, qemuArguments, { seconds, onSerial, isControlled: true });
   if (isJson) {
     printJson({
-      info: loaded.guest.info,
-      planMilliseconds: loaded.planMilliseconds,
-      loadMilliseconds: loaded.loadMilliseconds,
+      ...loadedJson(loaded),
       machine: machine.machine,
       ...result,
       serial: Buffer.concat(serial).toString("utf8", 0, Math.min(serialBytes, MOST_SERIAL_BYTES)),
@@ -152,10 +142,30 @@ async function bootIn(folder: string, args: Arguments, seconds: number | undefin
   checkEnd(result, lastWords.toString("latin1"));
 }
 
-export async function bootCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv, BOOT_OPTIONS);
+async function run(args: Arguments): Promise<number> {
   const timeout = args.text("timeout");
   const seconds = timeout === undefined ? undefined : parseSeconds(timeout, "timeout");
   await inStagingFolder(tmpdir(), "a temporary folder", (folder) => bootIn(folder, args, seconds));
   return 0;
 }
+
+export const bootCommand: Command = {
+  summary: "start it in QEMU; its serial output goes to the terminal",
+  operands: "[KERNEL]",
+  options: {
+    machine: {
+      value: "microvm|pc|q35|isapc|virt",
+      help: "QEMU's machine (default: microvm; of arm64 virt, which is the only one)",
+    },
+    cpu: { value: "MODEL", help: "QEMU's CPU model (default: max; cortex-a57 for arm64)" },
+    qemu: { value: "PROGRAM", help: "the emulator (default: qemu-system-x86_64, -i386 or -aarch64)" },
+    timeout: { value: "SECONDS", help: "end the guest after this long, with status 1" },
+    ...LOAD_OPTIONS,
+  },
+  examples: [
+    ["boot", "the embedded guest, which reports what it was started with"],
+    ["boot vmlinuz --initrd initrd.img --append 'console=ttyS0'", "a distribution's kernel"],
+    ["boot Image --memory 1G --append 'console=ttyAMA0'", "an arm64 kernel"],
+  ],
+  run,
+};

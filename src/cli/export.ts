@@ -10,9 +10,9 @@ import {
 } from "../linux/guest-export.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { formatMilliseconds, printJson } from "./format.js";
-import { formatLoaded, linuxOptions, loadGuest } from "./load.js";
-import { LOAD_OPTIONS, parseArguments, UsageError } from "./options.js";
-import { checkFolder, createFile, FILE_MODE, writeFolder } from "./output.js";
+import { formatLoaded, linuxOptions, loadedJson, loadGuest } from "./load.js";
+import { type Arguments, type Command, FORCE_OPTION, LOAD_OPTIONS, UsageError } from "./options.js";
+import { checkFolder, checkNew, createFile, FILE_MODE, writeFolder } from "./output.js";
 import { withProgressBar } from "./progress.js";
 
 /** Writes memory.bin and manifest.json into a folder; returns the bytes of memory.bin. */
@@ -39,29 +39,21 @@ async function writeExport(guest: LinuxGuest, folder: string): Promise<number> {
   return total;
 }
 
-export async function exportCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv, { ...LOAD_OPTIONS, out: { type: "string" } });
+async function run(args: Arguments): Promise<number> {
   const out = args.text("out");
   if (out === undefined || out === "") throw new UsageError("export needs --out DIR");
-  const options = linuxOptions(args);
   // Before the work, not after it.
   checkFolder(out);
+  const names = [EXPORT_MEMORY_FILE, EXPORT_MANIFEST_FILE];
+  if (!args.flag("force")) for (const name of names) checkNew(join(out, name));
+  const options = await linuxOptions(args);
   const loaded = await loadGuest(options);
   const start = performance.now();
   // The manifest names the bytes: it comes last.
-  const written = await writeFolder(out, [EXPORT_MEMORY_FILE, EXPORT_MANIFEST_FILE], (folder) =>
-    writeExport(loaded.guest, folder),
-  );
+  const written = await writeFolder(out, names, (folder) => writeExport(loaded.guest, folder));
   const milliseconds = performance.now() - start;
   if (args.flag("json")) {
-    printJson({
-      out,
-      byteLength: written,
-      planMilliseconds: loaded.planMilliseconds,
-      loadMilliseconds: loaded.loadMilliseconds,
-      writeMilliseconds: milliseconds,
-      info: loaded.guest.info,
-    });
+    printJson({ ...loadedJson(loaded), out, byteLength: written, writeMilliseconds: milliseconds });
   } else {
     process.stdout.write(
       `${formatLoaded(loaded)}\nwrote ${formatSize(written)} to ${join(out, EXPORT_MEMORY_FILE)} and ${EXPORT_MANIFEST_FILE} in ${formatMilliseconds(milliseconds)}\n`,
@@ -69,3 +61,20 @@ export async function exportCommand(argv: readonly string[]): Promise<number> {
   }
   return 0;
 }
+
+export const exportCommand: Command = {
+  summary: "pages and registers as manifest.json and memory.bin",
+  operands: "[KERNEL] --out DIR",
+  options: {
+    out: { value: "DIR", help: "the folder that the files go to; it need not be there" },
+    force: FORCE_OPTION,
+    ...LOAD_OPTIONS,
+  },
+  examples: [
+    [
+      "export vmlinuz --initrd initrd.img --out guest",
+      "guest/manifest.json and guest/memory.bin, for any VMM",
+    ],
+  ],
+  run,
+};

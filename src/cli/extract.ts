@@ -4,16 +4,12 @@ import { describeFormat } from "../images/detect.js";
 import { formatSize } from "../inspect/sizes.js";
 import { extractKernel } from "../linux/extract-kernel.js";
 import { formatMilliseconds } from "./format.js";
-import { parseArguments, parseSize, UsageError } from "./options.js";
-import { isStream, writeFile } from "./output.js";
+import { fileInput } from "./input.js";
+import { type Arguments, type Command, FORCE_OPTION, parseSize, UsageError } from "./options.js";
+import { checkNew, isStream, writeFile } from "./output.js";
 import { withProgressBar } from "./progress.js";
 
-export async function extractCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv, {
-    output: { type: "string", short: "o" },
-    "max-size": { type: "string" },
-    json: { type: "boolean" },
-  });
+async function run(args: Arguments): Promise<number> {
   const [file, ...others] = args.positionals;
   const out = args.text("output");
   if (file === undefined || others.length > 0) throw new UsageError("extract takes one FILE");
@@ -22,10 +18,12 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   const maxDecompressedSize = limit === undefined ? undefined : Number(parseSize(limit, "max-size"));
   // Checked before the work, not after it. A report must not mix with output that goes to a stream.
   const report = isStream(out) ? process.stderr : process.stdout;
+  if (!args.flag("force")) checkNew(out);
+  const input = await fileInput(file);
   const start = performance.now();
   const { kernel, format, compression, compressedSize, size } = await withProgressBar(
     "decompressing",
-    (onProgress) => extractKernel(file, { maxDecompressedSize, onProgress }),
+    (onProgress) => extractKernel(input, { maxDecompressedSize, onProgress }),
   );
   const milliseconds = performance.now() - start;
   await writeFile(out, kernel);
@@ -47,3 +45,15 @@ export async function extractCommand(argv: readonly string[]): Promise<number> {
   );
   return 0;
 }
+
+export const extractCommand: Command = {
+  summary: "the ELF or Image out of a bzImage, a zboot image or a compressed file",
+  operands: "FILE -o OUT",
+  options: {
+    output: { value: "FILE", short: "o", help: "the file to write" },
+    force: FORCE_OPTION,
+    "max-size": { value: "SIZE", help: "refuse a kernel that is larger" },
+  },
+  examples: [["extract vmlinuz -o vmlinux", "the ELF that a distribution's kernel is packed from"]],
+  run,
+};

@@ -11,8 +11,8 @@ import {
 import { formatSize } from "../inspect/sizes.js";
 import { openSource } from "../sources/open.js";
 import { formatTable } from "./format.js";
-import { embeddedKernel } from "./load.js";
-import { parseArguments, UsageError } from "./options.js";
+import { kernelInput } from "./load.js";
+import type { Arguments, Command } from "./options.js";
 
 function formatValue({ kind, value }: InspectedField): string {
   return kind === "text" ? JSON.stringify(value) : value;
@@ -104,10 +104,8 @@ function text(inspection: KernelInspection, title: string): string[] {
  *
  * @throws DirectBootError what the parser of its format throws
  */
-export async function inspectCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv, { json: { type: "boolean" }, unpack: { type: "boolean" } });
-  if (args.positionals.length > 1) throw new UsageError("inspect takes one FILE");
-  const { source, close } = openSource(args.positionals[0] ?? embeddedKernel(), "kernel");
+async function run(args: Arguments): Promise<number> {
+  const { source, close } = openSource(await kernelInput(args), "kernel");
   try {
     const options = args.flag("unpack")
       ? { decoders: await import("../decoders/index.js"), unpack: "all" as const }
@@ -123,3 +121,11 @@ export async function inspectCommand(argv: readonly string[]): Promise<number> {
     close();
   }
 }
+
+export const inspectCommand: Command = {
+  summary: "what a file is, and its header, field by field",
+  operands: "[FILE]",
+  options: { unpack: { help: "show the kernel inside a compressed file, a bzImage or a zboot image, too" } },
+  examples: [["inspect vmlinuz --unpack", "the bzImage, and the ELF inside"]],
+  run,
+};

@@ -9,7 +9,8 @@ import type { LoadLinuxSyncOptions } from "../linux/options.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { applyPlan } from "../plan/apply.js";
 import { formatMilliseconds, formatRegions, formatTable } from "./format.js";
-import { type Arguments, parseAddress, parseReservation, parseSize, UsageError } from "./options.js";
+import { checkPaths, type FileInput, fileInput } from "./input.js";
+import { type Arguments, parseAddress, parseReservation, parseSize, UsageError, wordOf } from "./options.js";
 import { packageFile } from "./package-files.js";
 import { withProgressBar } from "./progress.js";
 import { readSeed } from "./seed.js";
@@ -29,43 +30,45 @@ export function memorySize(args: Arguments): bigint {
   return parseSize(args.text("memory") ?? DEFAULT_MEMORY, "memory");
 }
 
-/** The options of a load. Without KERNEL, the embedded guest. */
-export function linuxOptions(args: Arguments): LoadLinuxSyncOptions {
-  if (args.positionals.length > 1) {
-    throw new UsageError(`one KERNEL is expected, got ${args.positionals.join(" ")}`);
-  }
-  const [kernel] = args.positionals;
+/** The one file that a command takes; without, the embedded guest. */
+export async function kernelInput({ positionals }: Arguments): Promise<FileInput> {
+  if (positionals.length > 1) throw new UsageError(`one file is expected, got ${positionals.join(" ")}`);
+  return positionals[0] === undefined ? embeddedKernel() : await fileInput(positionals[0]);
+}
+
+/** The options of a load. */
+export async function linuxOptions(args: Arguments): Promise<LoadLinuxSyncOptions> {
   const address = (flag: string): bigint | undefined => {
     const text = args.text(flag);
     return text === undefined ? undefined : parseAddress(text, flag);
   };
-  const initrds = args.texts("initrd");
-  const entry = args.text("entry");
-  if (entry !== undefined && entry !== "64" && entry !== "32" && entry !== "pvh") {
-    throw new UsageError(`--entry ${entry}: give 64, 32 or pvh`);
-  }
-  const decompress = args.text("decompress");
-  if (decompress !== undefined && decompress !== "host" && decompress !== "guest") {
-    throw new UsageError(`--decompress ${decompress}: give host or guest`);
-  }
-  if (args.text("initrd-address") !== undefined && initrds.length === 0) {
+  if (args.text("initrd-address") !== undefined && args.texts("initrd").length === 0) {
     throw new UsageError("--initrd-address goes with --initrd");
   }
-  const reserved = args.texts("reserve");
+  const entry = wordOf(args, "entry", "64", "32", "pvh");
+  const decompress = wordOf(args, "decompress", "host", "guest");
+  const addresses = { kernel: address("kernel-address"), initrd: address("initrd-address") };
+  const reservations = args.texts("reserve").map((text) => parseReservation(text, "reserve"));
+  const memory = memorySize(args);
+  const dtb = args.text("dtb");
   const seed = args.text("rng-seed");
+  checkPaths([...args.positionals, ...args.texts("initrd"), dtb ?? "", seed ?? ""]);
+  const kernel = await kernelInput(args);
+  const initrds: FileInput[] = [];
+  for (const path of args.texts("initrd")) initrds.push(await fileInput(path));
+  const isDefault = args.positionals.length === 0;
   return {
-    kernel: kernel ?? embeddedKernel(),
+    kernel,
     initrd: initrds.length === 0 ? undefined : initrds,
-    commandLine: args.text("append") ?? (kernel === undefined ? DEFAULT_COMMAND_LINE : undefined),
-    deviceTree: args.text("dtb"),
+    commandLine: args.text("append") ?? (isDefault ? DEFAULT_COMMAND_LINE : undefined),
+    deviceTree: dtb === undefined ? undefined : await fileInput(dtb),
     entry,
-    addresses: { kernel: address("kernel-address"), initrd: address("initrd-address") },
-    reservations:
-      reserved.length === 0 ? undefined : reserved.map((text) => parseReservation(text, "reserve")),
-    rngSeed: seed === undefined ? undefined : readSeed(seed),
+    addresses,
+    reservations: reservations.length === 0 ? undefined : reservations,
+    rngSeed: seed === undefined ? undefined : await readSeed(seed),
     decompress,
     decompressInitrd: args.flag("decompress-initrd"),
-    memory: memorySize(args),
+    memory,
   };
 }
 
@@ -92,6 +95,12 @@ export async function loadGuest(options: LoadLinuxSyncOptions): Promise<LoadedGu
   } finally {
     plan.close();
   }
+}
+
+/** The same as data: the keys that the JSON of `export` and `boot` has in common with that of `plan`. */
+export function loadedJson({ guest, planMilliseconds, loadMilliseconds }: LoadedGuest): object {
+  const { architecture, entryMode, info } = guest;
+  return { architecture, entryMode, info, planMilliseconds, loadMilliseconds };
 }
 
 /** The regions of a loaded guest and the times it took, as text. */

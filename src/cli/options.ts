@@ -1,33 +1,77 @@
-/** Arguments of the commands. */
-import { parseArgs } from "node:util";
+/** Options of the commands: tables that are parsed, shown as help and completed by shells. */
+import { type ParseArgsConfig, parseArgs } from "node:util";
+import { nearest } from "../base/options.js";
 import { E820_RESERVED, type E820Entry } from "../x86/e820.js";
 
 /** Wrong usage: exit status 2, as opposed to a bad input's 1. */
 export class UsageError extends Error {}
 
-/** Options that take a value, or none. */
-export type OptionTable = Readonly<
-  Record<
-    string,
-    { readonly type: "string" | "boolean"; readonly multiple?: boolean; readonly short?: string }
-  >
->;
+/** An option; one without `value` is a flag. */
+export interface Option {
+  /** What its value is, as help shows it: "FILE" and "DIR" are completed with files and folders, "a|b" with its words. */
+  readonly value?: string;
+  readonly help: string;
+  readonly short?: string;
+  /** May be given more than once. */
+  readonly multiple?: boolean;
+}
 
-/** Options of `plan`, `export` and `boot`. */
-export const LOAD_OPTIONS = {
-  initrd: { type: "string", multiple: true },
-  "initrd-address": { type: "string" },
-  "kernel-address": { type: "string" },
-  append: { type: "string" },
-  memory: { type: "string" },
-  dtb: { type: "string" },
-  entry: { type: "string" },
-  reserve: { type: "string", multiple: true },
-  "rng-seed": { type: "string" },
-  decompress: { type: "string" },
-  "decompress-initrd": { type: "boolean" },
-  json: { type: "boolean" },
+export type OptionTable = Readonly<Record<string, Option>>;
+
+/** What every command takes. */
+export const COMMON_OPTIONS = {
+  json: { help: "the result, or the error, as JSON" },
+  help: { help: "this text", short: "h" },
 } as const satisfies OptionTable;
+
+/** Options of `plan`, `export`, `map` and `boot`. */
+export const LOAD_OPTIONS = {
+  initrd: {
+    value: "FILE",
+    multiple: true,
+    help: "an initial RAM disk; repeat the option to concatenate several",
+  },
+  append: { value: "TEXT", help: "the kernel's command line" },
+  memory: { value: "SIZE", help: "RAM: bytes, or a number with K, M, G or T (default: 256M)" },
+  dtb: { value: "FILE", help: "arm64: the machine's device tree (boot's default: QEMU's own)" },
+  entry: { value: "64|32|pvh", help: "x86: the way into the kernel (default: 64, of a 32-bit kernel 32)" },
+  "kernel-address": { value: "ADDRESS", help: "a bzImage's address (default: the one in its header)" },
+  "initrd-address": {
+    value: "ADDRESS",
+    help: "the initrd's address (default: the next 2 MiB boundary after the kernel)",
+  },
+  reserve: {
+    value: "FROM-TO[:TYPE]",
+    multiple: true,
+    help: "x86: addresses that the guest must not use as RAM, with an e820 type (default: 2)",
+  },
+  "rng-seed": {
+    value: "FILE",
+    help: "x86: bytes for the guest's random numbers; 32 bytes of a device (/dev/urandom)",
+  },
+  decompress: { value: "host|guest", help: "who decompresses a bzImage's kernel (default: the host)" },
+  "decompress-initrd": { help: "decompress the initrd on the host" },
+} as const satisfies OptionTable;
+
+/** For commands that write files. */
+export const FORCE_OPTION = { help: "replace what is there", short: "f" } as const satisfies Option;
+
+/** A command, and what help and shells say of it. */
+export interface Command {
+  /** One line. */
+  readonly summary: string;
+  /** Its operands, as in "[KERNEL]". */
+  readonly operands: string;
+  readonly options: OptionTable;
+  readonly examples: readonly (readonly [command: string, purpose: string])[];
+  /** Returns the exit status. */
+  readonly run: (args: Arguments) => number | Promise<number>;
+}
+
+/** All options that a command takes. */
+export function optionsOf({ options }: Command): OptionTable {
+  return { ...options, ...COMMON_OPTIONS };
+}
 
 /** Parsed arguments: option values by name, and the rest. */
 export interface Arguments {
@@ -38,26 +82,69 @@ export interface Arguments {
   readonly positionals: readonly string[];
 }
 
-/** Parses arguments. Throws UsageError for an option that the command does not have. */
-export function parseArguments(argv: readonly string[], options: OptionTable): Arguments {
-  let parsed: { values: Record<string, unknown>; positionals: string[] };
-  try {
-    parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
-  } catch (cause) {
-    throw new UsageError(cause instanceof Error ? cause.message : String(cause));
+/** Throws UsageError for a word that is none of `known`, with the one that may be meant. */
+export function unknownWord(
+  kind: string,
+  word: string,
+  prefix: string,
+  known: readonly string[],
+): UsageError {
+  const near = nearest(word, known);
+  const hint = near === undefined ? "" : `; did you mean ${prefix}${near}?`;
+  return new UsageError(`there is no ${kind} ${JSON.stringify(`${prefix}${word}`)}${hint}`);
+}
+
+/** Parses arguments. Throws UsageError for an option that the table does not have, or that lacks its value. */
+export function parseArguments(argv: readonly string[], table: OptionTable): Arguments {
+  const options: NonNullable<ParseArgsConfig["options"]> = {};
+  for (const [name, { value, short, multiple = false }] of Object.entries(table)) {
+    const type = value === undefined ? "boolean" : "string";
+    options[name] = { type, multiple, ...(short === undefined ? {} : { short }) };
+  }
+  const config = { args: [...argv], options, strict: false, allowPositionals: true } as const;
+  const { tokens } = parseArgs({ ...config, tokens: true });
+  const values = new Map<string, string[]>();
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const { name, rawName, value, inlineValue } = token;
+    const option = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (option === undefined) {
+      const prefix = rawName.startsWith("--") ? "--" : "-";
+      throw unknownWord("option", name, prefix, prefix === "-" ? [] : Object.keys(table));
+    }
+    if (option.value === undefined) {
+      if (value !== undefined) throw new UsageError(`${rawName} takes no value`);
+    } else if (value === undefined) {
+      throw new UsageError(`${rawName} needs a value: ${rawName} ${option.value}`);
+    } else if (inlineValue !== true && value.startsWith("-") && value !== "-") {
+      throw new UsageError(
+        `${rawName} is followed by ${value}: if that is its value, write --${name}=${value}`,
+      );
+    }
+    values.set(name, [...(values.get(name) ?? []), value ?? ""]);
   }
   return {
-    text: (name) => {
-      const value = parsed.values[name];
-      return typeof value === "string" ? value : undefined;
-    },
-    texts: (name) => {
-      const values = parsed.values[name];
-      return Array.isArray(values) ? values.map(String) : [];
-    },
-    flag: (name) => parsed.values[name] === true,
-    positionals: parsed.positionals,
+    text: (name) => values.get(name)?.at(-1),
+    texts: (name) => values.get(name) ?? [],
+    flag: (name) => values.has(name),
+    positionals,
   };
+}
+
+/** The value of an option that takes one of the words of its table. Throws UsageError for another. */
+export function wordOf<Word extends string>(
+  args: Arguments,
+  name: string,
+  ...words: Word[]
+): Word | undefined {
+  const text = args.text(name);
+  if (text === undefined) return undefined;
+  const word = words.find((each) => each === text);
+  if (word === undefined)
+    throw new UsageError(`--${name} ${text}: give ${words.join(", ").replace(/, ([^,]*)$/, " or $1")}`);
+  return word;
 }
 
 const UNITS: Readonly<Record<string, bigint>> = {

@@ -136,6 +136,15 @@ export function checkFolder(folder: string): void {
   }
 }
 
+/** Throws OUTPUT_FAILED if a file is there already: nothing of the user's is replaced unless he says so. */
+export function checkNew(path: string): void {
+  if (!isStream(path) && lstatSync(path, IF_THERE) !== undefined) {
+    throw new DirectBootError("OUTPUT_FAILED", `${path} is there already`, {
+      cure: "replace it with --force, or take another name",
+    });
+  }
+}
+
 /** Moves the files `names` from one folder to another, all or none; the last one refers to the others. */
 function replaceFiles(from: string, to: string, names: readonly string[]): void {
   const old = join(from, "old");

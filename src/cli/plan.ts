@@ -3,11 +3,10 @@ import { formatAddress, formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
 import { formatRegions, formatRegisters, formatTable, printJson } from "./format.js";
 import { linuxOptions } from "./load.js";
-import { LOAD_OPTIONS, parseArguments } from "./options.js";
+import { type Arguments, type Command, LOAD_OPTIONS } from "./options.js";
 
-export async function planCommand(argv: readonly string[]): Promise<number> {
-  const args = parseArguments(argv, LOAD_OPTIONS);
-  const plan = await planLinux(linuxOptions(args));
+async function run(args: Arguments): Promise<number> {
+  const plan = await planLinux(await linuxOptions(args));
   plan.close();
   if (args.flag("json")) {
     printJson(plan);
@@ -37,3 +36,14 @@ export async function planCommand(argv: readonly string[]): Promise<number> {
   process.stdout.write(`${text.join("\n")}\n`);
   return 0;
 }
+
+export const planCommand: Command = {
+  summary: "where everything would go, and the registers",
+  operands: "[KERNEL]",
+  options: LOAD_OPTIONS,
+  examples: [
+    ["plan vmlinuz --initrd initrd.img --append 'console=ttyS0'", "what a load would do"],
+    ["plan Image --dtb board.dtb --memory 1G --json", "the plan as data"],
+  ],
+  run,
+};

@@ -2,7 +2,7 @@
 import { hex, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { e820TypeName } from "./e820-table.js";
-import { REGION_KINDS } from "./map-theme.js";
+import { KINDS } from "./map-theme.js";
 import type { MapItem } from "./map-windows.js";
 import {
   type MapAddress,
@@ -30,7 +30,7 @@ const ENTRY_NAMES: Readonly<Record<string, string>> = {
 
 /** The input, checked. */
 export interface CheckedMap {
-  readonly arch: string;
+  readonly architecture: string;
   /** The texts below the title. */
   readonly facts: readonly string[];
   readonly ram: readonly MapRange[];
@@ -79,12 +79,12 @@ export function checkMap(input: MemoryMapInput, view: MapView): CheckedMap {
     );
   }
   const { entryMode, holes = [], e820 = [] } = input;
-  const arch = String(input.arch);
+  const arch = String(input.architecture);
   const ram = input.ram.map((range, index) => toMapRange(range, `ram[${index}]`)).sort(byStart);
   const regions = input.regions.map((region, index): MapItem => {
     const name = String(region.name);
     const { kind = regionKind(name) } = region;
-    const known = Object.hasOwn(REGION_KINDS, kind) ? kind : "other";
+    const known = kind !== "ram" && kind !== "hole" && Object.hasOwn(KINDS, kind) ? kind : "other";
     return { name, kind: known, ...toMapRange(region, `regions[${index}]`) };
   });
   const gaps = holes.map((hole, index): MapItem => {
@@ -105,7 +105,7 @@ export function checkMap(input: MemoryMapInput, view: MapView): CheckedMap {
   }
   facts.push(`${formatSize(totalBytes(ram))} of RAM`);
   return {
-    arch,
+    architecture: arch,
     facts,
     ram,
     items: [...regions, ...gaps]

@@ -8,10 +8,19 @@ import type { PlanStep } from "../plan/plan.js";
 import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import { decodeE820, decodeE820Extension, decodeStartInfoMap, type NamedE820Entry } from "./e820-table.js";
 import { jsonSafe } from "./json-safe.js";
-import type { REGION_KINDS } from "./map-theme.js";
 
 /** The purpose of a region, which decides its colour in a picture. */
-export type RegionKind = keyof typeof REGION_KINDS;
+export type RegionKind =
+  | "kernel"
+  | "initrd"
+  | "device-tree"
+  | "command-line"
+  | "boot-params"
+  | "setup-data"
+  | "descriptors"
+  | "page-tables"
+  | "acpi"
+  | "other";
 
 /** A range of guest physical addresses. */
 export interface MapRange {
@@ -34,7 +43,7 @@ export interface MapHole extends MapRange {
 
 /** A guest's memory. `JSON.stringify` gives the addresses as hex strings, which `drawMemoryMap` takes, too. */
 export interface MemoryMap {
-  readonly arch: GuestArchitecture;
+  readonly architecture: GuestArchitecture;
   readonly entryMode: EntryMode;
   /** Where the processor starts. */
   readonly entry: bigint;
@@ -57,7 +66,7 @@ export interface RangeInput {
 
 /** The input of `drawMemoryMap`: a {@link MemoryMap}, the same parsed from its JSON, or one that was made by hand. */
 export interface MemoryMapInput {
-  readonly arch: string;
+  readonly architecture: string;
   readonly entryMode?: string | undefined;
   readonly entry?: MapAddress | undefined;
   readonly ram: readonly RangeInput[];
@@ -151,7 +160,7 @@ export function memoryMapOf(plan: LinuxPlan | LoadedLinux): MemoryMap {
   const bytesOf =
     "steps" in plan ? bytesInSteps(plan.steps) : plan instanceof LinuxGuest ? bytesInMemory(plan) : undefined;
   return jsonSafe({
-    arch: plan.architecture,
+    architecture: plan.architecture,
     entryMode: plan.entryMode,
     entry: plan.info.kernel.entrypoint,
     ram: plan.layout.ram.map(({ range: { start, end } }) => jsonSafe({ start, end })),

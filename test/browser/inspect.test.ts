@@ -29,7 +29,7 @@ function pictures(): Record<string, string> {
     "<b>&amp;",
   ];
   const crowded = {
-    arch: "x86_64",
+    architecture: "x86_64",
     ram: [{ start: 0, end: 2 ** 32 }],
     regions: Array.from({ length: 40 }, (_, index) => ({
       name: names[index % names.length] ?? "",

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { gzipSync, crc32 as zlibCrc32 } from "node:zlib";
-import { LOAD_OPTIONS } from "../../src/cli/options.js";
+import { COMMANDS } from "../../src/cli/commands.js";
+import { optionsOf, parseArguments } from "../../src/cli/options.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { directboot, runProgram } from "../support/command.js";
 import { makeElf32 } from "../support/elf32-maker.js";
@@ -244,6 +245,12 @@ describe("bad usage gives exit status 2", () => {
     ["boot", "--qemu", ""],
     ["boot", "--cpu", ""],
     ["crc32"],
+    ["completion", "tcsh"],
+    ["map", "-o", "m.png"],
+    ["plan", "-", "--initrd", "-"],
+    ["plan", "--append", "--memory", "1G"],
+    ["plan", "--json=yes"],
+    ["boot", "-x"],
     ["inspect", "a", "b"],
   ]) {
     test(`directboot ${args.join(" ")}`, async () => {
@@ -261,16 +268,74 @@ describe("directboot", () => {
     assert.equal(stdout.trim(), JSON.parse(readFileSync(inRoot("package.json"), "utf8")).version);
   });
 
-  test("--help names every command and every option", async () => {
-    const { status, stdout } = await directboot(["--help"]);
-    assert.equal(status, 0);
-    for (const command of ["inspect", "plan", "export", "map", "boot", "extract", "crc32"]) {
-      assert.ok(stdout.includes(`directboot ${command} `), command);
+  test("--help lists every command, -h and -V", async () => {
+    for (const args of [["--help"], ["-h"], ["help"]]) {
+      const { status, stdout } = await directboot(args);
+      assert.equal(status, 0);
+      for (const command of Object.keys(COMMANDS))
+        assert.ok(stdout.includes(`directboot ${command} `), command);
+      for (const option of ["-h, --help", "-V, --version", "--json"])
+        assert.ok(stdout.includes(option), option);
     }
-    for (const option of [...Object.keys(LOAD_OPTIONS), "machine", "cpu", "qemu", "timeout", "out"]) {
-      assert.match(stdout, new RegExp(`--${option}\\b`));
+  });
+
+  for (const [name, command] of Object.entries(COMMANDS)) {
+    test(`${name} --help has each of its options, and examples that parse`, async () => {
+      const { status, stdout } = await directboot([name, "--help"]);
+      assert.equal(status, 0);
+      assert.equal((await directboot(["help", name])).stdout, stdout);
+      for (const option of Object.keys(optionsOf(command)))
+        assert.match(stdout, new RegExp(`--${option}\\b`));
+      assert.ok(stdout.split("\n").every((line) => line.length <= 120));
+      assert.ok(command.examples.length > 0);
+      for (const [example] of command.examples) {
+        const [first, ...rest] = example.split(" ");
+        assert.equal(first, name);
+        // Words in quotes have no spaces in them; what a shell redirects is no argument.
+        const args = rest.map((word) => word.replaceAll("'", "")).filter((word) => !/^(>+|~.*)$/.test(word));
+        parseArguments(args, optionsOf(command));
+      }
+    });
+  }
+
+  test("suggests the command and the option that is meant", async () => {
+    for (const [args, meant] of [
+      [["plann"], "plan"],
+      [["exprot"], "export"],
+      [["boot", "--mermory", "1G"], "--memory"],
+      [["plan", "--cmdline", "x"], "--"],
+    ] as const) {
+      const { status, stderr } = await directboot(args);
+      assert.equal(status, 2);
+      assert.match(stderr, /^directboot: [^\n]+\n$/);
+      if (meant !== "--") assert.ok(stderr.includes(`did you mean ${meant}?`), stderr);
     }
-    assert.ok(stdout.split("\n").every((line) => line.length <= 120));
+  });
+
+  test("--json gives errors as JSON, with code, message and cure", async () => {
+    const missing = await directboot(["plan", join(folder, "missing"), "--json"]);
+    assert.deepEqual([missing.status, missing.stdout], [1, ""]);
+    const { error } = JSON.parse(missing.stderr);
+    assert.equal(error.code, "SOURCE_NOT_FOUND");
+    assert.equal(error.message, `${error.details}; ${error.cure}`);
+    const usage = await directboot(["plan", "--memory", "much", "--json"]);
+    assert.equal(usage.status, 2);
+    assert.equal(JSON.parse(usage.stderr).error.code, "USAGE");
+  });
+
+  test("--json of plan, export, boot and map have architecture and entry mode under the same names", async () => {
+    const commands = [
+      ["plan"],
+      ["export", "--out", join(folder, "json")],
+      ["boot", "--timeout", "60"],
+      ["map"],
+    ];
+    for (const command of commands) {
+      const { status, stdout, stderr } = await directboot([...command, X86_64_GUEST, "--json"]);
+      assert.equal(status, 0, stderr);
+      const { architecture, entryMode } = JSON.parse(stdout);
+      assert.deepEqual([architecture, entryMode], ["x86_64", "long64"], command.join(" "));
+    }
   });
 
   test("runs as an executable file", async () => {
@@ -357,7 +422,7 @@ describe("directboot", () => {
     writeFileSync(join(out, "notes.txt"), "mine");
     assert.equal((await directboot(["export", "--out", out, "--append", "one"])).status, 0);
     const first = readFileSync(join(out, "memory.bin"));
-    assert.equal((await directboot(["export", "--out", out, "--append", "two"])).status, 0);
+    assert.equal((await directboot(["export", "--force", "--out", out, "--append", "two"])).status, 0);
     assert.notDeepEqual(readFileSync(join(out, "memory.bin")), first);
     assert.deepEqual(readdirSync(out).sort(), ["manifest.json", "memory.bin", "notes.txt"]);
   });

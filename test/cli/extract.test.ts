@@ -40,7 +40,7 @@ describe("directboot extract", () => {
 
   it("writes the Image of a zboot image over what was there, and tells in JSON", async () => {
     writeFileSync(out, "old");
-    const { status, stdout } = await directboot(["extract", zboot, "--output", out, "--json"]);
+    const { status, stdout } = await directboot(["extract", zboot, "--output", out, "--force", "--json"]);
     assert.equal(status, 0);
     const { milliseconds, compressedBytes, ...told } = JSON.parse(stdout);
     assert.deepEqual(told, { out, format: "arm64-image", compression: "xz", byteLength: image.length });
@@ -49,7 +49,14 @@ describe("directboot extract", () => {
   });
 
   it("copies what is not compressed", async () => {
-    const { status, stdout } = await directboot(["extract", file("vmlinux", vmlinux), "-o", out, "--json"]);
+    const { status, stdout } = await directboot([
+      "extract",
+      file("vmlinux", vmlinux),
+      "-o",
+      out,
+      "-f",
+      "--json",
+    ]);
     assert.equal(status, 0);
     assert.equal(JSON.parse(stdout).compression, null);
     assert.ok(isSame(readFileSync(out), vmlinux));

@@ -36,14 +36,18 @@ interface Work {
 
 const EXPORT_AGAIN: Work = {
   name: "export over an older export",
-  args: ["export", "--out", "@/out"],
+  args: ["export", "--force", "--out", "@/out"],
   prepare: `cp -r '${older}' out; echo mine >out/notes.txt`,
 };
 const WORKS: readonly Work[] = [
   { name: "export into a new folder", args: ["export", "--out", "@/a/out"], prepare: ":" },
   EXPORT_AGAIN,
   { name: "extract", args: ["extract", bzImage, "-o", "@/out"], prepare: ":" },
-  { name: "extract over a file", args: ["extract", bzImage, "-o", "@/out"], prepare: "echo old >out" },
+  {
+    name: "extract over a file",
+    args: ["extract", "--force", bzImage, "-o", "@/out"],
+    prepare: "echo old >out",
+  },
   { name: "boot", args: ["boot", "--qemu", noQemu], prepare: ":" },
 ];
 
@@ -214,7 +218,7 @@ it("an export whose file names are taken by folders stays what it was", async ()
     mkdirSync(join(out, name));
     writeFileSync(join(out, other), readFileSync(join(older, other)));
     const before = contents(out);
-    const result = await directboot(["export", "--out", out]);
+    const result = await directboot(["export", "--force", "--out", out]);
     assertFailed(result);
     assert.ok(result.stderr.includes(`${join(out, name)} is a folder`), result.stderr);
     assert.deepEqual(contents(out), before);

@@ -31,7 +31,7 @@ assert.ok(LZ4 !== undefined);
 const bzImage = join(folder, "vmlinuz");
 writeFileSync(bzImage, packBzImage(LZ4, makeVmlinux()));
 const extracted = join(folder, "vmlinux");
-await directboot(["extract", bzImage, "-o", extracted]);
+await directboot(["extract", "--force", bzImage, "-o", extracted]);
 const vmlinux = readFileSync(extracted);
 const place = (): string => mkdtempSync(join(folder, "place-"));
 
@@ -53,7 +53,7 @@ describe("an output that is a link", () => {
     const out = join(here, "out");
     writeFileSync(other, "mine");
     symlinkSync(other, out);
-    assert.equal((await directboot(["extract", bzImage, "-o", out])).status, 0);
+    assert.equal((await directboot(["extract", "--force", bzImage, "-o", out])).status, 0);
     assert.ok(lstatSync(out).isFile());
     assert.ok(isSame(readFileSync(out), vmlinux));
     assert.equal(readFileSync(other, "utf8"), "mine");
@@ -63,9 +63,9 @@ describe("an output that is a link", () => {
     const here = place();
     const out = join(here, "out");
     symlinkSync(join(here, "nothing"), out);
-    await assertRefused("export", "--out", out);
+    await assertRefused("export", "--force", "--out", out);
     assert.deepEqual(contents(here), { out: `-> ${join(here, "nothing")}` });
-    assert.equal((await directboot(["extract", bzImage, "-o", out])).status, 0);
+    assert.equal((await directboot(["extract", "--force", bzImage, "-o", out])).status, 0);
     assert.deepEqual(Object.keys(contents(here)), ["out"]);
   });
 
@@ -74,10 +74,10 @@ describe("an output that is a link", () => {
     const out = join(here, "out");
     mkdirSync(join(here, "real"));
     symlinkSync(join(here, "real"), out);
-    assert.equal((await directboot(["export", "--out", out])).status, 0);
+    assert.equal((await directboot(["export", "--force", "--out", out])).status, 0);
     assert.deepEqual(readdirSync(join(here, "real")).sort(), ["manifest.json", "memory.bin"]);
     assert.equal(readlinkSync(out), join(here, "real"));
-    await assertRefused("extract", bzImage, "-o", out);
+    await assertRefused("extract", "--force", bzImage, "-o", out);
   });
 
   it("under the names of an export is replaced, not followed", async () => {
@@ -88,7 +88,7 @@ describe("an output that is a link", () => {
       writeFileSync(join(here, name), "mine");
       symlinkSync(join(here, name), join(out, name));
     }
-    assert.equal((await directboot(["export", "--out", out])).status, 0);
+    assert.equal((await directboot(["export", "--force", "--out", out])).status, 0);
     for (const name of ["manifest.json", "memory.bin"]) {
       assert.equal(readFileSync(join(here, name), "utf8"), "mine");
       assert.ok(lstatSync(join(out, name)).isFile());
@@ -100,8 +100,8 @@ describe("an output that is a link", () => {
     const here = place();
     const out = join(here, "out");
     symlinkSync(out, out);
-    await assertRefused("export", "--out", out);
-    await assertRefused("extract", bzImage, "-o", out);
+    await assertRefused("export", "--force", "--out", out);
+    await assertRefused("extract", "--force", bzImage, "-o", out);
     assert.deepEqual(contents(here), { out: `-> ${out}` });
   });
 });
@@ -113,7 +113,7 @@ describe("an output that is no file", () => {
     const device = join(here, "null");
     const made = spawnSync("mknod", ["-m", "666", device, "c", "1", "3"]).status === 0;
     const out = made ? device : "/dev/null";
-    const { status, stdout, stderr } = await directboot(["extract", bzImage, "-o", out]);
+    const { status, stdout, stderr } = await directboot(["extract", "--force", bzImage, "-o", out]);
     assert.equal(status, 0, stderr);
     assert.ok(lstatSync(out).isCharacterDevice());
     assert.equal(stdout, "", "the report goes to stderr: stdout may be the output");
@@ -125,7 +125,13 @@ describe("an output that is no file", () => {
     const here = place();
     const device = join(here, "full");
     const made = spawnSync("mknod", ["-m", "666", device, "c", "1", "7"]).status === 0;
-    const { status, stderr } = await directboot(["extract", bzImage, "-o", made ? device : "/dev/full"]);
+    const { status, stderr } = await directboot([
+      "extract",
+      "--force",
+      bzImage,
+      "-o",
+      made ? device : "/dev/full",
+    ]);
     assert.equal(status, 1);
     assertOneLine(stderr, "OUTPUT_FAILED");
     assert.match(stderr, /ENOSPC/);
@@ -134,7 +140,7 @@ describe("an output that is no file", () => {
   it("is written to if it is a pipe, also as /dev/stdout", async () => {
     const result = join(place(), "result");
     const text = `"$0" "$@" | cat >'${result}'`;
-    const { status, stderr } = await inShell(text, "extract", bzImage, "-o", "/dev/stdout");
+    const { status, stderr } = await inShell(text, "extract", "--force", bzImage, "-o", "/dev/stdout");
     assert.equal(status, 0, stderr);
     assert.ok(isSame(readFileSync(result), vmlinux));
     assert.match(stderr, /^wrote \/dev\/stdout: /);
@@ -145,13 +151,13 @@ describe("an output that is no file", () => {
     const pipe = join(here, "pipe");
     const result = join(here, "result");
     runTool("coreutils", "mkfifo", [pipe]);
-    await assertRefused("extract", bzImage, "-o", pipe);
+    await assertRefused("extract", "--force", bzImage, "-o", pipe);
     const reader = spawn("sh", ["-c", '{ sleep 2; cat; } <"$0" >"$1"', pipe, result]);
     const read = new Promise((resolve) => reader.once("close", resolve));
     // A FIFO can be opened once its reader is there.
     let status: number | null = 1;
     for (let tries = 0; status !== 0 && tries < 20; tries++) {
-      ({ status } = await directboot(["extract", bzImage, "-o", pipe], { timeoutMs: 20_000 }));
+      ({ status } = await directboot(["extract", "--force", bzImage, "-o", pipe], { timeoutMs: 20_000 }));
     }
     await read;
     assert.equal(status, 0);
@@ -162,7 +168,7 @@ describe("an output that is no file", () => {
   it("is refused if it is /dev/stdout and that is a file: it has a name of its own", async () => {
     const result = join(place(), "result");
     const text = `"$0" "$@" >'${result}'`;
-    const { status, stderr } = await inShell(text, "extract", bzImage, "-o", "/dev/stdout");
+    const { status, stderr } = await inShell(text, "extract", "--force", bzImage, "-o", "/dev/stdout");
     assert.equal(status, 1);
     assertOneLine(stderr, "OUTPUT_FAILED");
     assert.ok(lstatSync("/dev/stdout").isSymbolicLink());
@@ -179,8 +185,8 @@ describe("modes and names", () => {
       const here = place();
       const text = `umask ${umask} && "$0" "$@"`;
       const out = join(here, "out");
-      assert.equal((await inShell(text, "export", "--out", out)).status, 0);
-      assert.equal((await inShell(text, "extract", bzImage, "-o", join(here, "file"))).status, 0);
+      assert.equal((await inShell(text, "export", "--force", "--out", out)).status, 0);
+      assert.equal((await inShell(text, "extract", "--force", bzImage, "-o", join(here, "file"))).status, 0);
       const mode = (name: string): number => statSync(join(here, name)).mode & 0o777;
       assert.equal(mode("out"), folderMode);
       for (const name of ["out/manifest.json", "out/memory.bin", "file"])
@@ -199,9 +205,9 @@ describe("modes and names", () => {
       ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all", process.execPath]
       : [process.execPath];
     for (const args of [
-      ["extract", bzImage, "-o", out],
-      ["export", "--out", here],
-      ["export", "--out", join(here, "new")],
+      ["extract", "--force", bzImage, "-o", out],
+      ["export", "--force", "--out", here],
+      ["export", "--force", "--out", join(here, "new")],
     ]) {
       const { status, stderr } = await runProgram(program ?? "", [...rest, CLI, ...args]);
       assert.equal(status, 1, stderr);
@@ -225,14 +231,20 @@ describe("a reader of standard output that goes away", () => {
 
   it("does not keep an output from being written", async () => {
     const out = join(place(), "out");
-    const { stderr } = await inShell('{ "$0" "$@"; echo "$?" >&2; } | true', "export", "--out", out);
+    const { stderr } = await inShell(
+      '{ "$0" "$@"; echo "$?" >&2; } | true',
+      "export",
+      "--force",
+      "--out",
+      out,
+    );
     assert.equal(stderr, "0\n");
     assert.ok(existsSync(join(out, "manifest.json")));
   });
 
   it("is told if it was the output itself", async () => {
     const text = '{ "$0" "$@"; echo "$?" >&2; } | head -c 10';
-    const { stderr } = await inShell(text, "extract", bzImage, "-o", "/dev/stdout");
+    const { stderr } = await inShell(text, "extract", "--force", bzImage, "-o", "/dev/stdout");
     assert.match(stderr, /^directboot: OUTPUT_FAILED: [^\n]*EPIPE[^\n]*\n1\n$/);
   });
 
@@ -249,7 +261,7 @@ describe("what the command says", () => {
     const name = join(folder, "a\nb\x1b[31m\x07\x7f\u009b31m");
     for (const args of [
       ["plan", name],
-      ["export", "--out", join(bzImage, "\x1b]0;title\x07", "x")],
+      ["export", "--force", "--out", join(bzImage, "\x1b]0;title\x07", "x")],
     ]) {
       const { status, stderr } = await directboot(args);
       assert.equal(status, 1);

@@ -32,7 +32,7 @@ const LOW = [
 ];
 
 const x86: MemoryMapInput = {
-  arch: "x86_64",
+  architecture: "x86_64",
   entryMode: "long64",
   entry: 0x100_0000,
   ram: [{ start: 0, end: 256 * MIB }],
@@ -58,7 +58,7 @@ const large: MemoryMapInput = {
 };
 
 const arm64: MemoryMapInput = {
-  arch: "aarch64",
+  architecture: "aarch64",
   ram: [{ start: GIB, end: 9 * GIB }],
   regions: [
     { name: "linux-kernel", start: GIB + 2 * MIB, end: GIB + 28 * MIB },
@@ -67,8 +67,8 @@ const arm64: MemoryMapInput = {
   ],
 };
 
-const oneMebibyte: MemoryMapInput = { arch: "i386", ram: [{ start: 0, end: MIB }], regions: LOW };
-const empty: MemoryMapInput = { arch: "x86_64", ram: [], regions: [] };
+const oneMebibyte: MemoryMapInput = { architecture: "i386", ram: [{ start: 0, end: MIB }], regions: LOW };
+const empty: MemoryMapInput = { architecture: "x86_64", ram: [], regions: [] };
 
 const MAPS = { x86, large, arm64, oneMebibyte, empty };
 
@@ -97,7 +97,7 @@ function one(element: XmlElement, name: string): XmlElement {
   return found;
 }
 
-/** Labels lie where they should: none on another, on a bar or outside of the picture. */
+/** Labels lie where they should: none on another, on a bar, on a band or outside of the picture. */
 function checkLabels(text: string): void {
   const svg = parseXml(text);
   const [, , width = 0, height = 0] = attribute(svg, "viewBox").split(" ").map(Number);
@@ -113,6 +113,14 @@ function checkLabels(text: string): void {
     );
     for (const other of labels.slice(index + 1)) assert.ok(!overlap(label, other), "labels overlap");
     for (const bar of bars) assert.ok(!overlap(label, bar), "a label lies on a bar");
+  }
+  // The straight part of a band, which lies beside the labels.
+  for (const zoom of ofClass(svg, "zoom")) {
+    const path = /^M([\d.]+) ([\d.]+)H([\d.]+)L.*L[\d.]+ ([\d.]+)H/.exec(attribute(zoom, "d"));
+    assert.ok(path !== null);
+    const [left = 0, top = 0, right = 0, bottom = 0] = path.slice(1).map(Number);
+    for (const label of labels)
+      assert.ok(!overlap(label, { left, top, right, bottom }), "a label lies on a band");
   }
 }
 
@@ -157,14 +165,16 @@ describe("drawMemoryMap", () => {
       }
     });
 
-    it(`lays no label of ${name} on another or on a bar`, () => {
+    it(`lays no label of ${name} on another, on a bar or on a band`, () => {
       checkLabels(drawMemoryMap(map));
     });
   }
 
-  it("puts the windows below each other, numbered", () => {
-    const svg = parseXml(drawMemoryMap(x86));
-    assert.ok(Number(attribute(svg, "width")) < 440);
+  it("puts the windows below each other where the page is narrow, numbered", () => {
+    for (const map of Object.values(MAPS)) checkLabels(drawMemoryMap(map, { width: 300 }));
+    const svg = parseXml(drawMemoryMap(x86, { width: 360 }));
+    assert.equal(attribute(svg, "width"), "360");
+    assert.ok(Number(attribute(svg, "viewBox").split(" ")[2]) < 420);
     const windows = windowsOf(svg);
     for (const [index, { y, height }] of windows.entries()) {
       const next = windows[index + 1];
@@ -189,7 +199,7 @@ describe("drawMemoryMap", () => {
     assert.throws(() => drawMemoryMap(x86, { start: 2, end: 1 }), refusal("MEMORY_RANGE_INVALID"));
   });
 
-  it("shows the first 16 MiB of an x86 guest below the whole, and the low pages below those", () => {
+  it("shows the first 16 MiB of an x86 guest beside the whole, and the low pages beside those", () => {
     const windows = windowsOf(parseXml(drawMemoryMap(x86)));
     assert.deepEqual(
       windows.map(({ start, end }) => [start, end]),
@@ -227,7 +237,7 @@ describe("drawMemoryMap", () => {
     const text = drawMemoryMap(
       {
         ...x86,
-        arch: "<b>",
+        architecture: "<b>",
         regions: [{ name, start: 0, end: MIB }],
         e820: [{ start: 0, end: MIB, type: 1, typeName: "<&>" }],
       },
@@ -320,7 +330,7 @@ describe("drawMemoryMap", () => {
       start: index * MIB,
       end: index * MIB + (index % 20 === 0 ? MIB : 4096),
     }));
-    const text = drawMemoryMap({ arch: "x86_64", ram: [{ start: 0, end: 3 * GIB }], regions });
+    const text = drawMemoryMap({ architecture: "x86_64", ram: [{ start: 0, end: 3 * GIB }], regions });
     const svg = parseXml(text);
     assert.ok(ofClass(svg, "region").length >= 150);
     checkLabels(text);
@@ -342,12 +352,13 @@ describe("drawMemoryMap", () => {
     fc.assert(
       fc.property(
         fc.record({
-          arch: fc.constantFrom("x86_64", "i386", "aarch64"),
+          architecture: fc.constantFrom("x86_64", "i386", "aarch64"),
           ram: fc.array(range, { maxLength: 4 }),
           regions: fc.array(named, { maxLength: 30 }),
           holes: fc.array(named, { maxLength: 3 }),
         }),
-        (map) => checkLabels(drawMemoryMap(map)),
+        fc.constantFrom(undefined, 300),
+        (map, width) => checkLabels(drawMemoryMap(map, { width })),
       ),
       { numRuns: 150 },
     );

@@ -20,7 +20,7 @@ describe("memoryMapOf", () => {
   it("tells of a plan what lies where, and the e820 map that is in it", () => {
     const plan = planLinuxSync(options);
     const map = memoryMapOf(plan);
-    assert.equal(map.arch, "x86_64");
+    assert.equal(map.architecture, "x86_64");
     assert.equal(map.entryMode, "long64");
     assert.equal(map.entry, plan.info.kernel.entrypoint);
     assert.deepEqual(
@@ -83,7 +83,7 @@ describe("memoryMapOf", () => {
 
   it("tells of an arm64 plan", () => {
     const map = memoryMapOf(planLinuxSync({ kernel: makeImage(), memory: 256 * MIB }));
-    assert.deepEqual([map.arch, map.entry, map.e820], ["aarch64", 0x4020_0000n, undefined]);
+    assert.deepEqual([map.architecture, map.entry, map.e820], ["aarch64", 0x4020_0000n, undefined]);
   });
 
   it("is data for JSON, and for a message to a worker", () => {

@@ -1,9 +1,10 @@
 /** QEMU as a process: it never outlives this one, nor does anything that it starts. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { Duplex } from "node:stream";
 import { messageOf } from "../../base/describe.js";
 import { DirectBootError } from "../../base/errors.js";
-import { controlArguments, Qmp, type ShutdownCause } from "./qmp.js";
+import { controlArguments, runMachine, type ShutdownCause } from "./qmp.js";
 
 /** A killed program is gone within milliseconds; one that hangs in the kernel must not keep us. */
 const MILLISECONDS_TO_DIE = 2000;
@@ -60,24 +61,20 @@ function signalAll(signal: NodeJS.Signals): void {
   for (const child of running) signalGroup(child, signal);
 }
 
-function killAll(): void {
-  signalAll("SIGKILL");
-}
-
-// A group of its own does not get the terminal's Ctrl-Z.
-function stopAll(): void {
-  signalAll("SIGSTOP");
-  process.kill(process.pid, "SIGSTOP");
-}
-
-function continueAll(): void {
-  signalAll("SIGCONT");
-}
+const LISTENERS = {
+  exit: () => signalAll("SIGKILL"),
+  // A group of its own does not get the terminal's Ctrl-Z.
+  SIGTSTP: () => {
+    signalAll("SIGSTOP");
+    process.kill(process.pid, "SIGSTOP");
+  },
+  SIGCONT: () => signalAll("SIGCONT"),
+} as const;
 
 /** Has a child of its own process group stop and end with this process. */
 function adopt(child: ChildProcess): void {
   if (running.size === 0) {
-    process.on("exit", killAll).on("SIGTSTP", stopAll).on("SIGCONT", continueAll);
+    for (const [event, listener] of Object.entries(LISTENERS)) process.on(event, listener);
   }
   running.add(child);
   const forget = (): void => {
@@ -85,7 +82,7 @@ function adopt(child: ChildProcess): void {
     signalGroup(child, "SIGKILL");
     running.delete(child);
     if (running.size > 0) return;
-    process.off("exit", killAll).off("SIGTSTP", stopAll).off("SIGCONT", continueAll);
+    for (const [event, listener] of Object.entries(LISTENERS)) process.off(event, listener);
   };
   child.once("exit", forget);
   child.once("error", forget);
@@ -93,19 +90,13 @@ function adopt(child: ChildProcess): void {
 
 /** Kills all that run, then calls `onEnded`: nothing writes any more into a folder that is removed. */
 export function endAll(onEnded: () => void): void {
-  let left = running.size;
-  if (left === 0) {
+  const ends = [...running].map((child) => once(child, "exit"));
+  signalAll("SIGKILL");
+  const late = setTimeout(onEnded, MILLISECONDS_TO_DIE);
+  void Promise.allSettled(ends).then(() => {
+    clearTimeout(late);
     onEnded();
-    return;
-  }
-  for (const child of running) {
-    child.once("exit", () => {
-      left--;
-      if (left === 0) onEnded();
-    });
-  }
-  killAll();
-  setTimeout(onEnded, MILLISECONDS_TO_DIE);
+  });
 }
 
 /**
@@ -139,8 +130,7 @@ export async function runQemu(
       child.once("close", (exitCode, signal) => resolve({ exitCode, signal }));
     });
     const control = child.stdio[CONTROL_FD];
-    const qmp = control instanceof Duplex ? new Qmp(control) : undefined;
-    qmp?.start();
+    const shutdownCause = control instanceof Duplex ? runMachine(control) : undefined;
     child.stdout?.on("data", (bytes: Uint8Array) => {
       const taken = onSerial(bytes);
       if (taken === undefined) return;
@@ -155,7 +145,7 @@ export async function runQemu(
       }, seconds * 1000);
     }
     const result = await ended;
-    return { ...result, timedOut, milliseconds: performance.now() - start, cause: qmp?.shutdownCause };
+    return { ...result, timedOut, milliseconds: performance.now() - start, cause: shutdownCause?.() };
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
       throw new DirectBootError("TOOL_MISSING", `${program} is not installed`, {

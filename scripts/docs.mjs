@@ -1,10 +1,9 @@
 // npm run docs: the site in build/site, made by TypeDoc from README.md, docs/ and the docstrings of src/. It is static, and
 // works from any sub-path, from a folder, and without a network. typedoc.json holds the options; here is what they can't say:
-// the pages' titles and files, the categories by rooms of src/, and the start page.
+// the pages' titles and files, and the categories by rooms of src/.
 import { readFileSync } from "node:fs";
 import { join, posix, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { stripVTControlCharacters } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -26,26 +25,8 @@ const ROOMS = {
   inspect: "Inspection",
 };
 
-/** The part of the start page behind README's first paragraph. */
-const WAYS_IN = `<nav class="ways" aria-label="Documentation">${[
-  ["guide/start.html", "Getting started", "From nothing to a loaded kernel"],
-  ["guide/concepts.html", "Concepts", "Sources, plans, memory maps, guarantees"],
-  ["guide/hosts.html", "Hosts", "Your emulator, v86, QEMU, hypervisors"],
-  ["guide/formats.html", "Formats", "Images, compression, checks, defaults"],
-  ["guide/performance.html", "Performance", "The fast paths, measured"],
-  ["docs/options.html", "Options", "Each with an example"],
-  ["docs/errors.html", "Errors", "Every code and its cure"],
-  ["api/modules/directboot.html", "API reference", "Everything that is exported"],
-]
-  .map(([url, title, text]) => `<a href="${url}"><strong>${title}</strong>${text}</a>`)
-  .join("\n")}</nav>`;
-
-/**
- * Makes the site. Gives its folder, and the warnings and errors of TypeDoc.
- *
- * @param {{ out?: string, quiet?: boolean }} options
- */
-export async function makeSite({ out = join(root, "build", "site"), quiet = false } = {}) {
+/** Makes the site in a folder; gives the number of TypeDoc's warnings and errors, which it prints. */
+export async function makeSite(out) {
   const {
     Application,
     Comment,
@@ -53,24 +34,16 @@ export async function makeSite({ out = join(root, "build", "site"), quiet = fals
     Converter,
     JSX,
     KindRouter,
-    LogLevel,
     PageEvent,
     ReflectionKind,
     TSConfigReader,
     TypeDocReader,
   } = await import("typedoc");
   const entries = publicEntries();
-  const app = await Application.bootstrap({ entryPoints: [...entries.keys()], out }, [
+  const app = await Application.bootstrap({ entryPoints: [...entries.keys()], out, logLevel: "Warn" }, [
     new TypeDocReader(),
     new TSConfigReader(),
   ]);
-  const problems = [];
-  const log = app.logger.log.bind(app.logger);
-  app.logger.log = (message, level) => {
-    if (level === LogLevel.Warn || level === LogLevel.Error) problems.push(stripVTControlCharacters(message));
-    if (!quiet || level === LogLevel.Error) log(message, level);
-  };
-
   /** Pages of Markdown: their file in the repository, and in the site. */
   const pathOf = new Map();
   const siteFile = (path) =>
@@ -135,13 +108,8 @@ export async function makeSite({ out = join(root, "build", "site"), quiet = fals
     ),
   );
   app.renderer.on(PageEvent.END, (page) => {
-    if (page.contents === undefined) return;
     // Parts that scroll by themselves can be scrolled by the keyboard, too.
-    page.contents = page.contents.replace(/<(pre|table)>/g, '<$1 tabindex="0">');
-    if (page.url !== "index.html") return;
-    page.contents = page.contents
-      .replace("<body>", '<body class="start-page">')
-      .replace("</p>", `</p>\n${WAYS_IN}`);
+    page.contents = page.contents?.replace(/<(pre|table)>/g, '<$1 tabindex="0">');
   });
 
   const project = await app.convert();
@@ -149,7 +117,8 @@ export async function makeSite({ out = join(root, "build", "site"), quiet = fals
     app.validate(project);
     await app.generateOutputs(project);
   }
-  return { out, problems };
+  const { errorCount, warningCount, validationWarningCount } = app.logger;
+  return errorCount + warningCount + validationWarningCount;
 }
 
 /** The source files of the package's entries of code, and what they are imported as. The others are the .wasm files. */
@@ -166,9 +135,8 @@ function publicEntries() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { out, problems } = await makeSite();
-  if (problems.length > 0) {
-    process.stderr.write(`${problems.length} problems\n`);
-    process.exitCode = 1;
-  } else process.stdout.write(`the site is in ${relative(process.cwd(), out)}\n`);
+  const out = join(root, "build", "site");
+  const problems = await makeSite(out);
+  process.stdout.write(`the site is in ${relative(process.cwd(), out)}, with ${problems} problems\n`);
+  if (problems > 0) process.exitCode = 1;
 }

@@ -2,11 +2,12 @@
 // is missing is installed; nothing but Node itself is needed to run this.
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, statSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-export const root = fileURLToPath(new URL("..", import.meta.url));
-process.chdir(root);
+// npm runs scripts in the package's folder; paths are meant from where the user stands.
+const userFolder = process.env.INIT_CWD ?? process.cwd();
+process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
 /** Says on stderr what is done: stdout is for results. */
 export const say = (text) => process.stderr.write(`directboot: ${text}\n`);
@@ -38,9 +39,10 @@ export function ensurePackages(folder = ".", ...options) {
   run("npm", ["ci", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", ...options]);
 }
 
-/** True if `program` is on the PATH. */
-export function has(program) {
-  return (process.env.PATH ?? "").split(delimiter).some((folder) => existsSync(join(folder, program)));
+/** True if a program is on the PATH, or a file is there. */
+function isThere(tool) {
+  const folders = tool.startsWith("/") ? [""] : (process.env.PATH ?? "").split(delimiter);
+  return folders.some((folder) => existsSync(join(folder, tool)));
 }
 
 /**
@@ -48,38 +50,28 @@ export function has(program) {
  * and ends with status 1. `tools` maps a program (or a file's path) to its package.
  */
 export function ensureTools(tools) {
-  const isThere = (tool) => (tool.startsWith("/") ? existsSync(tool) : has(tool));
-  const missing = Object.entries(tools).filter(([tool]) => !isThere(tool));
+  const missing = Object.keys(tools).filter((tool) => !isThere(tool));
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map(([, name]) => name))];
-  const names = missing.map(([tool]) => tool).join(", ");
-  if (process.getuid?.() !== 0 || !has("apt-get")) {
-    say(
-      `missing: ${names}; install the packages ${packages.join(" ")} (apt-get install ${packages.join(" ")})`,
-    );
+  const packages = [...new Set(missing.map((tool) => tools[tool]))];
+  const command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", ...packages];
+  if (process.getuid?.() !== 0 || !isThere("apt-get")) {
+    say(`missing: ${missing.join(", ")}; install them: ${command.join(" ")}`);
     process.exit(1);
   }
   say(`installing ${packages.join(" ")} (apt-get)`);
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const install = () =>
-    spawnSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", ...packages], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env,
-    });
-  // The package lists of a fresh machine are empty or old.
-  let result = install();
-  if (result.status !== 0) {
-    // An update that fails for one index out of many need not matter: the install decides.
-    spawnSync("apt-get", ["update", "-q"], { stdio: ["ignore", "ignore", "inherit"], env });
-    result = install();
+  const options = {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+  };
+  const [program, ...args] = command;
+  // The package lists of a fresh machine are empty or old. An update that fails for one index out of many need not matter.
+  if (spawnSync(program, args, { ...options, stdio: "ignore" }).status !== 0) {
+    spawnSync(program, ["update", "-q"], options);
+    run(program, args, options);
   }
-  if (result.status !== 0) {
-    say(`apt-get install failed:\n${result.stdout}${result.stderr}`);
-    process.exit(1);
-  }
-  const still = missing.filter(([tool]) => !isThere(tool));
+  const still = missing.filter((tool) => !isThere(tool));
   if (still.length > 0) {
-    say(`${still.map(([tool, name]) => `${tool} is not in ${name}`).join(", ")}`);
+    say(`the packages ${packages.join(" ")} lack ${still.join(", ")}`);
     process.exit(1);
   }
 }
@@ -88,4 +80,16 @@ export function ensureTools(tools) {
 export function build() {
   say("building");
   run(process.execPath, ["scripts/build.mjs"]);
+}
+
+/** A path that the user has given. */
+export const fromUser = (path) => resolve(userFolder, path);
+
+/** Runs a program of this package where the user stands, and ends with its status. */
+export function runForUser(program, ...args) {
+  const { status } = spawnSync(process.execPath, [resolve(program), ...args], {
+    stdio: "inherit",
+    cwd: userFolder,
+  });
+  process.exitCode = status ?? 1;
 }

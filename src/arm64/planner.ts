@@ -30,9 +30,9 @@ import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-g
 import { BytesSource } from "../sources/bytes.js";
 import { knownLength } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import { type Arm64ImageRules, readArm64Kernel } from "./kernel.js";
+import { readArm64Kernel } from "./kernel.js";
 import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "./openvmm.js";
-import type { Arm64Allowances, Arm64Options } from "./options.js";
+import type { Arm64Options } from "./options.js";
 import { INITRD_TAG, placeArm64 } from "./placement.js";
 import { arm64LayoutOfSize, checkTreeMemory, treeMemory } from "./tree-memory.js";
 
@@ -56,9 +56,23 @@ export function* planArm64Guest(
   const described = treeMemory(tree);
   const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
   checkTreeMemory(layout, described);
-  checkOptions(options, sources, tree);
-  const kernel = yield* readArm64Kernel(sources.kernel, header, rulesOf(options.arm64 ?? {}));
-  const initrdBytes = sources.initrd === undefined ? undefined : BigInt(knownLength(sources.initrd));
+  const { initrd } = sources;
+  const { commandLine } = options;
+  if (tree === undefined && (initrd ?? commandLine) !== undefined) {
+    throw new DirectBootError(
+      "DEVICE_TREE_MISSING",
+      "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
+    );
+  }
+  if (commandLine !== undefined) checkCommandLineLength(commandLineBytes(commandLine), COMMAND_LINE_BYTES);
+  const { pageSizes = ["4KiB"], lowPlacement = false } = options.arm64 ?? {};
+  const kernel = yield* readArm64Kernel(sources.kernel, header, {
+    pageSizes: pageSizes.map((name) => PAGE_SIZES[name]),
+    lowPlacement,
+    oldImages: true,
+    whole: true,
+  });
+  const initrdBytes = initrd === undefined ? undefined : BigInt(knownLength(initrd));
   const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
   // The tree names the initrd's place; its size does not depend on the numbers in it.
   const treeBytes = treeFor(tree, options, initrdBytes, 0n)?.byteLength;
@@ -75,31 +89,10 @@ export function* planArm64Guest(
   const finalTree = treeFor(tree, options, initrdBytes, address);
   const plan = new PlanBuilder<Aarch64Register>();
   const deviceTree = finalTree === undefined ? undefined : new BytesSource(finalTree, "device tree");
-  const { initrd } = sources;
   const where = { start: base, tree: places.tree, initrd: address };
   const info = planKernelAndInitrdArm64(plan, kernel, { deviceTree, initrd }, where);
   planDirectBootRegistersArm64(plan, info);
   return { plan, info, layout, memory, architecture: "aarch64", entryMode: "aarch64" };
-}
-
-/** Throws for a command line that Linux does not take, and for what a kernel without a device tree can't be told. */
-function checkOptions(
-  { commandLine }: GuestOptions,
-  { initrd }: GuestSources,
-  tree: Uint8Array | undefined,
-): void {
-  if (tree === undefined && (initrd ?? commandLine) !== undefined) {
-    throw new DirectBootError(
-      "DEVICE_TREE_MISSING",
-      "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
-    );
-  }
-  if (commandLine !== undefined) checkCommandLineLength(commandLineBytes(commandLine), COMMAND_LINE_BYTES);
-}
-
-/** Which Images are taken. */
-function rulesOf({ pageSizes = ["4KiB"], lowPlacement = false }: Arm64Allowances): Arm64ImageRules {
-  return { pageSizes: pageSizes.map((name) => PAGE_SIZES[name]), lowPlacement, oldImages: true, whole: true };
 }
 
 /** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */

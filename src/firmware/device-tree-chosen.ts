@@ -24,10 +24,8 @@ import {
 } from "./device-tree-format.js";
 
 const CHOSEN = "chosen";
-const BOOTARGS = "bootargs";
 const INITRD_START = "linux,initrd-start";
 const INITRD_END = "linux,initrd-end";
-const RNG_SEED = "rng-seed";
 
 /** Properties that {@link setChosen} writes; those left out stay as they are in the tree. */
 export interface Chosen {
@@ -43,24 +41,13 @@ export interface Chosen {
   padding?: number | undefined;
 }
 
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.byteLength;
-  }
-  return whole;
+function bytesIn(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Words as the structure block holds them. */
 function tokens(...words: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(words.length * TOKEN_BYTES);
-  const view = new DataView(bytes.buffer);
-  words.forEach((word, index) => {
-    view.setUint32(index * TOKEN_BYTES, word);
-  });
-  return bytes;
+  return Uint8Array.from(words.flatMap((word) => [word >>> 24, word >>> 16, word >>> 8, word]));
 }
 
 /** Bytes with zeros up to the next token. */
@@ -68,25 +55,21 @@ function padded(bytes: Uint8Array): readonly Uint8Array[] {
   return [bytes, new Uint8Array(alignUp(bytes.byteLength, TOKEN_BYTES) - bytes.byteLength)];
 }
 
-/** `bootargs` as the value of its property: with a NUL behind it (section 2.2.4.2, <string>). */
-function bootargsValue(bootargs: string | Uint8Array): Uint8Array {
-  // In UTF-8 a string has at least as many bytes as characters.
-  checkTreeSize(bootargs?.length ?? 0, "a bootargs");
-  return withNul(commandLineBytes(bootargs, "bootargs"));
-}
-
 /** A u64 as two cells, big-endian (section 2.2.4.2, <u64>). */
 function u64Value(number: bigint): Uint8Array {
-  const value = new Uint8Array(8);
-  new DataView(value.buffer).setBigUint64(0, number);
-  return value;
+  return tokens(Number(number >> 32n), Number(number & 0xffff_ffffn));
 }
 
 /** The properties that `chosen` asks for, by name, checked; null for one that is to go. */
 function chosenValues(chosen: Chosen): Map<string, Uint8Array | null> {
   const values = new Map<string, Uint8Array | null>();
   const { bootargs, initrdStart, initrdEnd, rngSeed } = chosen;
-  if (bootargs !== undefined) values.set(BOOTARGS, bootargsValue(bootargs));
+  if (bootargs !== undefined) {
+    // In UTF-8 a string has at least as many bytes as characters.
+    checkTreeSize(bootargs?.length ?? 0, "a bootargs");
+    // A <string> (section 2.2.4.2).
+    values.set("bootargs", withNul(commandLineBytes(bootargs, "bootargs")));
+  }
   if (initrdStart === null && initrdEnd === null) {
     values.set(INITRD_START, null);
     values.set(INITRD_END, null);
@@ -107,7 +90,7 @@ function chosenValues(chosen: Chosen): Map<string, Uint8Array | null> {
   if (rngSeed !== undefined) {
     checkBytes(rngSeed, "rngSeed");
     checkTreeSize(rngSeed.byteLength, "an rngSeed");
-    values.set(RNG_SEED, rngSeed);
+    values.set("rng-seed", rngSeed);
   }
   return values;
 }
@@ -122,50 +105,38 @@ function checkTreeSize(byteLength: number, name: string): void {
   }
 }
 
-/** Where /chosen is, what is to be taken out of it, and where what we set goes. */
-interface ChosenPlace {
-  /** Behind /chosen's last property; without /chosen, the root's FDT_END_NODE. */
-  readonly insertAt: number;
-  readonly exists: boolean;
-  /** Properties of /chosen that are replaced, in order. */
-  readonly replaced: readonly Extent[];
-  /** Offsets in the strings block of names that the tree uses already. */
-  readonly nameOffsets: ReadonlyMap<string, number>;
-  /** Behind FDT_END_NODE of the root. */
-  readonly rootEnd: number;
-}
-
-/** Looks for the first child of the root called chosen (libfdt takes a unit address, too). */
-function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>): ChosenPlace {
+/**
+ * Looks for the first child of the root called chosen (libfdt takes a unit address, too).
+ *
+ * @returns where properties are inserted: behind /chosen's last one, or without /chosen at the root's FDT_END_NODE; the
+ *   properties of /chosen that are `replaced`, in order; offsets in the strings block of names that the tree uses already; and
+ *   what is behind FDT_END_NODE of the root
+ */
+function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>) {
   const replaced: Extent[] = [];
   const nameOffsets = new Map<string, number>();
-  let state: "before" | "properties" | "after" = "before";
-  let insertAt: number | undefined;
-  let rootEnd = blocks.structure.end;
+  let isInside = false;
+  let chosenAt: number | undefined;
+  let rootEnd = 0;
   walk(blocks, {
     beginNode: (name, nodeDepth, bodyStart) => {
-      if (state === "before" && nodeDepth === 2 && isNamed(name, CHOSEN)) {
-        state = "properties";
-        insertAt = bodyStart;
-      } else if (state === "properties") {
-        state = "after";
-      }
+      isInside = chosenAt === undefined && nodeDepth === 2 && isNamed(name, CHOSEN);
+      if (isInside) chosenAt = bodyStart;
     },
     property: (name, _value, extent, nameOffset) => {
       if (values.has(name) && !nameOffsets.has(name)) nameOffsets.set(name, nameOffset);
-      if (state !== "properties") return;
-      insertAt = extent.end;
+      if (!isInside) return;
+      chosenAt = extent.end;
       if (values.has(name)) replaced.push(extent);
     },
-    endNode: (nodeDepth, offset) => {
-      if (state === "properties") state = "after";
-      if (nodeDepth === 1) {
-        insertAt ??= offset;
-        rootEnd = offset + TOKEN_BYTES;
-      }
+    endNode: (_depth, offset) => {
+      isInside = false;
+      // The last one is the root's.
+      rootEnd = offset + TOKEN_BYTES;
     },
   });
-  return { insertAt: insertAt ?? rootEnd, exists: state !== "before", replaced, nameOffsets, rootEnd };
+  const exists = chosenAt !== undefined;
+  return { exists, insertAt: chosenAt ?? rootEnd - TOKEN_BYTES, replaced, nameOffsets, rootEnd };
 }
 
 /**
@@ -199,41 +170,35 @@ export function setChosen(tree: Uint8Array, chosen: Chosen): Uint8Array {
   const { bytes, reservations, strings } = blocks;
 
   const stringParts = [bytes.subarray(strings.start, strings.end)];
-  let stringsLength = strings.end - strings.start;
   const added: Uint8Array[] = [];
   for (const [name, value] of values) {
     if (value === null) continue;
     let nameOffset = place.nameOffsets.get(name);
     if (nameOffset === undefined) {
-      const text = cString(name);
-      nameOffset = stringsLength;
-      stringParts.push(text);
-      stringsLength += text.byteLength;
+      nameOffset = bytesIn(stringParts);
+      stringParts.push(cString(name));
     }
     added.push(tokens(PROPERTY, value.byteLength, nameOffset), ...padded(value));
   }
+  if (!place.exists && values.size > 0) {
+    added.unshift(tokens(BEGIN_NODE), ...padded(cString(CHOSEN)));
+    added.push(tokens(END_NODE));
+  }
 
   // The old structure, without what is replaced, and with what is added in its place.
-  const structureParts: Uint8Array[] = [];
+  const structure: Uint8Array[] = [];
   let kept = blocks.structure.start;
   for (const { start, end } of place.replaced) {
-    structureParts.push(bytes.subarray(kept, start));
+    structure.push(bytes.subarray(kept, start));
     kept = end;
   }
-  structureParts.push(bytes.subarray(kept, place.insertAt));
-  if (place.exists) {
-    structureParts.push(...added);
-  } else if (values.size > 0) {
-    structureParts.push(tokens(BEGIN_NODE), ...padded(cString(CHOSEN)), ...added, tokens(END_NODE));
-  }
-  structureParts.push(bytes.subarray(place.insertAt, place.rootEnd), tokens(END));
-  const structure = concatenate(structureParts);
+  const { insertAt, rootEnd } = place;
+  structure.push(bytes.subarray(kept, insertAt), ...added, bytes.subarray(insertAt, rootEnd), tokens(END));
 
   const structureOffset = HEADER_BYTES + (reservations.end - reservations.start);
-  const stringsOffset = structureOffset + structure.byteLength;
-  const totalSize = stringsOffset + stringsLength + padding;
+  const stringsOffset = structureOffset + bytesIn(structure);
+  const totalSize = stringsOffset + bytesIn(stringParts) + padding;
   checkTreeSize(totalSize, "a device tree");
-  const result = new Uint8Array(totalSize);
   const header = tokens(
     MAGIC,
     totalSize,
@@ -243,12 +208,15 @@ export function setChosen(tree: Uint8Array, chosen: Chosen): Uint8Array {
     VERSION,
     LAST_COMPATIBLE_VERSION,
     blocks.bootCpu,
-    stringsLength,
-    structure.byteLength,
+    bytesIn(stringParts),
+    bytesIn(structure),
   );
-  result.set(header);
-  result.set(bytes.subarray(reservations.start, reservations.end), HEADER_BYTES);
-  result.set(structure, structureOffset);
-  result.set(concatenate(stringParts), stringsOffset);
+  const result = new Uint8Array(totalSize);
+  let at = 0;
+  const reserved = bytes.subarray(reservations.start, reservations.end);
+  for (const part of [header, reserved, ...structure, ...stringParts]) {
+    result.set(part, at);
+    at += part.byteLength;
+  }
   return result;
 }

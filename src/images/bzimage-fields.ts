@@ -15,6 +15,7 @@ import {
   LOADED_HIGH,
   QUIET_FLAG,
   SETUP_HEADER_LIMIT,
+  SETUP_HEADER_OFFSET,
   XLF_5LEVEL,
   XLF_5LEVEL_ENABLED,
   XLF_CAN_BE_LOADED_ABOVE_4G,
@@ -35,6 +36,7 @@ import {
 const HEADER_SECTION = 'boot.rst, "Details of Header Fields"';
 const KERNEL_INFO_SECTION = 'boot.rst, "Details of the kernel_info Fields"';
 const SECTOR_BYTES = 512;
+const VERSION_OFFSET = 0x206;
 /** kernel_version is relative to this. */
 const KERNEL_VERSION_BASE = 0x200;
 /** Longest kernel version that is shown. */
@@ -115,9 +117,6 @@ function describeMinAlignment(value: bigint): string {
     ? `a multiple of ${1n << value} bytes will do`
     : `2 to the power of ${value} bytes: no such alignment`;
 }
-
-/** Where `struct setup_header` lies in the file. */
-const SETUP_HEADER_OFFSET = 0x1f1;
 
 /** All fields of `struct setup_header`, protocols 2.00 to 2.15. */
 function setupHeader(): readonly FieldRow[] {
@@ -217,6 +216,27 @@ function* readPayloadFormat(source: Source, offset: number): Task<string | undef
 }
 
 /**
+ * The fields of a setup header: of a bzImage's first bytes, or of a zero page, where it has the same place. Fields that the
+ * protocol's version does not have are marked.
+ */
+export function decodeSetupHeader(head: Uint8Array): HeaderField[] {
+  const version = Number(readInteger(head, VERSION_OFFSET, 2));
+  const rows = setupHeader();
+  const header = head.subarray(SETUP_HEADER_OFFSET, SETUP_HEADER_LIMIT);
+  return decodeFields(header, rows, HEADER_SECTION, SETUP_HEADER_OFFSET).map((field, index) => {
+    const since = rows[index]?.[3] ?? 0;
+    if (since === 0) return field;
+    const words = { since: formatProtocolVersion(since) };
+    if (version >= since) return { ...field, ...words };
+    const meaning =
+      field.name === "syssize"
+        ? "before 2.04: the low 16 bits of the size, which do not tell it"
+        : `no field of protocol ${formatProtocolVersion(version)}`;
+    return { ...field, meaning, ...words };
+  });
+}
+
+/**
  * The fields of a file that starts like a bzImage, whatever their values: a file that the loaders refuse can be looked
  * at, too. Fields behind the end of a shorter file are left out; fields that the protocol's version does not have are marked.
  */
@@ -224,7 +244,7 @@ export function* readBzImageFields(source: Source): Task<BzImageDescription> {
   const { byteLength } = source;
   const head = (yield* readBytes(source, 0, Math.min(byteLength, SETUP_HEADER_LIMIT))).slice();
   const number = (offset: number, size: number): number => Number(readInteger(head, offset, size));
-  const version = number(0x206, 2);
+  const version = number(VERSION_OFFSET, 2);
   const protectedModeOffset = ((number(0x1f1, 1) || 4) + 1) * SECTOR_BYTES;
   const has = (since: number): boolean => version >= since;
 
@@ -233,22 +253,10 @@ export function* readBzImageFields(source: Source): Task<BzImageDescription> {
   const payloadFormat =
     payload === 0 ? undefined : yield* readPayloadFormat(source, protectedModeOffset + payload);
 
-  const rows = setupHeader();
-  const header = head.subarray(SETUP_HEADER_OFFSET);
-  const fields = decodeFields(header, rows, HEADER_SECTION, SETUP_HEADER_OFFSET).map((field, index) => {
-    const since = rows[index]?.[3] ?? 0;
-    let words = field.meaning;
-    if (!has(since)) {
-      words =
-        field.name === "syssize"
-          ? "before 2.04: the low 16 bits of the size, which do not tell it"
-          : `no field of protocol ${formatProtocolVersion(version)}`;
-    } else if (field.name === "kernel_version") {
-      words = meaning;
-    } else if (field.name === "payload_length" && payloadFormat !== undefined) {
-      words = `${words}: ${payloadFormat}`;
-    }
-    return { ...field, meaning: words, ...(since === 0 ? {} : { since: formatProtocolVersion(since) }) };
+  const fields = decodeSetupHeader(head).map((field) => {
+    if (field.name === "kernel_version" && has(0x200)) return { ...field, meaning };
+    if (field.name !== "payload_length" || payloadFormat === undefined) return field;
+    return { ...field, meaning: `${field.meaning}: ${payloadFormat}` };
   });
 
   const kernelInfo = has(0x20f) ? number(0x268, 4) : 0;

@@ -43,24 +43,6 @@ function memoryAttribute(value: bigint): string {
   return MEMORY_ATTRIBUTES[Number(value)] ?? (value < 0x10n ? "device, reserved form" : "normal");
 }
 
-function translationBase(title: string): RegisterDefinition {
-  return {
-    title,
-    source: `Arm ARM, D19.2, ${title}`,
-    role: "the MMU is off: the kernel makes its own page tables",
-    fields: [
-      ["63:48", "ASID", "address space {}"],
-      ["47:1", "BADDR", zeroOr("no table", addressAt(1, "the first table is at"))],
-      [0, "CnP", "this processor's own tables", "tables that processors share"],
-    ],
-  };
-}
-
-function argument(name: string, role: string): RegisterDefinition {
-  const source = "Arm ARM, B1.2 Registers in AArch64 Execution state";
-  return { title: name.toUpperCase(), source, role, fields: [] };
-}
-
 /** PSTATE as SPSR_EL1 holds it (Arm ARM, C5.2.19). */
 const CPSR: readonly RegisterRow[] = [
   [31, "N", "not negative", "negative"],
@@ -150,53 +132,46 @@ const TCR_EL1: readonly RegisterRow[] = [
   ["5:0", "T0SZ", addressBits("the lower half")],
 ];
 
-function arm64Registers(): Readonly<Record<string, RegisterDefinition>> {
-  return {
-    pc: argument("pc", "address of the first instruction: the Image's start (code0)"),
-    x0: argument("x0", "physical address of the device tree"),
-    cpsr: {
-      title: "PSTATE",
-      source: "Arm ARM, C5.2.19 SPSR_EL1",
-      role: "EL1 or EL2, with all interrupts masked",
-      fields: CPSR,
-    },
-    sctlrEl1: {
-      title: "SCTLR_EL1",
-      source: "Arm ARM, D19.2.130 SCTLR_EL1",
-      role: "the MMU must be off; the instruction cache may be on",
-      fields: SCTLR_EL1,
-    },
-    tcrEl1: {
-      title: "TCR_EL1",
-      source: "Arm ARM, D19.2.139 TCR_EL1",
-      role: "the MMU is off: the kernel sets its own",
-      fields: TCR_EL1,
-    },
-    ttbr0El1: translationBase("TTBR0_EL1"),
-    ttbr1El1: translationBase("TTBR1_EL1"),
-    vbarEl1: {
-      title: "VBAR_EL1",
-      source: "Arm ARM, D19.2, VBAR_EL1",
-      role: "no protocol asks for it: the kernel sets its own",
-      fields: [["63:11", "vectors", addressAt(11, "exception vectors at")]],
-    },
-    mairEl1: {
-      title: "MAIR_EL1",
-      source: "Arm ARM, D19.2, MAIR_EL1",
-      role: "memory types that page tables choose from: the kernel sets its own",
-      fields: Array.from({ length: 8 }, (_, index) => [
-        `${index * 8 + 7}:${index * 8}`,
-        `Attr${index}`,
-        memoryAttribute,
-      ]),
-    },
-  };
+const TTBR_EL1: readonly RegisterRow[] = [
+  ["63:48", "ASID", "address space {}"],
+  ["47:1", "BADDR", zeroOr("no table", addressAt(1, "the first table is at"))],
+  [0, "CnP", "this processor's own tables", "tables that processors share"],
+];
+const TTBR_ROLE = "the MMU is off: the kernel makes its own page tables";
+
+const VBAR_EL1: readonly RegisterRow[] = [["63:11", "vectors", addressAt(11, "exception vectors at")]];
+
+const MAIR_EL1 = Array.from({ length: 8 }, (_, index): RegisterRow => {
+  return [`${index * 8 + 7}:${index * 8}`, `Attr${index}`, memoryAttribute];
+});
+const MAIR_ROLE = "memory types that page tables choose from: the kernel sets its own";
+
+function argument(name: string, role: string): RegisterDefinition {
+  const source = "Arm ARM, B1.2 Registers in AArch64 Execution state";
+  return { title: name.toUpperCase(), source, role, fields: [] };
+}
+
+/** A system register of D19.2, by its section's number, where it is known, and its name. */
+function system(section: string, role: string, fields: readonly RegisterRow[]): RegisterDefinition {
+  const title = section.split(" ").at(-1) ?? section;
+  return { title, source: `Arm ARM, D19.2${section}`, role, fields };
 }
 
 /** An arm64 register, by its name here. */
 export function arm64Register(name: string): RegisterDefinition | undefined {
   if (/^x[1-3]$/.test(name)) return argument(name, "0: reserved by the boot protocol");
   if (/^x[4-7]$/.test(name)) return argument(name, "no protocol asks for it");
-  const definitions = arm64Registers();
+  const pstate = { title: "PSTATE", source: "Arm ARM, C5.2.19 SPSR_EL1", fields: CPSR };
+  const definitions: Readonly<Record<string, RegisterDefinition>> = {
+    pc: argument("pc", "address of the first instruction: the Image's start (code0)"),
+    x0: argument("x0", "physical address of the device tree"),
+    cpsr: { ...pstate, role: "EL1 or EL2, with all interrupts masked" },
+    sctlrEl1: system(".130 SCTLR_EL1", "the MMU must be off; the instruction cache may be on", SCTLR_EL1),
+    tcrEl1: system(".139 TCR_EL1", "the MMU is off: the kernel sets its own", TCR_EL1),
+    ttbr0El1: system(", TTBR0_EL1", TTBR_ROLE, TTBR_EL1),
+    ttbr1El1: system(", TTBR1_EL1", TTBR_ROLE, TTBR_EL1),
+    vbarEl1: system(", VBAR_EL1", "no protocol asks for it: the kernel sets its own", VBAR_EL1),
+    mairEl1: system(", MAIR_EL1", MAIR_ROLE, MAIR_EL1),
+  };
   return Object.hasOwn(definitions, name) ? definitions[name] : undefined;
 }

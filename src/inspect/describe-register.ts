@@ -2,19 +2,10 @@
 import { hex } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { meaningOf } from "../base/field-meaning.js";
-import type { SegmentRegister, TableRegister, VpRegister } from "../importers/importer.js";
+import type { VpRegister } from "../importers/importer.js";
 import { arm64Register } from "./arm64-register-fields.js";
 import { describeFields, type RegisterField } from "./register-fields.js";
-import {
-  SEGMENT_BASE_FIELDS,
-  SEGMENT_LIMIT_FIELDS,
-  SEGMENT_ROLES,
-  SELECTOR_FIELDS,
-  segmentAttributeFields,
-  TABLE_BASE_FIELDS,
-  TABLE_LIMIT_FIELDS,
-  x86ValueRegister,
-} from "./x86-register-fields.js";
+import { x86PartsRegister, x86ValueRegister } from "./x86-register-fields.js";
 
 /** A register, described. All of it is plain data. */
 export interface RegisterDescription {
@@ -30,47 +21,6 @@ export interface RegisterDescription {
   readonly source: string;
   /** Highest bit first; of a register of several parts, part after part. Empty for a plain number. */
   readonly fields: readonly RegisterField[];
-}
-
-const TABLES = {
-  gdtr: {
-    role: "the table that the segment registers were loaded from",
-    source: "SDM 3A, 2.4.1 Global Descriptor Table Register",
-  },
-  idtr: {
-    role: "no interrupts before the kernel has its own table",
-    source: "SDM 3A, 2.4.3 IDTR Interrupt Descriptor Table Register",
-  },
-} as const;
-
-function describeTable(name: string, { base, limit }: TableRegister): RegisterDescription {
-  return {
-    name,
-    title: name.toUpperCase(),
-    value: `base ${hex(base)}, limit ${hex(limit)}`,
-    ...TABLES[name === "gdtr" ? "gdtr" : "idtr"],
-    fields: [
-      ...describeFields(TABLE_BASE_FIELDS, base, "base"),
-      ...describeFields(TABLE_LIMIT_FIELDS, BigInt(limit), "limit"),
-    ],
-  };
-}
-
-function describeSegment(name: string, register: SegmentRegister): RegisterDescription {
-  const { base, limit, selector, attributes } = register;
-  return {
-    name,
-    title: name.toUpperCase(),
-    value: `selector ${hex(selector)}, base ${hex(base)}, limit ${hex(limit)}, attributes ${hex(attributes)}`,
-    role: SEGMENT_ROLES.get(name) ?? "",
-    source: "SDM 3A, 3.4.2 Segment Selectors, 3.4.5 Segment Descriptors",
-    fields: [
-      ...describeFields(SELECTOR_FIELDS, BigInt(selector), "selector"),
-      ...describeFields(SEGMENT_BASE_FIELDS, base, "base"),
-      ...describeFields(SEGMENT_LIMIT_FIELDS, BigInt(limit), "limit"),
-      ...describeFields(segmentAttributeFields(attributes), BigInt(attributes), "attributes"),
-    ],
-  };
 }
 
 /**
@@ -94,7 +44,13 @@ export function describeRegister(register: VpRegister): RegisterDescription {
     );
   }
   if (typeof value !== "bigint") {
-    return "selector" in value ? describeSegment(name, value) : describeTable(name, value);
+    const { parts, ...words } = x86PartsRegister(name, value);
+    return {
+      name,
+      ...words,
+      value: parts.map(([part, , number]) => `${part} ${hex(number)}`).join(", "),
+      fields: parts.flatMap(([part, rows, number]) => describeFields(rows, number, part)),
+    };
   }
   const definition = x86ValueRegister(name) ?? arm64Register(name);
   if (definition === undefined) {

@@ -2,33 +2,30 @@
  * A picture of guest memory:
  *
  *     title
- *     all of RAM            a part of it           a part of that
- *     0x0 ┌──┐╶╴            ┌──┐ GDT               ┌──┐
- *         │  │   ╲          │  │ 0x1000–0x2000     │  │ …
- *         ├──┤╴   ╲ ╶╶╶╶╶╶  ├──┤                   │  │
- *         │  │ linux-kernel │  │                   │  │
- *         └──┘              └──┘                   └──┘
+ *     All RAM
+ *     0x0 ┌──┐] → 1
+ *         │  │
+ *         ├──┤  linux-kernel 24 MiB
+ *         │  │  0x01000000–0x02800000
+ *         └──┘
+ *     1 · The first 16 MiB
+ *         ┌──┐  …
  *     legend
  *
- * Each column is a level of windows (map-windows.ts), each window a bar to scale with an axis on its left and labels on its
- * right. A region is labelled once, in the window that shows it best; elsewhere it is a mark.
+ * Each window (map-windows.ts) is a bar to scale with an axis on its left and labels on its right. A region is labelled once,
+ * in the window that shows it best; elsewhere it is a mark.
  */
 import { toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
-import { drawLegend, drawWindow, itemText } from "./map-drawing.js";
+import { drawLegend, drawWindows, itemText, MARGIN, NAME_SIZE } from "./map-drawing.js";
 import { type CheckedMap, checkMap } from "./map-input.js";
-import { layOut, MARGIN, NAME_SIZE } from "./map-layout.js";
 import { type MemoryMapTheme, styleSheet } from "./map-theme.js";
-import { divideWindow } from "./map-windows.js";
 import type { MapAddress, MemoryMapInput } from "./memory-map.js";
 import { cutText, element, textWidth } from "./svg.js";
 
 /** Options of {@link drawMemoryMap}. */
 export interface DrawMemoryMapOptions {
-  /**
-   * Pixels; by default as many as put the windows beside each other with type of 12 pixels. In fewer all is smaller; in much
-   * fewer the windows stand below each other.
-   */
+  /** Pixels; by default as many as give type of 12 pixels. In fewer all is smaller. */
   readonly width?: number | undefined;
   /** First address to show; by default the lowest that has RAM or a region. */
   readonly start?: MapAddress | undefined;
@@ -47,11 +44,8 @@ export interface DrawMemoryMapOptions {
 
 const TITLE_SIZE = 16;
 const LINE_HEIGHT = 16;
-const SEPARATOR = " · ";
-/** A title does not make a picture wider than this. */
-const MOST_HEADER = 900;
-/** Smaller than this, windows beside each other can't be read. */
-const LEAST_SCALE = 0.7;
+/** A title or a fact does not make a picture wider than this. */
+const MOST_TITLE = 900;
 /** Items that the description tells of. */
 const MOST_DESCRIBED = 240;
 
@@ -88,29 +82,14 @@ export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptio
     throw new TypeError(`theme must be "auto", "light" or "dark", got ${describeType(theme)}`);
   }
   const map = checkMap(input, options);
-  const whole = divideWindow(
-    map.start,
-    map.end,
-    map.items,
-    map.architecture === "x86_64" || map.architecture === "i386",
-  );
   const wanted = options.width === undefined ? undefined : toLength(options.width, "width");
-  const beside = layOut(map, whole, false);
-  const isNarrow = wanted !== undefined && wanted < (beside.right + MARGIN) * LEAST_SCALE;
-  const size = isNarrow ? layOut(map, whole, true) : beside;
-
-  // Below the title: all facts in a line, or the last, the size of RAM, in one of its own.
-  const { facts } = map;
-  const lines = isNarrow ? [facts.slice(0, -1), facts.slice(-1)] : [facts];
-  const texts = lines.map((line) => line.join(SEPARATOR));
-  const titleWidth = textWidth(title, TITLE_SIZE, "bold");
-  const headerWidth = Math.max(titleWidth, ...texts.map((text) => textWidth(text, NAME_SIZE, "sans")));
-  const mostHeader = isNarrow ? size.right - MARGIN : MOST_HEADER;
-  const width = Math.ceil(Math.max(size.right, MARGIN + Math.min(headerWidth, mostHeader)) + MARGIN);
+  const windows = drawWindows(map, 46 + map.facts.length * LINE_HEIGHT);
+  const titleWidth = Math.min(textWidth(title, TITLE_SIZE, "bold"), MOST_TITLE);
+  const factWidths = map.facts.map((fact) => Math.min(textWidth(fact, NAME_SIZE, "sans"), MOST_TITLE));
+  const width = Math.ceil(Math.max(windows.right, MARGIN + Math.max(titleWidth, ...factWidths)) + MARGIN);
   const textRoom = width - 2 * MARGIN;
-  const bottom = size.bottom + 22;
-  const legend = drawLegend(map, bottom, width);
-  const height = Math.ceil(bottom + legend.height + MARGIN - 8);
+  const legend = drawLegend(map, windows.bottom, width);
+  const height = Math.ceil(windows.bottom + legend.height + MARGIN - 8);
 
   const shownWidth = wanted ?? width;
   const attributes = {
@@ -124,15 +103,15 @@ export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptio
   };
   return `${element("svg", attributes, [
     element("title", {}, title),
-    element("desc", {}, `${facts.join(SEPARATOR)}. ${description(map)}`),
+    element("desc", {}, `${map.facts.join(" · ")}. ${description(map)}`),
     element("style", {}, [styleSheet(theme)]),
     element("rect", { class: "background", width, height }),
     element("text", { class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom)),
-    ...texts.map((text, index) => {
+    ...map.facts.map((text, index) => {
       const y = 48 + index * LINE_HEIGHT;
       return element("text", { class: "muted", x: MARGIN, y }, cutText(text, NAME_SIZE, "sans", textRoom));
     }),
-    ...(map.end > map.start ? drawWindow(map, whole) : []),
+    ...windows.parts,
     ...legend.parts,
   ])}\n`;
 }

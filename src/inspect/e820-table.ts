@@ -45,11 +45,23 @@ function entriesAt(view: DataView, from: number, count: number, entryBytes: numb
   });
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+/** Throws TypeError for what is no array of bytes. */
+export function viewOf(bytes: Uint8Array): DataView {
   if (!(bytes instanceof Uint8Array)) {
     throw new TypeError(`the table's bytes must be a Uint8Array, got ${describeType(bytes)}`);
   }
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Throws BOOT_PARAMS_BAD_E820 for a page that is cut. */
+export function viewOfZeroPage(zeroPage: Uint8Array): DataView {
+  const view = viewOf(zeroPage);
+  if (view.byteLength >= BOOT_PARAMS_BYTES) return view;
+  throw new DirectBootError(
+    "BOOT_PARAMS_BAD_E820",
+    `the zero page has ${zeroPage.byteLength} bytes, ${BOOT_PARAMS_BYTES} are wanted`,
+    { cure: "give all of struct boot_params" },
+  );
 }
 
 /**
@@ -60,14 +72,7 @@ function viewOf(bytes: Uint8Array): DataView {
  * @throws DirectBootError BOOT_PARAMS_BAD_E820 if there are fewer bytes
  */
 export function decodeE820(zeroPage: Uint8Array): NamedE820Entry[] {
-  const view = viewOf(zeroPage);
-  if (zeroPage.byteLength < BOOT_PARAMS_BYTES) {
-    throw new DirectBootError(
-      "BOOT_PARAMS_BAD_E820",
-      `the zero page has ${zeroPage.byteLength} bytes, ${BOOT_PARAMS_BYTES} are wanted`,
-      { cure: "give all of struct boot_params" },
-    );
-  }
+  const view = viewOfZeroPage(zeroPage);
   const count = Math.min(view.getUint8(BOOT_PARAMS_OFFSETS.e820_entries), E820_MAX_ENTRIES);
   // buildBootParams counts at least two entries, as the kernel wants it: what is all zero is none.
   return entriesAt(view, BOOT_PARAMS_OFFSETS.e820_table, count, E820_ENTRY_BYTES).filter(

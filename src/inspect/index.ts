@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { describeGdt, type GdtEntry } from "./describe-gdt.js";
 export { describeRegister, type RegisterDescription } from "./describe-register.js";
 export { type DrawMemoryMapOptions, drawMemoryMap } from "./draw-memory-map.js";
 export {
@@ -44,3 +45,4 @@ export {
 } from "./page-table-tree.js";
 export { type RegionChecksum, regionChecksums } from "./region-checksums.js";
 export type { RegisterField, RegisterPart } from "./register-fields.js";
+export { describeStartInfo, describeZeroPage } from "./zero-page-fields.js";

@@ -1,43 +1,51 @@
-/** The parts of a picture of guest memory: windows, and the legend. */
+/** The parts of a picture of guest memory: the windows below each other, each with its labels, and the legend. */
 import { hex } from "../base/address.js";
-import { type CheckedMap, isWithin } from "./map-input.js";
-import {
-  BAND_MARGIN,
-  BAR,
-  GUTTER,
-  LABEL_HEIGHT,
-  LANE,
-  LANE_GAP,
-  LEAST_BAND,
-  labelWidth,
-  MARGIN,
-  MOST_LABEL_WIDTH,
-  NAME_SIZE,
-  NUMBER_HEIGHT,
-  placeLabels,
-  rangeText,
-  SIZE_SIZE,
-  type Stretch,
-  TICK,
-} from "./map-layout.js";
-import { E820_KINDS, KINDS } from "./map-theme.js";
-import type { MapItem, MapWindow } from "./map-windows.js";
+import { type CheckedMap, isWithin, totalBytes } from "./map-input.js";
+import { KINDS } from "./map-theme.js";
+import { divideWindow, type MapItem, type MapWindow } from "./map-windows.js";
 import type { MapRange } from "./memory-map.js";
 import { formatAddress, formatSize } from "./sizes.js";
 import { type Attributes, cutText, element, escapeXml, round, textWidth } from "./svg.js";
 
-/** A region that is less high is drawn so high all the same. */
+/** Around the picture. */
+export const MARGIN = 20;
+const BAR = 76;
+const LEAST_BAR = 210;
+/** Width of the e820 map beside a bar, and the gap between. */
+const LANE = 7;
+const LANE_GAP = 4;
+const TICK = 5;
+/** Between a bar and its labels. */
+const LEADER = 30;
+const LABEL_HEIGHT = 32;
+const MOST_LABEL_WIDTH = 230;
+/** Above a bar, and between a bar and the next caption. */
+const CAPTION = 26;
+const WINDOW_GAP = 26;
+/** A region that is less high is drawn so high all the same; the same of the part that another window shows. */
 const LEAST_SHAPE = 2;
+const LEAST_BRACKET = 4;
 /** From this height on a region has an edge that parts it from its neighbour. */
 const LEAST_EDGED = 5;
-/** Between two numbers of an axis, and between one and the end. */
-const TICK_SPACING = 44;
-const TICK_CLEARANCE = 13;
-/** Between labels, a band that opens, and the numbers of the next axis. */
-const ZOOM_GAP = 5;
+export const NAME_SIZE = 12;
+const SIZE_SIZE = 11;
+const MONO_SIZE = 10.5;
+const TICK_SIZE = 10;
 const LEGEND_ROW = 20;
-const LEGEND_SYMBOL = 17;
-const LEGEND_GAP = 16;
+const LEGEND_COLUMN = 180;
+
+/** A window and its bar's place in the picture, in pixels. */
+interface PlacedWindow extends MapWindow {
+  readonly x: number;
+  readonly y: number;
+  readonly height: number;
+}
+
+/** A stretch from top to bottom. */
+interface Stretch {
+  readonly top: number;
+  readonly bottom: number;
+}
 
 const E820_TYPES = ["other", "ram", "reserved", "acpi", "acpi"];
 
@@ -45,9 +53,21 @@ function e820Kind(type: number): string {
   return `e820-${E820_TYPES[type] ?? "other"}`;
 }
 
+/** "0x…–0x…" */
+function rangeText({ start, end }: MapRange): string {
+  return `${formatAddress(start)}–${formatAddress(end)}`;
+}
+
 /** An item in words, for readers who can't see the picture. */
 export function itemText(item: MapItem): string {
   return `${item.name}: ${rangeText(item)}, ${formatSize(item.end - item.start)}`;
+}
+
+/** Width of an item's label. */
+function labelWidth(item: MapItem): number {
+  const size = formatSize(item.end - item.start);
+  const first = textWidth(item.name, NAME_SIZE, "bold") + 8 + textWidth(size, SIZE_SIZE, "sans");
+  return Math.min(Math.max(first, textWidth(rangeText(item), MONO_SIZE, "mono")), MOST_LABEL_WIDTH);
 }
 
 /** A path of commands and numbers. */
@@ -73,43 +93,32 @@ function triangle(x: number, y: number): string {
 }
 
 /** The height of an address in a window. */
-function heightOf({ start, end, place }: MapWindow, address: bigint): number {
+function heightOf({ start, end, y, height }: PlacedWindow, address: bigint): number {
   const clipped = address < start ? start : address > end ? end : address;
-  return place.y + (Number(clipped - start) * place.height) / Number(end - start);
+  return y + (Number(clipped - start) * height) / Number(end - start);
 }
 
 /** The stretch of a range in a window, at least so high. */
-function stretchOf(window: MapWindow, { start, end }: MapRange, least = LEAST_SHAPE): Stretch {
+function stretchOf(window: PlacedWindow, { start, end }: MapRange, least = LEAST_SHAPE): Stretch {
   const top = heightOf(window, start);
   const bottom = heightOf(window, end);
   if (bottom - top >= least) return { top, bottom };
-  const from = Math.min(top, window.place.y + window.place.height - least);
+  const from = Math.min(top, window.y + window.height - least);
   return { top: from, bottom: from + least };
 }
 
-/** Addresses on an axis: multiples of a power of two that leaves room for the numbers, and both ends. */
-function tickAddresses({ start, end, place: { height } }: MapWindow): bigint[] {
-  const span = Number(end - start);
-  let step = 1n;
-  while (Number(step) * height < TICK_SPACING * span) step *= 2n;
-  const clearance = (TICK_CLEARANCE * span) / height;
-  const ticks = [start];
-  for (let at = (start / step + 1n) * step; at < end; at += step) {
-    if (Number(at - start) >= clearance && Number(end - at) >= clearance) ticks.push(at);
-  }
-  return [...ticks, end];
-}
-
-function drawAxis({ e820 }: CheckedMap, window: MapWindow): string[] {
-  const left = window.place.x - (e820.length > 0 ? LANE + LANE_GAP : 0);
-  return tickAddresses(window).flatMap((address) => {
+/** The addresses of a window's ends and quarters. */
+function drawAxis(window: PlacedWindow): string[] {
+  const right = window.x - LANE - LANE_GAP;
+  return [0n, 1n, 2n, 3n, 4n].flatMap((quarter) => {
+    const address = window.start + ((window.end - window.start) * quarter) / 4n;
     const y = heightOf(window, address);
-    const label = { class: "tick-label muted", x: left - TICK - 3, y: y + 3.5 };
-    return [path("line", "M", left - TICK, y, "H", left), element("text", label, formatAddress(address))];
+    const label = { class: "tick-label muted", x: right - TICK - 3, y: y + 3.5 };
+    return [path("line", "M", right - TICK, y, "H", right), element("text", label, formatAddress(address))];
   });
 }
 
-function drawE820({ e820 }: CheckedMap, window: MapWindow): string[] {
+function drawE820({ e820 }: CheckedMap, window: PlacedWindow): string[] {
   // The small ones last: they show where they touch large ones.
   return e820
     .filter((entry) => isWithin(entry, window))
@@ -117,43 +126,20 @@ function drawE820({ e820 }: CheckedMap, window: MapWindow): string[] {
     .map((entry) => {
       const title = `e820: ${rangeText(entry)}, ${entry.typeName}`;
       const fill = { class: `fill-${e820Kind(entry.type)}` };
-      return box(fill, window.place.x - LANE - LANE_GAP, stretchOf(window, entry), LANE, title);
+      return box(fill, window.x - LANE - LANE_GAP, stretchOf(window, entry), LANE, title);
     });
 }
 
-/** The band from a part of a bar to the window onto it. It opens between labels and axis, and crosses neither. */
-function drawBand({ place }: MapWindow, child: MapWindow, { top, bottom }: Stretch): string {
-  const { left, y, height } = child.place;
-  const right = place.x + BAR;
-  const edge = left - ZOOM_GAP;
-  const bend = edge - GUTTER + 2 * ZOOM_GAP;
-  return path(
-    "zoom",
-    ...["M", right, top, "H", bend, "L", edge, y, "V", y + height, "L", bend, bottom, "H", right, "Z"],
-  );
-}
-
-/** A bracket beside a bar, with the number of the window onto that part, in place of a band. */
-function drawNumber({ place }: MapWindow, child: MapWindow, { top, bottom }: Stretch, label: number): string {
-  const right = place.x + BAR;
-  const x = right + place.leader;
-  const middle = (top + bottom) / 2;
-  return (
-    path("bracket", "M", right, top, "h5V", bottom, "h-5M", right + 5, middle, "L", x - 4, label) +
-    element("text", { class: "caption", x, y: label + 4 }, `→ ${child.place.number}`)
-  );
-}
-
-function drawShape(window: MapWindow, item: MapItem, title?: string): string {
+function drawShape(window: PlacedWindow, item: MapItem, title?: string): string {
   const stretch = stretchOf(window, item);
   const edge = stretch.bottom - stretch.top < LEAST_EDGED ? "" : " edged";
-  return box({ class: `shape fill-${item.kind}${edge}` }, window.place.x, stretch, BAR, title);
+  return box({ class: `shape fill-${item.kind}${edge}` }, window.x, stretch, BAR, title);
 }
 
-function drawRegion({ isInteractive }: CheckedMap, window: MapWindow, item: MapItem, label: number): string {
+function drawRegion(window: PlacedWindow, item: MapItem, label: number, isInteractive: boolean): string {
   const { top, bottom } = stretchOf(window, item);
-  const right = window.place.x + BAR;
-  const x = right + window.place.leader;
+  const right = window.x + BAR;
+  const x = right + LEADER;
   const from = Math.min(Math.max(label, top + LEAST_SHAPE / 2), bottom - LEAST_SHAPE / 2);
   const size = formatSize(item.end - item.start);
   const room = MOST_LABEL_WIDTH - 8 - textWidth(size, SIZE_SIZE, "sans");
@@ -179,38 +165,65 @@ function drawRegion({ isInteractive }: CheckedMap, window: MapWindow, item: MapI
   ]);
 }
 
-/** A small shape once more, above those that touch it. */
-function drawAgain(window: MapWindow, item: MapItem): string[] {
-  const isSmall = heightOf(window, item.end) - heightOf(window, item.start) < LEAST_SHAPE;
-  if (!isSmall || item.kind === "hole") return [];
-  return [box({ class: `above fill-${item.kind}` }, window.place.x, stretchOf(window, item), BAR)];
+/** A bracket beside the part of a bar that another window shows, with that window's number. */
+function drawBracket(window: PlacedWindow, part: MapRange, label: number, number: number): string {
+  const { top, bottom } = stretchOf(window, part, LEAST_BRACKET);
+  const right = window.x + BAR;
+  const x = right + LEADER;
+  const middle = (top + bottom) / 2;
+  return (
+    path("bracket", "M", right, top, "h5V", bottom, "h-5M", right + 5, middle, "L", x - 4, label) +
+    element("text", { class: "caption", x, y: label + 4 }, `→ ${number}`)
+  );
 }
 
-/** Bands to the windows below, and all labels: of regions, and of windows below that have a number. */
-function drawLabelled(map: CheckedMap, window: MapWindow): string[] {
-  const { y, height } = window.place;
-  const bands: string[] = [];
-  const obstacles: Stretch[] = [];
-  const wishes = window.items.map((item) => {
-    const { top, bottom } = stretchOf(window, item);
-    const draw = (label: number): string => drawRegion(map, window, item, label);
-    return { at: (top + bottom) / 2, height: LABEL_HEIGHT, draw };
-  });
-  for (const child of window.children) {
-    const stretch = stretchOf(window, child, LEAST_BAND);
-    if (child.place.number === undefined) {
-      bands.push(drawBand(window, child, stretch));
-      obstacles.push({ top: stretch.top - BAND_MARGIN, bottom: stretch.bottom + BAND_MARGIN });
-    } else {
-      const draw = (label: number): string => drawNumber(window, child, stretch, label);
-      wishes.push({ at: (stretch.top + stretch.bottom) / 2, height: NUMBER_HEIGHT, draw });
-    }
+/** A small shape once more, above those that touch it. */
+function drawAgain(window: PlacedWindow, item: MapItem): string[] {
+  const isSmall = heightOf(window, item.end) - heightOf(window, item.start) < LEAST_SHAPE;
+  if (!isSmall || item.kind === "hole") return [];
+  return [box({ class: `above fill-${item.kind}` }, window.x, stretchOf(window, item), BAR)];
+}
+
+/**
+ * The centres of labels that would like to stand at `wishes`, in ascending order: none on another, none outside of a bar that
+ * has room for all. Labels move down as far as they must, then up as far as the end of the bar demands.
+ */
+function placeLabels({ y, height }: PlacedWindow, wishes: readonly number[]): number[] {
+  const centres = [...wishes];
+  let floor = y + LABEL_HEIGHT / 4;
+  for (const [index, wish] of wishes.entries()) {
+    centres[index] = Math.max(wish, floor);
+    floor = Math.max(wish, floor) + LABEL_HEIGHT;
   }
-  // In the order of the wishes, so that no two leaders cross.
-  wishes.sort((one, other) => one.at - other.at);
-  const room = { top: y - LABEL_HEIGHT / 4, bottom: y + height + LABEL_HEIGHT / 4 };
-  const centres = placeLabels(room, obstacles, wishes);
-  return [...bands, ...wishes.map(({ at, draw }, index) => draw(centres[index] ?? at))];
+  let ceiling = y + height - LABEL_HEIGHT / 4;
+  return centres.reduceRight<number[]>((placed, centre) => {
+    placed.unshift(Math.min(centre, ceiling));
+    ceiling = Math.min(centre, ceiling) - LABEL_HEIGHT;
+    return placed;
+  }, []);
+}
+
+/** The labels of regions and of parts that other windows show, in the order of their places: no two leaders cross. */
+function drawLabels(map: CheckedMap, window: PlacedWindow, windows: readonly MapWindow[]): string[] {
+  const regions = window.items.map((item) => ({
+    range: item,
+    draw: (label: number): string => drawRegion(window, item, label, map.isInteractive),
+  }));
+  const parts = window.children.map((child) => ({
+    range: child,
+    draw: (label: number): string => drawBracket(window, child, label, windows.indexOf(child)),
+  }));
+  const labels = [...regions, ...parts]
+    .map(({ range, draw }) => ({
+      draw,
+      at: (heightOf(window, range.start) + heightOf(window, range.end)) / 2,
+    }))
+    .sort((one, other) => one.at - other.at);
+  const centres = placeLabels(
+    window,
+    labels.map(({ at }) => at),
+  );
+  return labels.map(({ at, draw }, index) => draw(centres[index] ?? at));
 }
 
 /** True if the processor starts in that range. */
@@ -218,10 +231,22 @@ function isEntered({ entry }: CheckedMap, { start, end }: MapRange): boolean {
   return entry !== undefined && entry >= start && entry < end;
 }
 
-/** A window and all that it leads to. */
-export function drawWindow(map: CheckedMap, window: MapWindow): string[] {
-  const { start, end, items, children, place } = window;
-  const { x, y, height, caption } = place;
+function captionOf({ start, end }: MapWindow, number: number, { ram, isWhole }: CheckedMap): string {
+  const size = formatSize(end - start);
+  if (number === 0 && isWhole) {
+    return totalBytes(ram) === end - start ? `All RAM: ${size}` : `All memory: ${size}`;
+  }
+  const text = start === 0n ? `The first ${size}` : `${size} from ${hex(start)}`;
+  return number === 0 ? text : `${number} · ${text}`;
+}
+
+function drawWindow(
+  map: CheckedMap,
+  window: PlacedWindow,
+  caption: string,
+  windows: readonly MapWindow[],
+): string {
+  const { start, end, items, x, y, height } = window;
   const { entry = 0n } = map;
   const own = new Set(items);
   const data = {
@@ -233,16 +258,16 @@ export function drawWindow(map: CheckedMap, window: MapWindow): string[] {
   };
   const ram = map.ram.filter((range) => isWithin(range, window));
   const marks = map.items.filter((item) => !own.has(item) && isWithin(item, window));
-  const drawn = element("g", data, [
+  return element("g", data, [
     element("text", { class: "caption", x, y: y - 11 }, caption),
     ...ram.map((range) => {
       const title = `RAM: ${rangeText(range)}, ${formatSize(range.end - range.start)}`;
       return box({ class: "ram fill-ram" }, x, stretchOf(window, range, 1), BAR, title);
     }),
     ...drawE820(map, window),
-    ...drawAxis(map, window),
+    ...drawAxis(window),
     ...marks.map((item) => drawShape(window, item, itemText(item))),
-    ...drawLabelled(map, window),
+    ...drawLabels(map, window, windows),
     ...items.flatMap((item) => drawAgain(window, item)),
     element("rect", { class: "line frame", x, y, width: BAR, height }),
     isEntered(map, window)
@@ -252,7 +277,29 @@ export function drawWindow(map: CheckedMap, window: MapWindow): string[] {
         ])
       : "",
   ]);
-  return [drawn, ...children.flatMap((child) => drawWindow(map, child))];
+}
+
+/** The whole and the windows onto its parts from `top` on, and where they end. */
+export function drawWindows(
+  map: CheckedMap,
+  top: number,
+): { parts: string[]; right: number; bottom: number } {
+  const windows = map.end > map.start ? [divideWindow(map)] : [];
+  for (const { children } of windows) windows.push(...children);
+  const axis = textWidth(formatAddress(map.end), TICK_SIZE, "mono") + TICK + 4;
+  const x = MARGIN + axis + LANE + LANE_GAP;
+  let right = MARGIN;
+  let bottom = top;
+  const parts = windows.map((window, number) => {
+    const y = bottom + CAPTION;
+    const height = Math.max((window.items.length + window.children.length + 1) * LABEL_HEIGHT, LEAST_BAR);
+    const caption = captionOf(window, number, map);
+    const labels = x + BAR + LEADER + Math.max(0, ...window.items.map(labelWidth));
+    right = Math.max(right, labels + 8, x + textWidth(caption, NAME_SIZE, "bold") + 8);
+    bottom = y + height + WINDOW_GAP;
+    return drawWindow(map, { ...window, x, y, height }, caption, windows);
+  });
+  return { parts, right, bottom };
 }
 
 /** The legend from `y` on, in rows of `width` pixels, and its height. */
@@ -260,26 +307,19 @@ export function drawLegend(map: CheckedMap, y: number, width: number): { parts: 
   const e820 = map.e820.filter((each) => isWithin(each, map));
   const kinds = new Set([...map.items.map(({ kind }) => kind), ...e820.map(({ type }) => e820Kind(type))]);
   if (map.ram.length > 0) kinds.add("ram");
-  const entries = Object.entries({ ...KINDS, ...E820_KINDS })
+  const entries = Object.entries(KINDS)
     .filter(([kind]) => kinds.has(kind))
     .map(([kind, [name]]) => ({ name, kind }));
   if (isEntered(map, map)) entries.push({ name: "entry", kind: "entry" });
-  const symbol = (kind: string, x: number, top: number): string => {
-    if (kind === "entry") return triangle(x + 2, top + 5.5);
-    return element("rect", { class: `fill-${kind}`, x, y: top, width: 11, height: 11, rx: 2 });
-  };
-  const parts: string[] = [];
-  let x = MARGIN;
-  let top = y;
-  for (const { name, kind } of entries) {
-    const entryWidth = LEGEND_SYMBOL + textWidth(name, SIZE_SIZE, "sans");
-    if (x + entryWidth > width - MARGIN && x > MARGIN) {
-      x = MARGIN;
-      top += LEGEND_ROW;
-    }
-    const text = { class: "legend", x: x + LEGEND_SYMBOL, y: top + 9.5 };
-    parts.push(symbol(kind, x, top), element("text", text, name));
-    x += entryWidth + LEGEND_GAP;
-  }
-  return { parts, height: top + LEGEND_ROW - y };
+  const columns = Math.max(Math.floor((width - 2 * MARGIN) / LEGEND_COLUMN), 1);
+  const parts = entries.flatMap(({ name, kind }, index) => {
+    const x = MARGIN + (index % columns) * LEGEND_COLUMN;
+    const top = y + Math.floor(index / columns) * LEGEND_ROW;
+    const symbol =
+      kind === "entry"
+        ? triangle(x + 2, top + 5.5)
+        : element("rect", { class: `fill-${kind}`, x, y: top, width: 11, height: 11, rx: 2 });
+    return [symbol, element("text", { class: "legend", x: x + 17, y: top + 9.5 }, name)];
+  });
+  return { parts, height: Math.ceil(entries.length / columns) * LEGEND_ROW };
 }

@@ -2,7 +2,7 @@
 import { hex, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { e820TypeName } from "./e820-table.js";
-import { KINDS } from "./map-theme.js";
+import { REGION_KINDS } from "./map-theme.js";
 import type { MapItem } from "./map-windows.js";
 import {
   type MapAddress,
@@ -84,7 +84,7 @@ export function checkMap(input: MemoryMapInput, view: MapView): CheckedMap {
   const regions = input.regions.map((region, index): MapItem => {
     const name = String(region.name);
     const { kind = regionKind(name) } = region;
-    const known = kind !== "ram" && kind !== "hole" && Object.hasOwn(KINDS, kind) ? kind : "other";
+    const known = Object.hasOwn(REGION_KINDS, kind) ? kind : "other";
     return { name, kind: known, ...toMapRange(region, `regions[${index}]`) };
   });
   const gaps = holes.map((hole, index): MapItem => {

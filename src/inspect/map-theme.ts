@@ -9,15 +9,15 @@ const BACKGROUND: Colours = ["#ffffff", "#11171d"];
 const TEXT: Colours = ["#1b2733", "#e6edf3"];
 const MUTED: Colours = ["#56636f", "#9aa7b3"];
 const LINE: Colours = ["#8a96a1", "#6b7884"];
-const ZOOM: Colours = ["#5b7fa6", "#7fa6d1"];
+const BRACKET: Colours = ["#5b7fa6", "#7fa6d1"];
 
-type Kinds = Readonly<Record<string, readonly [legend: string, light: string, dark: string]>>;
+type Kind = readonly [legend: string, light: string, dark: string];
 
 /**
- * Kinds of items, with their names in the legend and their colours, in the legend's order. Fills stand out from the
+ * Purposes of regions, with their names in the legend and their colours, in the legend's order. Fills stand out from the
  * background by 3:1 at least, and text by 4.5:1 (WCAG 2.1, 1.4.11 and 1.4.3).
  */
-export const KINDS: Kinds = {
+export const REGION_KINDS = {
   kernel: ["kernel", "#2f6fb7", "#5b9be6"],
   initrd: ["initrd", "#1f8a5b", "#3fb984"],
   "device-tree": ["device tree", "#0e8593", "#38b6c6"],
@@ -28,12 +28,13 @@ export const KINDS: Kinds = {
   "page-tables": ["page tables", "#7650c7", "#a98bf0"],
   acpi: ["ACPI", "#6b8016", "#a3b84a"],
   other: ["other", "#68757f", "#9aa7b3"],
+} as const satisfies Readonly<Record<string, Kind>>;
+
+/** All that has a colour: regions, RAM, and entries of the e820 map. */
+export const KINDS: Readonly<Record<string, Kind>> = {
+  ...REGION_KINDS,
   hole: ["no RAM", "#f6f7f8", "#171e25"],
   ram: ["free RAM", "#e4e9ee", "#2a333c"],
-};
-
-/** Kinds of e820 types. */
-export const E820_KINDS: Kinds = {
   "e820-ram": ["e820: usable RAM", "#9fb0bf", "#5d6d7c"],
   "e820-reserved": ["e820: reserved", "#cf4a2e", "#f0765a"],
   "e820-acpi": ["e820: ACPI", "#6b8016", "#a3b84a"],
@@ -54,7 +55,6 @@ const TYPE = [
   `.tick-label{font-family:${MONO};font-size:10px;text-anchor:end}`,
   ".line{fill:none;stroke-width:1}",
   ".bracket{fill:none;stroke-width:1.5}",
-  ".zoom{fill-opacity:.1;stroke-opacity:.55;stroke-width:1}",
   ".hit{fill:transparent}",
   ".fill-hole{stroke-dasharray:3 3}",
   ".edged{stroke-width:.75}",
@@ -73,14 +73,11 @@ function colours(isDark: boolean): string[] {
     `text{fill:${of(TEXT)}}`,
     `.muted{fill:${of(MUTED)}}`,
     `.line{stroke:${of(LINE)}}`,
-    `.bracket{stroke:${of(ZOOM)}}`,
-    `.zoom{fill:${of(ZOOM)};stroke:${of(ZOOM)}}`,
+    `.bracket{stroke:${of(BRACKET)}}`,
     `.edged{stroke:${of(BACKGROUND)}}`,
     `.fill-hole{stroke:${of(LINE)}}`,
     `.entry{fill:${of(TEXT)};stroke:${of(BACKGROUND)}}`,
-    ...Object.entries({ ...KINDS, ...E820_KINDS }).map(
-      ([kind, [, ...fill]]) => `.fill-${kind}{fill:${of(fill)}}`,
-    ),
+    ...Object.entries(KINDS).map(([kind, [, ...fill]]) => `.fill-${kind}{fill:${of(fill)}}`),
     `.region:is(:hover,:focus) :is(.shape,.leader){stroke:${of(TEXT)}}`,
   ];
 }

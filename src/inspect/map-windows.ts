@@ -1,47 +1,21 @@
 /**
  * Which parts of memory a picture shows how large. The whole is the first window; where regions would be hidden in it,
- * windows onto its parts stand beside it, and windows onto parts of those.
+ * windows onto its parts stand below it, and windows onto parts of those.
  */
+import type { MapHole, MapRange } from "./memory-map.js";
 
 /** Something that lies at addresses. */
-export interface MapItem {
-  readonly name: string;
+export interface MapItem extends MapHole {
   /** Decides its colour. A "hole", a gap between RAM ranges, never asks for a window. */
   readonly kind: string;
-  readonly start: bigint;
-  /** One past the last byte. */
-  readonly end: bigint;
 }
-
-/** The place of a window in the picture, in pixels. */
-export interface Place {
-  /** Left edge of the axis, and left edge and top of the bar. */
-  readonly left: number;
-  readonly x: number;
-  readonly y: number;
-  readonly height: number;
-  /** Between the bar and its labels. */
-  readonly leader: number;
-  /** The text above the bar. */
-  readonly caption: string;
-  /** Where windows stand below each other: its number, which its place in its parent's bar has, too. */
-  readonly number: number | undefined;
-}
-
-const NOWHERE: Place = { left: 0, x: 0, y: 0, height: 0, leader: 0, caption: "", number: undefined };
 
 /** A part of the address space, drawn to scale from top to bottom. */
-export interface MapWindow {
-  readonly start: bigint;
-  readonly end: bigint;
-  /** 0 for the whole. */
-  readonly depth: number;
+export interface MapWindow extends MapRange {
   /** The items that have their labels in this window: no child shows them better. Others are marks. */
   readonly items: readonly MapItem[];
   /** In ascending order, without overlaps. */
   readonly children: readonly MapWindow[];
-  /** Given by `layOut`. */
-  place: Place;
 }
 
 /** Labels that a window has at most; of more regions, the smallest are marks alone. */
@@ -51,13 +25,10 @@ const MOST_LABELS = 240;
 const REFERENCE_HEIGHT = 480;
 /** A region that is less high is hidden. */
 const VISIBLE_HEIGHT = 8;
-/** Hidden regions of the whole that are nearer to each other share a window, in pixels. */
+/** Hidden regions that are nearer to each other share a window, in pixels. */
 const NEAR = 24;
-/** In a window, hidden regions share another one if the gap is at most so many times what they take. */
-const NEAR_FACTOR = 4n;
-/** A window is worth its place for so many regions… */
-const LEAST_ITEMS = [2, 3, 3];
-/** …or, in the whole, for one of that size. */
+/** A window is worth its place for so many regions; onto a part of the whole for two, or one of that size. */
+const LEAST_ITEMS = 3;
 const LARGE_ITEM = 0x10_0000n;
 const DEEPEST = 3;
 /** Items that touch a cluster belong to it, hidden or not, if they are at most so many times as large. */
@@ -80,14 +51,11 @@ interface Cluster {
 }
 
 /** Neighbours among `hidden`, which are sorted by their starts. */
-function clustersOf(hidden: readonly MapItem[], span: bigint, depth: number): Cluster[] {
+function clustersOf(hidden: readonly MapItem[], span: bigint): Cluster[] {
   const clusters: Cluster[] = [];
   for (const { start, end } of hidden) {
-    const last = clusters.at(-1) ?? { start, end: start, count: 0 };
-    const gap = start - last.end;
-    const isNear =
-      depth === 0 ? pixels(gap, span) < NEAR : gap <= NEAR_FACTOR * (last.end - last.start + (end - start));
-    if (last.count === 0 || !isNear) {
+    const last = clusters.at(-1);
+    if (last === undefined || pixels(start - last.end, span) >= NEAR) {
       clusters.push({ start, end, count: 1 });
     } else {
       last.end = end > last.end ? end : last.end;
@@ -123,28 +91,29 @@ function largest(items: readonly MapItem[]): readonly MapItem[] {
   return items.filter((item) => kept.has(item));
 }
 
-/** Divides a window: `items` are sorted by their starts and lie in it, at least in part. */
+/** Divides a window; its `items` are sorted by their starts and lie in it, at least in part. */
 export function divideWindow(
-  start: bigint,
-  end: bigint,
-  items: readonly MapItem[],
-  isX86: boolean,
+  {
+    start,
+    end,
+    items,
+    architecture,
+  }: MapRange & { readonly items: readonly MapItem[]; readonly architecture: string },
   depth = 0,
 ): MapWindow {
   const span = end - start;
+  const isX86 = architecture === "x86_64" || architecture === "i386";
   const hidden = items.filter(
     (item) => item.kind !== "hole" && pixels(item.end - item.start, span) < VISIBLE_HEIGHT,
   );
   const children: MapWindow[] = [];
-  const clusters = depth === DEEPEST || span === 0n ? [] : clustersOf(hidden, span, depth);
   let floor = start;
-  for (const cluster of clusters) {
-    const isLarge = depth === 0 && cluster.end - cluster.start >= LARGE_ITEM;
-    if (cluster.count < (LEAST_ITEMS[depth] ?? 3) && !isLarge) continue;
+  for (const cluster of depth === DEEPEST ? [] : clustersOf(hidden, span)) {
+    const isLarge = cluster.count >= 2 || cluster.end - cluster.start >= LARGE_ITEM;
+    if (cluster.count < LEAST_ITEMS && !(depth === 0 && isLarge)) continue;
     takeNeighbours(cluster, items);
     const range = roundRange(cluster);
-    const isLow = isX86 && range.start < LOW_MEMORY_END && range.end <= LOW_MEMORY_END;
-    if (depth === 0 && isLow && span >= LOW_MEMORY_END * LEAST_ZOOM) {
+    if (depth === 0 && isX86 && range.end <= LOW_MEMORY_END && span >= LOW_MEMORY_END * LEAST_ZOOM) {
       range.start = 0n;
       range.end = LOW_MEMORY_END;
     }
@@ -153,11 +122,11 @@ export function divideWindow(
     if (from >= to || (to - from) * LEAST_ZOOM > span) continue;
     const inside = items.filter((item) => item.start >= from && item.end <= to);
     if (inside.length === 0) continue;
-    children.push(divideWindow(from, to, inside, isX86, depth + 1));
+    children.push(divideWindow({ start: from, end: to, items: inside, architecture }, depth + 1));
     floor = to;
   }
   const own = items.filter(
     (item) => !children.some((child) => item.start >= child.start && item.end <= child.end),
   );
-  return { start, end, depth, items: largest(own), children, place: NOWHERE };
+  return { start, end, items: largest(own), children };
 }

@@ -5,7 +5,13 @@
  */
 import { hex } from "../base/address.js";
 import { type Meaning, meaningOf, zeroOr } from "../base/field-meaning.js";
-import { addressAt, type RegisterDefinition, type RegisterRow } from "./register-fields.js";
+import type { SegmentRegister, TableRegister } from "../importers/importer.js";
+import {
+  addressAt,
+  type RegisterDefinition,
+  type RegisterPart,
+  type RegisterRow,
+} from "./register-fields.js";
 import { formatSize } from "./sizes.js";
 
 /** SDM 3A, tables 12-8 and 12-10: memory types of MTRRs and of the PAT, which has one more. */
@@ -121,70 +127,61 @@ const RFLAGS: readonly RegisterRow[] = [
   [0, "CF", "no carry", "carry"],
 ];
 
+const CR3: readonly RegisterRow[] = [
+  ["51:12", "table", addressAt(12, "the first table is at")],
+  [4, "PCD", "the first table is cached", "the first table is not cached"],
+  [3, "PWT", "the first table is write-back", "the first table is write-through"],
+];
+
+const EFER: readonly RegisterRow[] = [
+  [11, "NXE", "no execute-disable bit in page tables", "page tables have an execute-disable bit"],
+  [10, "LMA", "long mode is not active", "long mode is active"],
+  [8, "LME", "long mode is off", "long mode is on once paging is"],
+  [0, "SCE", "no SYSCALL", "SYSCALL and SYSRET"],
+];
+
+const PAT = Array.from({ length: 8 }, (_, index): RegisterRow => {
+  return [`${index * 8 + 2}:${index * 8}`, `PA${index}`, PAT_TYPES];
+});
+
+const MTRR_DEF_TYPE: readonly RegisterRow[] = [
+  [11, "E", "MTRRs are off: all is uncacheable", "MTRRs are on"],
+  [10, "FE", "the fixed ranges are off", "the fixed ranges are on"],
+  ["7:0", "Type", MTRR_TYPES],
+];
+
+const CONTROL_REGISTERS = "SDM 3A, 2.5 Control Registers";
+const CR0_ROLE: Meaning = (value) =>
+  (value >> 31n) & 1n
+    ? "64-bit entry: paging must be on (boot.rst)"
+    : "32-bit and PVH entry: protected mode, paging off (boot.rst, pvh.pandoc)";
+const CR3_ROLE =
+  "guest physical address of the page tables that map the kernel and boot_params onto themselves";
+const CR4_ROLE = zeroOr("32-bit and PVH entry: zero", "64-bit entry: PAE, which long mode is made of");
+const EFER_ROLE = "64-bit entry: long mode is on and active";
+const PAT_ROLE = "memory types that page tables choose from: the value after reset";
+const MTRR_ROLE = "what firmware would have set: how the processor caches what no other MTRR covers";
+const RBX_ROLE = zeroOr(
+  "0, as the 32-bit boot protocol demands it",
+  "PVH: guest physical address of the start info (hvm_start_info)",
+);
+
 function x86ValueRegisters(): Readonly<Record<string, RegisterDefinition>> {
+  const define = (title: string, source: string, role: Meaning, fields: readonly RegisterRow[]) =>
+    ({ title, source, role, fields }) satisfies RegisterDefinition;
   return {
-    cr0: {
-      title: "CR0",
-      source: "SDM 3A, 2.5 Control Registers",
-      role: (value) =>
-        (value >> 31n) & 1n
-          ? "64-bit entry: paging must be on (boot.rst)"
-          : "32-bit and PVH entry: protected mode, paging off (boot.rst, pvh.pandoc)",
-      fields: CR0,
-    },
-    cr3: {
-      title: "CR3",
-      source: "SDM 3A, 2.5 Control Registers; 4.5.2, table 4-12",
-      role: "guest physical address of the page tables that map the kernel and boot_params onto themselves",
-      fields: [
-        ["51:12", "table", addressAt(12, "the first table is at")],
-        [4, "PCD", "the first table is cached", "the first table is not cached"],
-        [3, "PWT", "the first table is write-back", "the first table is write-through"],
-      ],
-    },
-    cr4: {
-      title: "CR4",
-      source: "SDM 3A, 2.5 Control Registers",
-      role: zeroOr("32-bit and PVH entry: zero", "64-bit entry: PAE, which long mode is made of"),
-      fields: CR4,
-    },
-    efer: {
-      title: "IA32_EFER",
-      source: "SDM 3A, 2.2.1 Extended Feature Enable Register",
-      role: "64-bit entry: long mode is on and active",
-      fields: [
-        [11, "NXE", "no execute-disable bit in page tables", "page tables have an execute-disable bit"],
-        [10, "LMA", "long mode is not active", "long mode is active"],
-        [8, "LME", "long mode is off", "long mode is on once paging is"],
-        [0, "SCE", "no SYSCALL", "SYSCALL and SYSRET"],
-      ],
-    },
-    pat: {
-      title: "IA32_PAT",
-      source: "SDM 3A, 12.12.2 IA32_PAT MSR",
-      role: "memory types that page tables choose from: the value after reset",
-      fields: Array.from({ length: 8 }, (_, index) => [
-        `${index * 8 + 2}:${index * 8}`,
-        `PA${index}`,
-        PAT_TYPES,
-      ]),
-    },
-    rflags: {
-      title: "RFLAGS",
-      source: "SDM 1, 3.4.3 EFLAGS Register",
-      role: "interrupts must be off",
-      fields: RFLAGS,
-    },
-    mtrrDefType: {
-      title: "IA32_MTRR_DEF_TYPE",
-      source: "SDM 3A, 12.11.2.1 IA32_MTRR_DEF_TYPE MSR",
-      role: "what firmware would have set: how the processor caches what no other MTRR covers",
-      fields: [
-        [11, "E", "MTRRs are off: all is uncacheable", "MTRRs are on"],
-        [10, "FE", "the fixed ranges are off", "the fixed ranges are on"],
-        ["7:0", "Type", MTRR_TYPES],
-      ],
-    },
+    cr0: define("CR0", CONTROL_REGISTERS, CR0_ROLE, CR0),
+    cr3: define("CR3", `${CONTROL_REGISTERS}; 4.5.2, table 4-12`, CR3_ROLE, CR3),
+    cr4: define("CR4", CONTROL_REGISTERS, CR4_ROLE, CR4),
+    efer: define("IA32_EFER", "SDM 3A, 2.2.1 Extended Feature Enable Register", EFER_ROLE, EFER),
+    pat: define("IA32_PAT", "SDM 3A, 12.12.2 IA32_PAT MSR", PAT_ROLE, PAT),
+    rflags: define("RFLAGS", "SDM 1, 3.4.3 EFLAGS Register", "interrupts must be off", RFLAGS),
+    mtrrDefType: define(
+      "IA32_MTRR_DEF_TYPE",
+      "SDM 3A, 12.11.2.1 IA32_MTRR_DEF_TYPE MSR",
+      MTRR_ROLE,
+      MTRR_DEF_TYPE,
+    ),
     mtrrFix64k00000: fixedMtrr("IA32_MTRR_FIX64K_00000", 0, 0x1_0000),
     mtrrFix16k80000: fixedMtrr("IA32_MTRR_FIX16K_80000", 0x8_0000, 0x4000),
     mtrrFix4kE0000: fixedMtrr("IA32_MTRR_FIX4K_E0000", 0xe_0000, 0x1000),
@@ -193,11 +190,7 @@ function x86ValueRegisters(): Readonly<Record<string, RegisterDefinition>> {
     mtrrFix4kF8000: fixedMtrr("IA32_MTRR_FIX4K_F8000", 0xf_8000, 0x1000),
     rip: plain("RIP", "address of the first instruction: the kernel's entry"),
     rsi: plain("RSI", zeroOr(NO_DEMAND, "guest physical address of the zero page (boot_params)")),
-    rbx: plain("RBX", (value) =>
-      value === 0n
-        ? meaningOf(MUST_BE_ZERO, value)
-        : "PVH: guest physical address of the start info (hvm_start_info)",
-    ),
+    rbx: plain("RBX", RBX_ROLE),
     rbp: plain("RBP", MUST_BE_ZERO),
     rdi: plain("RDI", MUST_BE_ZERO),
     rsp: plain("RSP", "no protocol asks for it: the kernel sets its own stack"),
@@ -232,24 +225,17 @@ function segmentType(value: bigint): string {
   return words.join(", ");
 }
 
-/** SDM 3A, 3.5, table 3-2: types of system segments, outside long mode. */
+/** SDM 3A, 3.5, table 3-2: types of system segments that a segment register can hold. */
 const SYSTEM_TYPES: Readonly<Record<number, string>> = {
   1: "16-bit TSS, available",
   2: "LDT",
   3: "16-bit TSS, busy",
-  4: "16-bit call gate",
-  5: "task gate",
-  6: "16-bit interrupt gate",
-  7: "16-bit trap gate",
   9: "32-bit TSS, available (64-bit in long mode)",
   11: "32-bit TSS, busy (64-bit in long mode)",
-  12: "32-bit call gate",
-  14: "32-bit interrupt gate",
-  15: "32-bit trap gate",
 };
 
 /** Attributes of a segment: bits 8 to 23 of the upper half of its descriptor, without the limit (SDM 3A, 3.4.5). */
-export function segmentAttributeFields(attributes: number): readonly RegisterRow[] {
+function segmentAttributeFields(attributes: number): readonly RegisterRow[] {
   const isCodeOrData = (attributes & 0x10) !== 0;
   const isCode = isCodeOrData && (attributes & 0x8) !== 0;
   return [
@@ -260,34 +246,63 @@ export function segmentAttributeFields(attributes: number): readonly RegisterRow
     [7, "P", "not present", "present"],
     ["6:5", "DPL", "privilege level {}"],
     [4, "S", "system segment", "code or data segment"],
-    ["3:0", "Type", isCodeOrData ? segmentType : (type) => SYSTEM_TYPES[Number(type)] ?? "reserved"],
+    ["3:0", "Type", isCodeOrData ? segmentType : SYSTEM_TYPES],
   ];
 }
 
-/** The other parts of a segment register (SDM 3A, 3.4.2). */
-export const SELECTOR_FIELDS: readonly RegisterRow[] = [
+const SELECTOR_FIELDS: readonly RegisterRow[] = [
   ["15:3", "Index", "entry {} of the table"],
   [2, "TI", "in the GDT", "in the LDT"],
   ["1:0", "RPL", "privilege level {}"],
 ];
-export const SEGMENT_BASE_FIELDS: readonly RegisterRow[] = [["63:0", "Base", "the segment starts at {hex}"]];
-export const SEGMENT_LIMIT_FIELDS: readonly RegisterRow[] = [
-  ["31:0", "Limit", (value) => `${formatSize(value + 1n)}, up to its last byte at ${hex(value)}`],
-];
+const SEGMENT_LIMIT: Meaning = (value) => `${formatSize(value + 1n)}, up to its last byte at ${hex(value)}`;
+const TABLE_LIMIT: Meaning = (value) => `${value + 1n} bytes: ${(value + 1n) / 8n} entries of 8`;
 
-/** GDTR and IDTR (SDM 3A, 2.4.1 and 2.4.3): base and limit. */
-export const TABLE_BASE_FIELDS: readonly RegisterRow[] = [["63:0", "Base", "the table is at {hex}"]];
-export const TABLE_LIMIT_FIELDS: readonly RegisterRow[] = [
-  ["15:0", "Limit", (value) => `${value + 1n} bytes: ${(value + 1n) / 8n} entries of 8`],
-];
+/** The protocols' demand on each register of several parts. */
+const PARTS_ROLES: Readonly<Record<string, string>> = {
+  cs: "code: flat, from 0; __BOOT_CS (0x10) by boot.rst",
+  ds: "data: flat, from 0; __BOOT_DS (0x18) by boot.rst",
+  es: "data: flat, from 0; __BOOT_DS (0x18) by boot.rst",
+  ss: "stack: flat, from 0; __BOOT_DS (0x18) by boot.rst",
+  fs: "data: flat, from 0",
+  gs: "data: flat, from 0",
+  tr: "a busy task state segment: PVH demands it, and processors with VT do not start a guest without",
+  gdtr: "the table that the segment registers were loaded from",
+  idtr: "no interrupts before the kernel has its own table",
+};
 
-/** The protocols' demand on each segment register. */
-export const SEGMENT_ROLES: ReadonlyMap<string, string> = new Map([
-  ["cs", "code: flat, from 0; __BOOT_CS (0x10) by boot.rst"],
-  ["ds", "data: flat, from 0; __BOOT_DS (0x18) by boot.rst"],
-  ["es", "data: flat, from 0; __BOOT_DS (0x18) by boot.rst"],
-  ["ss", "stack: flat, from 0; __BOOT_DS (0x18) by boot.rst"],
-  ["fs", "data: flat, from 0"],
-  ["gs", "data: flat, from 0"],
-  ["tr", "a busy task state segment: PVH demands it, and processors with VT do not start a guest without"],
-]);
+/** A register of several parts: each part with its layout and value. */
+interface PartsDefinition {
+  readonly title: string;
+  readonly source: string;
+  readonly role: string;
+  readonly parts: readonly (readonly [RegisterPart, readonly RegisterRow[], value: bigint])[];
+}
+
+/** A segment register (SDM 3A, 3.4.2), or GDTR or IDTR. */
+export function x86PartsRegister(name: string, value: SegmentRegister | TableRegister): PartsDefinition {
+  const { base, limit } = value;
+  const common = { title: name.toUpperCase(), role: PARTS_ROLES[name] ?? "" };
+  if (!("selector" in value)) {
+    const isGdtr = name === "gdtr";
+    return {
+      ...common,
+      source: `SDM 3A, ${isGdtr ? "2.4.1 Global" : "2.4.3 IDTR Interrupt"} Descriptor Table Register`,
+      parts: [
+        ["base", [["63:0", "Base", "the table is at {hex}"]], base],
+        ["limit", [["15:0", "Limit", TABLE_LIMIT]], BigInt(limit)],
+      ],
+    };
+  }
+  const { selector, attributes } = value;
+  return {
+    ...common,
+    source: "SDM 3A, 3.4.2 Segment Selectors, 3.4.5 Segment Descriptors",
+    parts: [
+      ["selector", SELECTOR_FIELDS, BigInt(selector)],
+      ["base", [["63:0", "Base", "the segment starts at {hex}"]], base],
+      ["limit", [["31:0", "Limit", SEGMENT_LIMIT]], BigInt(limit)],
+      ["attributes", segmentAttributeFields(attributes), BigInt(attributes)],
+    ],
+  };
+}

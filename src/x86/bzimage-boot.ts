@@ -15,7 +15,7 @@
 import { HV_PAGE_SIZE, hex, PAGE_BYTES } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
-import { alignFrom, type Placement, pagesAround } from "../plan/placement.js";
+import { alignFrom, type Extent, type Placement, pagesAround } from "../plan/placement.js";
 import { FOUR_GIB } from "./low-memory-map.js";
 
 /** Flags of a kernel that may be loaded above 4 GiB. */
@@ -60,40 +60,19 @@ function alignmentOf({ kernelAlignment }: BzImage): bigint {
 }
 
 /**
- * Where the kernel runs if it is loaded at `load`. A relocatable one aligns its load address up, but never runs below
- * its preferred address (arch/x86/boot/compressed/head_64.S, LOAD_PHYSICAL_ADDR).
+ * What the kernel uses if it is loaded at `load`: the place of its code; and from its runtime start on init_size bytes, never
+ * less than the code that moves there. A relocatable one aligns its load address up, but never runs below its preferred
+ * address (arch/x86/boot/compressed/head_64.S, LOAD_PHYSICAL_ADDR).
  */
-function runtimeStart(image: BzImage, load: bigint): bigint {
-  if (!image.relocatableKernel) return preferredAddress(image);
-  return max(alignFrom(load, alignmentOf(image)), image.prefAddress);
-}
-
-/** Bytes that are the kernel's from its runtime start on: init_size, and never less than the code that moves there. */
-function runtimeBytes({ initSize, protectedModeLength }: BzImage): bigint {
-  return BigInt(Math.max(initSize, protectedModeLength));
-}
-
-/** Takes what the kernel uses, as one range or, where they don't touch, as two. */
-function take(placement: Placement, image: BzImage, load: bigint, tag: string): bigint {
-  const loadEnd = load + BigInt(image.protectedModeLength);
-  const start = runtimeStart(image, load);
-  const end = start + runtimeBytes(image);
-  if (start <= loadEnd && load <= end) {
-    const low = load < start ? load : start;
-    placement.take(low, max(loadEnd, end) - low, tag);
-  } else {
-    placement.take(load, loadEnd - load, tag);
-    placement.take(start, end - start, `${tag} (init_size)`);
-  }
-  return max(loadEnd, end);
-}
-
-/** True if all that the kernel uses when it is loaded at `load` is free RAM. */
-function isFree(placement: Placement, image: BzImage, load: bigint): boolean {
-  return (
-    placement.isFree(load, BigInt(image.protectedModeLength)) &&
-    placement.isFree(runtimeStart(image, load), runtimeBytes(image))
-  );
+function extentsAt(image: BzImage, load: bigint): { readonly code: Extent; readonly run: Extent } {
+  const { protectedModeLength, initSize } = image;
+  const start = image.relocatableKernel
+    ? max(alignFrom(load, alignmentOf(image)), image.prefAddress)
+    : preferredAddress(image);
+  return {
+    code: { start: load, end: load + BigInt(protectedModeLength) },
+    run: { start, end: start + BigInt(Math.max(initSize, protectedModeLength)) },
+  };
 }
 
 /** The caller's load address, or why the kernel can't take it. */
@@ -132,22 +111,27 @@ export function placeBzImage(
   // Real-mode vectors and the BIOS area lie below, whatever a header says.
   const preferred = max(preferredAddress(image), DEFAULT_LOAD_ADDRESS);
   const mayBeHigh = entry === "64" && (image.xloadflags & HIGH_FLAGS) === HIGH_FLAGS;
-  const initSize = runtimeBytes(image);
   let load = address === undefined ? preferred : checkedAddress(image, address, preferred);
-  if (address === undefined && image.relocatableKernel && !isFree(placement, image, load)) {
+  let { code, run } = extentsAt(image, load);
+  const isFree = ({ start, end }: Extent): boolean => placement.isFree(start, end - start);
+  if (address === undefined && image.relocatableKernel && !(isFree(code) && isFree(run))) {
     const window = { from: preferred, alignment: alignmentOf(image) };
     const windows = [{ ...window, below: FOUR_GIB }, ...(mayBeHigh ? [window] : [])];
+    const initSize = run.end - run.start;
     const found = placement.find(initSize, windows);
     if (found === undefined) throw placement.noRoom(`${tag} (init_size)`, initSize, windows);
     load = found;
+    ({ code, run } = extentsAt(image, load));
   }
-  const length = BigInt(image.protectedModeLength);
-  const start = runtimeStart(image, load);
-  if (!mayBeHigh && max(load + length, start + initSize) > FOUR_GIB) {
+  const end = max(code.end, run.end);
+  if (!mayBeHigh && end > FOUR_GIB) {
     const why = "leaves no room below 4 GiB, and the kernel or its entry does not take a higher one";
     throw badAddress(image, load, why);
   }
   // The finished plan knows the file's bytes only, not what the kernel writes before it knows its memory map.
-  placement.layout.checkIsRam(pagesAround(start, initSize, tag), `${tag} with init_size`);
-  return { loadAddress: load, end: take(placement, image, load, tag) };
+  placement.layout.checkIsRam(pagesAround(run.start, run.end - run.start, tag), `${tag} with init_size`);
+  const areApart = run.start > code.end || code.start > run.end;
+  placement.takeAll(areApart ? [code] : [code, run], tag);
+  if (areApart) placement.takeAll([run], `${tag} (init_size)`);
+  return { loadAddress: load, end };
 }

@@ -1,5 +1,5 @@
 /** An x86 kernel: its entry and its place. */
-import { hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
+import { ADDRESS_LIMIT, hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
@@ -129,9 +129,9 @@ function* planElf(
 }
 
 /** One past the highest address that the initrd may have a byte at. */
-export function initrdLimit({ entry, architecture, image }: X86Kernel): bigint | undefined {
+export function initrdLimit({ entry, architecture, image }: X86Kernel): bigint {
   if (entry === "pvh" && architecture === "x86_64") return FOUR_GIB;
-  if (image === undefined) return architecture === "i386" ? I386_INITRD_ADDRESS_MAX + 1n : undefined;
+  if (image === undefined) return architecture === "i386" ? I386_INITRD_ADDRESS_MAX + 1n : ADDRESS_LIMIT;
   const isFree = entry === "64" && (image.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) !== 0;
-  return isFree ? undefined : BigInt(image.initrdAddrMax) + 1n;
+  return isFree ? ADDRESS_LIMIT : BigInt(image.initrdAddrMax) + 1n;
 }

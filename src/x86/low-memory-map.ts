@@ -35,7 +35,7 @@
  * there, else to any place above 1 MiB. The ACPI tables don't move: their addresses stand in them. Where the caller gives
  * none, two zero pages lie there; they are left out if their place is no RAM or reserved.
  */
-import { ADDRESS_LIMIT, LARGE_PAGE_SIZE } from "../base/address.js";
+import { LARGE_PAGE_SIZE } from "../base/address.js";
 import type { Window } from "../plan/placement.js";
 
 /** Where the map has the small parts, by the names that callers use, in the order in which they are placed. */
@@ -60,7 +60,7 @@ const LOWEST_ADDRESS = 0x1000n;
 const CONVENTIONAL_END = 0xa_0000n;
 
 /** Where a small part may lie: at its usual address, in low memory, or above 1 MiB; it ends at `below` or below. */
-export function lowWindows(usual: bigint, byteLength: bigint, below = FOUR_GIB): Window[] {
+export function lowWindows(usual: bigint, byteLength: bigint, below: bigint): Window[] {
   const end = usual + byteLength;
   const low = below < CONVENTIONAL_END ? below : CONVENTIONAL_END;
   return [
@@ -71,7 +71,7 @@ export function lowWindows(usual: bigint, byteLength: bigint, below = FOUR_GIB):
 }
 
 /** Where an initrd may lie: behind the kernel at a 2 MiB boundary or at any page, or anywhere above 1 MiB. */
-export function initrdWindows(kernelEnd: bigint, below = ADDRESS_LIMIT): Window[] {
+export function initrdWindows(kernelEnd: bigint, below: bigint): Window[] {
   return [
     { from: kernelEnd, below, alignment: LARGE_PAGE_SIZE },
     { from: kernelEnd, below },

@@ -2,15 +2,7 @@
  * x86: plans all that a kernel needs to be entered by the 64-bit boot protocol, the 32-bit one or PVH. low-memory-map.ts
  * draws where things go.
  */
-import {
-  type AddressLike,
-  addAddresses,
-  hex,
-  hexRange,
-  PAGE_BYTES,
-  pagesOf,
-  toPageAddress,
-} from "../base/address.js";
+import { addAddresses, hex, hexRange, PAGE_BYTES, pagesOf, toPageAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { checkDeviceTree, readTree } from "../firmware/device-tree.js";
 import type { X86Register } from "../importers/importer.js";
@@ -55,11 +47,7 @@ import {
 import { computeVariableMtrrs } from "./mtrr.js";
 import { checkRsdpLength, planLongModeRegisters } from "./openvmm.js";
 import type { X86Addresses, X86Options } from "./options.js";
-import {
-  PROTECTED_MODE_GDT_SIZE,
-  planProtectedModeGdt,
-  planProtectedModeRegisters,
-} from "./protected-mode.js";
+import { planProtectedModeGdt, planProtectedModeRegisters } from "./protected-mode.js";
 import { buildHvmStartInfo } from "./pvh.js";
 import { LOW_MMIO_GAP, x86LayoutOfSize } from "./ram-layout.js";
 import {
@@ -83,9 +71,6 @@ const INITRD_TAG = "linux-initrd";
 
 type X86GuestOptions = GuestOptions & X86Options<unknown>;
 
-/** Small parts that low memory holds, by the names that callers use. */
-type LowName = keyof typeof USUAL_ADDRESSES;
-
 /** Bytes that the guest gets beside its kernel and initrd. */
 interface X86Parts {
   /** Without its NUL. */
@@ -96,18 +81,17 @@ interface X86Parts {
   readonly setupData: readonly SetupDataNode[];
 }
 
-/** Addresses of the caller's choice. */
-type Chosen = { readonly [name in keyof X86Addresses]?: bigint };
+/** Addresses by the names that callers use. */
+type Addresses = { -readonly [name in keyof X86Addresses]?: bigint };
 
 /** Where all is. */
 interface X86Places {
   readonly kernel: PlacedKernel;
   readonly initrd: InitrdInfo | undefined;
-  /** Undefined for zero pages that have no place. */
-  readonly acpi: { readonly rsdp: bigint | undefined; readonly tables: bigint | undefined };
+  /** Without parts that are not there, and zero pages that have no place. */
+  readonly at: Readonly<Addresses>;
   readonly e820: readonly E820Entry[];
   readonly setupData: readonly SetupDataNode[];
-  readonly low: { readonly [name in LowName]?: bigint };
   /** One past all that the page tables map. */
   readonly mappedEnd: bigint;
 }
@@ -123,11 +107,20 @@ export function* planX86Guest(
   const { architecture, entry } = kernel;
   const parts = yield* readParts(options, sources, layout, kernel);
   const plan = new PlanBuilder<X86Register>();
-  const chosen = chosenAddresses(options.addresses ?? {});
+  const chosen: Addresses = {};
+  for (const [name, address] of Object.entries(options.addresses ?? {})) {
+    if (address !== undefined) {
+      chosen[name as keyof Addresses] = toPageAddress(address, `addresses.${name}`);
+    }
+  }
   const places = yield* placeAll(plan, new Placement(layout), chosen, sources.initrd, kernel, parts);
   planParts(plan, sources, kernel, parts, places);
   planEntry(plan, kernel, parts, places);
-  planMtrrs(plan, options, layout);
+  if (options.mtrrs !== "fixed-only") {
+    const width = options.physicalAddressWidth ?? PHYSICAL_ADDRESS_WIDTH;
+    const registers = computeVariableMtrrs(layout, width, LOW_MMIO_GAP, MemoryRange.EMPTY);
+    for (const register of registers) plan.register(register);
+  }
   const info = new LoadInfo(places.kernel.info, places.initrd, undefined);
   return { plan, layout, memory, info, architecture, entryMode: entry === "64" ? "long64" : "protected32" };
 }
@@ -180,135 +173,32 @@ function* readTables(source: Source): Task<Uint8Array> {
   return (yield* readBytes(source, 0, length)).slice();
 }
 
-/** The caller's addresses. Throws UNALIGNED_ADDRESS, ADDRESS_OUT_OF_RANGE. */
-function chosenAddresses(addresses: X86Addresses): Chosen {
-  const chosen: { [name: string]: bigint } = {};
-  for (const [name, address] of Object.entries(addresses) as [string, AddressLike | undefined][]) {
-    if (address === undefined) continue;
-    chosen[name] = toPageAddress(address, `addresses.${name}`);
-  }
-  return chosen;
-}
-
 /** Takes what is fixed; places the kernel, then the small parts in the order of the map, then the initrd. */
 function* placeAll(
   builder: PlanBuilder<X86Register>,
   placement: Placement,
-  chosen: Chosen,
-  initrdSource: Source | undefined,
+  chosen: Readonly<Addresses>,
+  initrd: Source | undefined,
   kernel: X86Kernel,
   parts: X86Parts,
 ): Task<X86Places> {
   const { entry } = kernel;
   placement.takeAll(parts.reservations, "reservation");
-  const { e820, ...acpi } = placeAcpi(placement, chosen, parts);
+  const at: Addresses = {};
+  const e820 = placeAcpi(placement, chosen, parts, at);
   const setupData = [...parts.setupData];
   if (entry !== "pvh" && e820.length > E820_MAX_ENTRIES) {
     setupData.unshift({ type: SETUP_E820_EXT, data: encodeE820Entries(e820.slice(E820_MAX_ENTRIES)) });
   }
-  const sizes = lowSizes(kernel, parts, setupData, mappedEnd(chosen, parts, chosen.kernel ?? 0n));
-  takeChosen(placement, chosen, kernel, sizes, initrdSource);
-  const placed = yield* planKernel(builder, placement, kernel, chosen.kernel);
-
-  const end = mappedEnd(chosen, parts, placed.end);
-  const low: { [name in LowName]?: bigint } = {};
-  for (const [name, tag, byteLength] of lowSizes(kernel, parts, setupData, end)) {
-    const below = entry === "pvh" ? PVH_START_INFO_BELOW : FOUR_GIB;
-    low[name] =
-      chosen[name] ?? placement.place(tag, byteLength, lowWindows(USUAL_ADDRESSES[name], byteLength, below));
-  }
-  // A kernel that went above 4 GiB needs more tables than were taken at the caller's address.
-  const tablesBytes = entry === "64" ? entryTablesBytes(end) : 0n;
-  const taken = sizes.find(([name]) => name === "pageTables")?.[2] ?? 0n;
-  if (chosen.pageTables !== undefined && tablesBytes > taken) {
-    placement.take(chosen.pageTables + taken, tablesBytes - taken, TABLES_TAG);
-  }
-  let initrd: InitrdInfo | undefined;
-  if (initrdSource !== undefined) {
-    const size = BigInt(knownLength(initrdSource));
-    const windows = initrdWindows(placed.end, initrdLimit(kernel));
-    initrd = { gpa: chosen.initrd ?? placement.place(INITRD_TAG, size, windows), size };
-  }
-  return { kernel: placed, initrd, acpi, e820, setupData, low, mappedEnd: end };
-}
-
-/** ACPI where the caller wants it, or where it usually is, and the e820 map that says so. */
-function placeAcpi(
-  placement: Placement,
-  chosen: Chosen,
-  { acpi, reservations }: X86Parts,
-): X86Places["acpi"] & Pick<X86Places, "e820"> {
-  const ranges: E820Entry[] = [];
-  const place = (
-    tag: string,
-    address: bigint | undefined,
-    usual: bigint,
-    pages: number,
-  ): bigint | undefined => {
-    const byteLength = BigInt(pages * PAGE_BYTES);
-    // Zero pages in place of tables keep what memory held from the kernel's search; they are not worth a refusal.
-    if (address === undefined && !acpi.isGiven && !placement.isFree(usual, byteLength)) return undefined;
-    const start = address ?? usual;
-    placement.take(start, byteLength, tag);
-    ranges.push({ start, end: start + byteLength, type: E820_ACPI });
-    return start;
-  };
-  const rsdp = place("linux-rdsp", chosen.rsdp, RSDP_ADDRESS, 1);
-  const tablesPages = pagesOf(acpi.tables.byteLength);
-  const tables = place("linux-acpi-tables", chosen.acpiTables, ACPI_TABLES_ADDRESS, tablesPages);
-  return { rsdp, tables, e820: buildE820Map(placement.layout, [...ranges, ...reservations]) };
-}
-
-/** Names, tags and lengths of the small parts, in the order of the map, with page tables that map all below `end`. */
-function lowSizes(
-  { entry }: X86Kernel,
-  { commandLine }: X86Parts,
-  setupData: readonly SetupDataNode[],
-  end: bigint,
-): [name: LowName, tag: string, byteLength: bigint][] {
-  const isLong = entry === "64";
-  const gdtBytes = isLong ? DEFAULT_GDT_SIZE : PROTECTED_MODE_GDT_SIZE;
-  const sizes: [LowName, string, bigint][] = [
-    ["gdt", isLong ? "default-gdt" : "linux-gdt32", gdtBytes],
-    ["zeroPage", entry === "pvh" ? "linux-start-info" : "linux-zeropage", BigInt(BOOT_PARAMS_BYTES)],
-  ];
-  // Without a command line nothing lies there, and Linux must not read what does: it takes 0 for none.
-  if (commandLine.byteLength > 0) {
-    sizes.push(["commandLine", "linux-commandline", BigInt(commandLine.byteLength + 1)]);
-  }
-  if (isLong) sizes.push(["pageTables", TABLES_TAG, entryTablesBytes(end)]);
-  if (setupData.length > 0) {
-    sizes.push(["setupData", "linux-setup-data", BigInt(setupDataBytes(setupData))]);
-  }
-  return sizes;
-}
-
-/** Takes the places that the caller has chosen for the small parts and the initrd. */
-function takeChosen(
-  placement: Placement,
-  chosen: Chosen,
-  kernel: X86Kernel,
-  sizes: ReturnType<typeof lowSizes>,
-  initrd: Source | undefined,
-): void {
-  for (const [name, tag, byteLength] of sizes) {
+  const small = smallParts(kernel, parts, setupData, mappedEnd(chosen, parts, chosen.kernel ?? 0n));
+  for (const [name, tag, byteLength] of small) {
     const address = chosen[name];
     if (address === undefined) continue;
     checkChosen(kernel, name, address, byteLength);
     placement.take(address, byteLength, tag);
   }
-  if (chosen.initrd !== undefined && initrd !== undefined) {
-    const size = BigInt(knownLength(initrd));
-    const end = addAddresses(chosen.initrd, size, "end of the initrd");
-    const limit = initrdLimit(kernel);
-    if (size > 0n) checkChosen(kernel, "initrd", chosen.initrd, 0n);
-    if (limit !== undefined && end > limit) {
-      throw new DirectBootError(
-        "INITRD_TOO_HIGH",
-        `the initrd at ${hexRange(chosen.initrd, end)} passes ${hex(limit)}, which this kernel and entry allow`,
-      );
-    }
-    placement.take(chosen.initrd, size, INITRD_TAG);
+  if (initrd !== undefined && chosen.initrd !== undefined) {
+    takeInitrd(placement, kernel, chosen.initrd, BigInt(knownLength(initrd)));
   }
   if (chosen.kernel !== undefined && kernel.format === "elf") {
     throw new DirectBootError(
@@ -316,6 +206,83 @@ function takeChosen(
       `addresses.kernel, but ${kernel.source.name} is an ELF`,
     );
   }
+  const placed = yield* planKernel(builder, placement, kernel, chosen.kernel);
+
+  const end = mappedEnd(chosen, parts, placed.end);
+  const below = entry === "pvh" ? PVH_START_INFO_BELOW : FOUR_GIB;
+  for (const [name, tag, taken] of small) {
+    const byteLength = name === "pageTables" ? entryTablesBytes(end) : taken;
+    const address = chosen[name];
+    at[name] =
+      address ?? placement.place(tag, byteLength, lowWindows(USUAL_ADDRESSES[name], byteLength, below));
+    // A kernel that went above 4 GiB needs more tables than were taken at the caller's address.
+    if (address !== undefined && byteLength > taken) {
+      placement.take(address + taken, byteLength - taken, tag);
+    }
+  }
+  const places = { kernel: placed, at, e820, setupData, mappedEnd: end };
+  if (initrd === undefined) return { ...places, initrd };
+  const size = BigInt(knownLength(initrd));
+  const windows = initrdWindows(placed.end, initrdLimit(kernel));
+  const gpa = chosen.initrd ?? placement.place(INITRD_TAG, size, windows);
+  return { ...places, initrd: { gpa, size } };
+}
+
+/** Puts ACPI where the caller wants it, or where it usually is, and returns the e820 map that says so. */
+function placeAcpi(
+  placement: Placement,
+  chosen: Readonly<Addresses>,
+  { acpi, reservations }: X86Parts,
+  at: Addresses,
+): readonly E820Entry[] {
+  const ranges: E820Entry[] = [];
+  for (const [name, tag, usual, pages] of [
+    ["rsdp", "linux-rdsp", RSDP_ADDRESS, 1],
+    ["acpiTables", "linux-acpi-tables", ACPI_TABLES_ADDRESS, pagesOf(acpi.tables.byteLength)],
+  ] as const) {
+    const byteLength = BigInt(pages * PAGE_BYTES);
+    const start = chosen[name] ?? usual;
+    // Zero pages in place of tables keep what memory held from the kernel's search; they are not worth a refusal.
+    if (chosen[name] === undefined && !acpi.isGiven && !placement.isFree(usual, byteLength)) continue;
+    placement.take(start, byteLength, tag);
+    ranges.push({ start, end: start + byteLength, type: E820_ACPI });
+    at[name] = start;
+  }
+  return buildE820Map(placement.layout, [...ranges, ...reservations]);
+}
+
+/** The small parts that low memory holds, in the order of the map, with page tables that map all below `end`. */
+function smallParts(
+  { entry }: X86Kernel,
+  { commandLine }: X86Parts,
+  setupData: readonly SetupDataNode[],
+  end: bigint,
+): (readonly [name: keyof typeof USUAL_ADDRESSES, tag: string, byteLength: bigint])[] {
+  const isLong = entry === "64";
+  // Without a command line nothing lies there, and Linux must not read what does: it takes 0 for none.
+  const commandLineLength = commandLine.byteLength === 0 ? 0 : commandLine.byteLength + 1;
+  const parts = [
+    ["gdt", isLong ? "default-gdt" : "linux-gdt32", DEFAULT_GDT_SIZE],
+    ["zeroPage", entry === "pvh" ? "linux-start-info" : "linux-zeropage", BigInt(BOOT_PARAMS_BYTES)],
+    ["commandLine", "linux-commandline", BigInt(commandLineLength)],
+    ["pageTables", TABLES_TAG, isLong ? entryTablesBytes(end) : 0n],
+    ["setupData", "linux-setup-data", BigInt(setupDataBytes(setupData))],
+  ] as const;
+  return parts.filter(([, , byteLength]) => byteLength > 0n);
+}
+
+/** Takes the place that the caller has chosen for the initrd. */
+function takeInitrd(placement: Placement, kernel: X86Kernel, address: bigint, size: bigint): void {
+  const end = addAddresses(address, size, "end of the initrd");
+  const limit = initrdLimit(kernel);
+  if (size > 0n) checkChosen(kernel, "initrd", address, 0n);
+  if (end > limit) {
+    throw new DirectBootError(
+      "INITRD_TOO_HIGH",
+      `the initrd at ${hexRange(address, end)} passes ${hex(limit)}, which this kernel and entry allow`,
+    );
+  }
+  placement.take(address, size, INITRD_TAG);
 }
 
 /** Throws for an address that Linux takes for none, or that a 32-bit entry does not reach. */
@@ -340,7 +307,7 @@ function checkChosen(
 
 /** One past what must be mapped at the 64-bit entry (boot.rst, "64-bit Boot Protocol"), and the GDT. */
 function mappedEnd(
-  { gdt = 0n, zeroPage = 0n, commandLine = 0n }: Chosen,
+  { gdt = 0n, zeroPage = 0n, commandLine = 0n }: Readonly<Addresses>,
   { commandLine: { byteLength } }: X86Parts,
   kernelEnd: bigint,
 ): bigint {
@@ -355,25 +322,22 @@ function planParts(
   { initrd }: GuestSources,
   { entry }: X86Kernel,
   { commandLine, acpi }: X86Parts,
-  places: X86Places,
+  { at, ...places }: X86Places,
 ): void {
-  const { low } = places;
+  const { gdt = 0n } = at;
   if (initrd !== undefined && places.initrd !== undefined) {
     builder.wholeSource(places.initrd.gpa, INITRD_TAG, initrd);
   }
-  if (low.commandLine !== undefined) {
-    builder.bytes(low.commandLine, "linux-commandline", withNul(commandLine));
+  if (at.commandLine !== undefined) {
+    builder.bytes(at.commandLine, "linux-commandline", withNul(commandLine));
   }
-  const { gdt = 0n } = low;
   if (entry === "64") planDefaultGdt(builder, gdt);
   else planProtectedModeGdt(builder, gdt);
-  if (low.pageTables !== undefined) planEntryTables(builder, low.pageTables, places.mappedEnd);
-  if (places.acpi.rsdp !== undefined) builder.bytes(places.acpi.rsdp, "linux-rdsp", acpi.rsdp, 1);
-  if (places.acpi.tables !== undefined) {
-    builder.bytes(places.acpi.tables, "linux-acpi-tables", acpi.tables);
-  }
-  if (low.setupData !== undefined) {
-    builder.bytes(low.setupData, "linux-setup-data", buildSetupData(low.setupData, places.setupData));
+  if (at.pageTables !== undefined) planEntryTables(builder, at.pageTables, places.mappedEnd);
+  if (at.rsdp !== undefined) builder.bytes(at.rsdp, "linux-rdsp", acpi.rsdp, 1);
+  if (at.acpiTables !== undefined) builder.bytes(at.acpiTables, "linux-acpi-tables", acpi.tables);
+  if (at.setupData !== undefined) {
+    builder.bytes(at.setupData, "linux-setup-data", buildSetupData(at.setupData, places.setupData));
   }
 }
 
@@ -382,16 +346,16 @@ function planEntry(
   builder: PlanBuilder<X86Register>,
   { entry, format, image }: X86Kernel,
   { commandLine, acpi }: X86Parts,
-  { kernel, initrd, low, e820, ...places }: X86Places,
+  { kernel, initrd, at, e820 }: X86Places,
 ): void {
-  const { zeroPage = 0n } = low;
+  const { zeroPage = 0n } = at;
   const told = {
     initrd: initrd === undefined ? undefined : { address: initrd.gpa, byteLength: initrd.size },
-    acpiRsdpAddress: acpi.isGiven ? places.acpi.rsdp : undefined,
+    acpiRsdpAddress: acpi.isGiven ? at.rsdp : undefined,
   };
   const { entrypoint, gpa } = kernel.info;
   if (entry === "pvh") {
-    const parameters = { ...told, commandLineAddress: low.commandLine, memoryMap: e820 };
+    const parameters = { ...told, commandLineAddress: at.commandLine, memoryMap: e820 };
     builder.bytes(zeroPage, "linux-start-info", buildHvmStartInfo(zeroPage, parameters), 1);
     planProtectedModeRegisters(builder, { cr4: 0n, rip: entrypoint, rbx: zeroPage });
     return;
@@ -401,26 +365,16 @@ function planEntry(
     ...told,
     image,
     e820,
-    commandLine: { address: low.commandLine ?? 0n, byteLength: commandLine.byteLength },
-    setupDataAddress: low.setupData,
+    commandLine: { address: at.commandLine ?? 0n, byteLength: commandLine.byteLength },
+    setupDataAddress: at.setupData,
     // The field has 32 bits; the 64-bit entry does not look at it.
     code32Start: format === "bzImage" && gpa < FOUR_GIB ? gpa : undefined,
   });
   builder.bytes(zeroPage, "linux-zeropage", bootParams, 1);
-  if (low.pageTables === undefined) {
+  if (at.pageTables === undefined) {
     const zeros = { rbp: 0n, rdi: 0n, rbx: 0n };
     planProtectedModeRegisters(builder, { rip: entrypoint, rsi: zeroPage, ...zeros });
   } else {
-    planLongModeRegisters(builder, low.pageTables, entrypoint, zeroPage);
+    planLongModeRegisters(builder, at.pageTables, entrypoint, zeroPage);
   }
-}
-
-function planMtrrs(
-  builder: PlanBuilder<X86Register>,
-  { mtrrs = "variable", physicalAddressWidth = PHYSICAL_ADDRESS_WIDTH }: X86GuestOptions,
-  layout: MemoryLayout,
-): void {
-  if (mtrrs === "fixed-only") return;
-  const registers = computeVariableMtrrs(layout, physicalAddressWidth, LOW_MMIO_GAP, MemoryRange.EMPTY);
-  for (const register of registers) builder.register(register);
 }

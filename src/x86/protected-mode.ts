@@ -26,9 +26,6 @@ import {
   X86X_MSR_DEFAULT_PAT,
 } from "./registers.js";
 
-/** Bytes that the GDT takes in guest memory: one page. */
-export const PROTECTED_MODE_GDT_SIZE = 4096n;
-
 // Selectors of the GDT's entries (boot.rst; arch/x86/include/asm/segment.h, GDT_ENTRY_BOOT_*).
 const BOOT_CS = 0x10;
 const BOOT_DS = 0x18;

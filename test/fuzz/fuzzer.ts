@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deserialize, getHeapStatistics, serialize } from "node:v8";
 import fc from "fast-check";
+import { inRoot } from "../support/paths.js";
 
 /** One thing that is fuzzed. `T` is plain data: bytes, numbers, texts. */
 export interface Target<T = unknown> {
@@ -68,7 +69,7 @@ export interface Report {
   readonly failure?: { readonly message: string; readonly file: string };
 }
 
-export const FAILURES_FOLDER = join("build", "fuzz");
+export const FAILURES_FOLDER = inRoot("build/fuzz");
 
 /**
  * Runs a target. The same seed gives the same inputs. The input that is running lies in a file, so that one that hangs or

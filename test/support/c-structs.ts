@@ -77,7 +77,7 @@ export function memberNames(text: string, opening: RegExp): string[] {
   if (found === null) throw new Error(`no ${opening} in the header`);
   const start = found.index + found[0].length;
   const body = text.slice(start, text.indexOf("}", start));
-  return [...body.matchAll(/(\w+)(?:\s*\[[^\]]*\])?\s*;/g)].map(([, name = ""]) => name);
+  return [...body.matchAll(/(\w+)(?:\s*\[[^\]]*\])?\s*[;,]/g)].map(([, name = ""]) => name);
 }
 
 /** All members of `struct setup_header`, at their offsets in the file and in boot_params. */

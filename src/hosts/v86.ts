@@ -72,19 +72,12 @@ const CPU_ARRAYS = {
   sreg: V86_SEGMENTS.length,
   reg32: V86_GENERAL.length,
 };
-type CpuArrays = Readonly<Record<keyof typeof CPU_ARRAYS, Numbers>>;
 const CPU_METHODS = ["full_clear_tlb", "jit_clear_cache", "update_state_flags"] as const;
 
-/** v86's processor; every part of it that is used has been checked. */
-interface V86Cpu {
-  readonly arrays: CpuArrays;
-  /** Makes v86 forget what it keeps of memory and state. */
-  readonly refresh: () => void;
-  readonly memory: WebAssembly.Memory;
-  /** Where guest RAM lies in it, bytes. */
-  readonly ramOffset: number;
-  readonly ramBytes: number;
-}
+/** v86's processor, as far as it is used. The methods make it forget what it keeps of memory and state. */
+type V86Cpu = Readonly<
+  Record<keyof typeof CPU_ARRAYS, Numbers> & Record<(typeof CPU_METHODS)[number], () => void>
+>;
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null;
@@ -94,10 +87,6 @@ function isNumbers(value: unknown, length: number): value is Numbers {
   if (!isObject(value)) return false;
   for (let i = 0; i < length; i++) if (typeof value[i] !== "number") return false;
   return true;
-}
-
-function isProcedure(value: unknown): value is () => void {
-  return typeof value === "function";
 }
 
 /** The error for an internal of another kind than wanted. */
@@ -122,34 +111,29 @@ function ramBytesOf({ memory_size }: Fields): number {
   return memory_size[0] ?? 0;
 }
 
-function checkArrays(cpu: Fields): asserts cpu is CpuArrays {
+function checkCpu(cpu: Fields): asserts cpu is V86Cpu {
+  for (const name of CPU_METHODS) {
+    if (typeof cpu[name] !== "function") throw otherwise(`cpu.${name}`, cpu[name], "a function");
+  }
   for (const [name, count] of Object.entries(CPU_ARRAYS)) {
     if (!isNumbers(cpu[name], count)) throw otherwise(`cpu.${name}`, cpu[name], `${count} numbers`);
   }
 }
 
 /** Checks every part that is used. Throws V86_INTERNALS for the first that is missing or of another kind. */
-function inspect(emulator: V86Emulator): V86Cpu {
+function inspect(emulator: V86Emulator): { readonly cpu: V86Cpu; readonly memory: GuestMemory } {
   const cpu = cpuFields(emulator);
-  const methods = CPU_METHODS.map((name) => {
-    const value = cpu[name];
-    if (!isProcedure(value)) throw otherwise(`cpu.${name}`, value, "a function");
-    return value;
-  });
   const { wasm_memory: memory, mem8 } = cpu;
   if (!(memory instanceof WebAssembly.Memory)) {
     throw otherwise("cpu.wasm_memory", memory, "a WebAssembly.Memory");
   }
-  const ramBytes = ramBytesOf(cpu);
-  const ramOffset = isObject(mem8) && mem8["byteLength"] === ramBytes ? mem8["byteOffset"] : undefined;
-  if (typeof ramOffset !== "number") {
-    throw otherwise("cpu.mem8", mem8, `a view of ${ramBytes} bytes of guest RAM`);
+  const byteLength = ramBytesOf(cpu);
+  const byteOffset = isObject(mem8) && mem8["byteLength"] === byteLength ? mem8["byteOffset"] : undefined;
+  if (typeof byteOffset !== "number") {
+    throw otherwise("cpu.mem8", mem8, `a view of ${byteLength} bytes of guest RAM`);
   }
-  checkArrays(cpu);
-  const refresh = (): void => {
-    for (const method of methods) method.call(cpu);
-  };
-  return { arrays: cpu, refresh, memory, ramOffset, ramBytes };
+  checkCpu(cpu);
+  return { cpu, memory: GuestMemory.attach(memory, [{ guestPhysicalAddress: 0, byteOffset, byteLength }]) };
 }
 
 /** Waits until the emulator has made its machine: "emulator-loaded". */
@@ -157,30 +141,25 @@ async function loaded(emulator: V86Emulator, signal: AbortSignal | undefined): P
   if (signal?.aborted === true) throw abortedError("the load", signal);
   // v86 and the processor are there first, then, all in one go, the RAM and the devices.
   if (emulator.v86 !== undefined && ramBytesOf(cpuFields(emulator)) > 0) return;
-  let resolve = (): void => {};
-  let reject = (_error: DirectBootError): void => {};
-  const promise = new Promise<void>((onLoaded, onFailed) => {
-    resolve = onLoaded;
-    reject = onFailed;
+  await new Promise<void>((resolve, reject) => {
+    const settle = (error?: DirectBootError): void => {
+      emulator.remove_listener("emulator-loaded", onLoaded);
+      emulator.remove_listener("download-error", onError);
+      signal?.removeEventListener("abort", onAbort);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const onLoaded = (): void => settle();
+    const onError = (event: unknown): void => {
+      const name = isObject(event) ? event["file_name"] : undefined;
+      const file = typeof name === "string" ? name : "one of its files";
+      settle(new DirectBootError("V86_DOWNLOAD", `v86 could not load ${file}`));
+    };
+    const onAbort = (): void => settle(signal && abortedError("the load", signal));
+    emulator.add_listener("emulator-loaded", onLoaded);
+    emulator.add_listener("download-error", onError);
+    signal?.addEventListener("abort", onAbort);
   });
-  const onError = (event: unknown): void => {
-    const name = isObject(event) ? event["file_name"] : undefined;
-    const file = typeof name === "string" ? name : "one of its files";
-    reject(new DirectBootError("V86_DOWNLOAD", `v86 could not load ${file}`));
-  };
-  const onAbort = (): void => {
-    if (signal !== undefined) reject(abortedError("the load", signal));
-  };
-  emulator.add_listener("emulator-loaded", resolve);
-  emulator.add_listener("download-error", onError);
-  signal?.addEventListener("abort", onAbort);
-  try {
-    await promise;
-  } finally {
-    emulator.remove_listener("emulator-loaded", resolve);
-    emulator.remove_listener("download-error", onError);
-    signal?.removeEventListener("abort", onAbort);
-  }
 }
 
 function checkStopped(emulator: V86Emulator): void {
@@ -199,43 +178,43 @@ function checkPlan({ architecture, entryMode }: LinuxPlan): void {
 }
 
 /** Sets the processor to the registers of a plan; one that the plan does not set is zero. */
-function setRegisters({ arrays, refresh }: V86Cpu, registers: RegistersByName): void {
+function setRegisters(cpu: V86Cpu, registers: RegistersByName): void {
   // v86's arrays take the low 32 bits, signed or not.
   const low32 = (value: bigint | undefined): number => Number(BigInt.asIntN(32, value ?? 0n));
   const flag = (isSet: boolean): number => (isSet ? 1 : 0);
   const { cs, ss, tr, gdtr, idtr, cr0 = 0n, rflags } = registers;
 
-  arrays.cr[0] = low32(cr0);
-  arrays.cr[2] = 0;
-  arrays.cr[3] = low32(registers.cr3);
-  arrays.cr[4] = low32(registers.cr4);
-  arrays.protected_mode[0] = flag((cr0 & CR0_PE) !== 0n);
-  arrays.flags[0] = low32(rflags);
+  cpu.cr[0] = low32(cr0);
+  cpu.cr[2] = 0;
+  cpu.cr[3] = low32(registers.cr3);
+  cpu.cr[4] = low32(registers.cr4);
+  cpu.protected_mode[0] = flag((cr0 & CR0_PE) !== 0n);
+  cpu.flags[0] = low32(rflags);
   // The arithmetic flags are those in `flags`, not what an instruction before would leave.
-  arrays.flags_changed[0] = 0;
+  cpu.flags_changed[0] = 0;
   for (const [index, name] of V86_SEGMENTS.entries()) {
     const segment = registers[name];
-    arrays.segment_is_null[index] = flag(segment === undefined);
-    arrays.segment_offsets[index] = low32(segment?.base);
-    arrays.segment_limits[index] = segment?.limit ?? 0;
-    arrays.segment_access_bytes[index] = (segment?.attributes ?? 0) & ACCESS_BYTE;
-    arrays.sreg[index] = segment?.selector ?? 0;
+    cpu.segment_is_null[index] = flag(segment === undefined);
+    cpu.segment_offsets[index] = low32(segment?.base);
+    cpu.segment_limits[index] = segment?.limit ?? 0;
+    cpu.segment_access_bytes[index] = (segment?.attributes ?? 0) & ACCESS_BYTE;
+    cpu.sreg[index] = segment?.selector ?? 0;
   }
   const is32 = (attributes = 0): number => flag((attributes & DEFAULT_32) !== 0);
-  arrays.is_32[0] = is32(cs?.attributes);
-  arrays.stack_size_32[0] = is32(ss?.attributes);
+  cpu.is_32[0] = is32(cs?.attributes);
+  cpu.stack_size_32[0] = is32(ss?.attributes);
   // The size of a TSS is bit 3 of its type (SDM 3A, table 3-2).
-  arrays.tss_size_32[0] = flag(((tr?.attributes ?? 0) & 8) !== 0);
-  arrays.cpl[0] = ((ss?.attributes ?? 0) >> DPL_SHIFT) & DPL_MASK;
-  arrays.gdtr_offset[0] = low32(gdtr?.base);
-  arrays.gdtr_size[0] = gdtr?.limit ?? 0;
-  arrays.idtr_offset[0] = low32(idtr?.base);
-  arrays.idtr_size[0] = idtr?.limit ?? 0;
-  for (const [index, name] of V86_GENERAL.entries()) arrays.reg32[index] = low32(registers[name]);
+  cpu.tss_size_32[0] = flag(((tr?.attributes ?? 0) & 8) !== 0);
+  cpu.cpl[0] = ((ss?.attributes ?? 0) >> DPL_SHIFT) & DPL_MASK;
+  cpu.gdtr_offset[0] = low32(gdtr?.base);
+  cpu.gdtr_size[0] = gdtr?.limit ?? 0;
+  cpu.idtr_offset[0] = low32(idtr?.base);
+  cpu.idtr_size[0] = idtr?.limit ?? 0;
+  for (const [index, name] of V86_GENERAL.entries()) cpu.reg32[index] = low32(registers[name]);
   // A linear address in v86: the base of CS is in it.
-  arrays.instruction_pointer[0] = low32((cs?.base ?? 0n) + (registers.rip ?? 0n));
-  arrays.in_hlt[0] = 0;
-  refresh();
+  cpu.instruction_pointer[0] = low32((cs?.base ?? 0n) + (registers.rip ?? 0n));
+  cpu.in_hlt[0] = 0;
+  for (const method of CPU_METHODS) cpu[method]();
 }
 
 /**
@@ -245,13 +224,7 @@ function setRegisters({ arrays, refresh }: V86Cpu, registers: RegistersByName): 
  * @throws DirectBootError V86_INTERNALS if this is not the v86 that is known
  */
 export function v86Memory(emulator: V86Emulator): GuestMemory {
-  return attach(inspect(emulator));
-}
-
-function attach({ memory, ramOffset, ramBytes }: V86Cpu): GuestMemory {
-  return GuestMemory.attach(memory, [
-    { guestPhysicalAddress: 0, byteOffset: ramOffset, byteLength: ramBytes },
-  ]);
+  return inspect(emulator).memory;
 }
 
 /**
@@ -293,8 +266,7 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
   const { signal, onProgress } = options;
   await loaded(emulator, signal);
   checkStopped(emulator);
-  const cpu = inspect(emulator);
-  const memory = attach(cpu);
+  const { cpu, memory } = inspect(emulator);
   const claim = memory.claim();
   let plan: LinuxPlan;
   try {

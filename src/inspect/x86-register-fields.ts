@@ -246,7 +246,7 @@ function segmentAttributeFields(attributes: number): readonly RegisterRow[] {
     [7, "P", "not present", "present"],
     ["6:5", "DPL", "privilege level {}"],
     [4, "S", "system segment", "code or data segment"],
-    ["3:0", "Type", isCodeOrData ? segmentType : SYSTEM_TYPES],
+    ["3:0", "Type", isCodeOrData ? segmentType : (type) => SYSTEM_TYPES[Number(type)] ?? "reserved"],
   ];
 }
 

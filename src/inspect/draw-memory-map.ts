@@ -18,44 +18,15 @@
 import { toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { drawLegend, drawWindows, itemText, MARGIN, NAME_SIZE } from "./map-drawing.js";
-import { type CheckedMap, checkMap } from "./map-input.js";
-import { type MemoryMapTheme, styleSheet } from "./map-theme.js";
-import type { MapAddress, MemoryMapInput } from "./memory-map.js";
+import { checkMap, type DrawMemoryMapOptions } from "./map-input.js";
+import { styleSheet } from "./map-theme.js";
+import type { MemoryMapInput } from "./memory-map.js";
 import { cutText, element, textWidth } from "./svg.js";
-
-/** Options of {@link drawMemoryMap}. */
-export interface DrawMemoryMapOptions {
-  /** Pixels; by default as many as give type of 12 pixels. In fewer all is smaller. */
-  readonly width?: number | undefined;
-  /** First address to show; by default the lowest that has RAM or a region. */
-  readonly start?: MapAddress | undefined;
-  /** One past the last address to show; by default the end of RAM and regions. */
-  readonly end?: MapAddress | undefined;
-  /** "Guest memory" by default; what the guest is stands below it. */
-  readonly title?: string | undefined;
-  /** "auto" by default: as the reader's system has it. */
-  readonly theme?: MemoryMapTheme | undefined;
-  /**
-   * Regions can be reached by keyboard; true by default. The picture is then a group of images to a screen reader; otherwise
-   * it is one image, with its regions in the description.
-   */
-  readonly interactive?: boolean | undefined;
-}
 
 const TITLE_SIZE = 16;
 const LINE_HEIGHT = 16;
 /** A title or a fact does not make a picture wider than this. */
 const MOST_TITLE = 900;
-/** Items that the description tells of. */
-const MOST_DESCRIBED = 240;
-
-/** Words for the whole picture. */
-function description({ items }: CheckedMap): string {
-  const shown = items.slice(0, MOST_DESCRIBED).map(itemText);
-  const more = items.length > shown.length ? [`and ${items.length - shown.length} more`] : [];
-  return [...shown, ...more].join("; ");
-}
-
 /**
  * Draws a guest's memory as an SVG picture: to scale, with windows onto the parts where the regions would be too small to
  * see. The same input gives the same text.
@@ -103,7 +74,7 @@ export function drawMemoryMap(input: MemoryMapInput, options: DrawMemoryMapOptio
   };
   return `${element("svg", attributes, [
     element("title", {}, title),
-    element("desc", {}, `${map.facts.join(" · ")}. ${description(map)}`),
+    element("desc", {}, `${map.facts.join(" · ")}. ${map.items.map(itemText).join("; ")}`),
     element("style", {}, [styleSheet(theme)]),
     element("rect", { class: "background", width, height }),
     element("text", { class: "title", x: MARGIN, y: 30 }, cutText(title, TITLE_SIZE, "bold", textRoom)),

@@ -5,7 +5,7 @@
  */
 export { describeGdt, type GdtEntry } from "./describe-gdt.js";
 export { describeRegister, type RegisterDescription } from "./describe-register.js";
-export { type DrawMemoryMapOptions, drawMemoryMap } from "./draw-memory-map.js";
+export { drawMemoryMap } from "./draw-memory-map.js";
 export {
   decodeE820,
   decodeE820Extension,
@@ -22,6 +22,7 @@ export {
   inspectKernelSync,
   type KernelInspection,
 } from "./kernel-inspection.js";
+export type { DrawMemoryMapOptions } from "./map-input.js";
 export type { MemoryMapTheme } from "./map-theme.js";
 export {
   type MapAddress,

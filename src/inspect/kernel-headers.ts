@@ -59,17 +59,18 @@ export interface KernelHeaders {
   readonly segmentCount: number;
 }
 
-type Attempt<T> =
-  | { readonly result: T; readonly error: undefined }
-  | { readonly result: undefined; readonly error: DirectBootError };
+interface Attempt<T> {
+  readonly result?: T;
+  readonly error?: DirectBootError;
+}
 
 /** The result of a task, or the error with which it refuses the file. */
 export function* attempt<T>(task: Task<T>): Task<Attempt<T>> {
   try {
-    return { result: yield* task, error: undefined };
+    return { result: yield* task };
   } catch (error) {
     const isRefusal = error instanceof DirectBootError && !["ABORTED", "SOURCE_READ"].includes(error.code);
-    if (isRefusal) return { result: undefined, error };
+    if (isRefusal) return { error };
     throw error;
   }
 }
@@ -99,20 +100,16 @@ function segmentsOf(elf: ElfImage): InspectedSegment[] {
   }));
 }
 
-const ELF_MACHINES = {
-  32: { machine: EM_386, architecture: "i386", entry: "32" },
-  64: { machine: EM_X86_64, architecture: "x86_64", entry: "64" },
-} as const;
-
 function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void> {
   found.fields = yield* readElfFileHeaderFields(source, elfClass);
   const elf = yield* (elfClass === 64 ? readElf : readElf32)(source, undefined);
-  const known = ELF_MACHINES[elfClass];
-  const isKnown = elf.machine === known.machine;
+  const is64 = elfClass === 64;
+  const entry = is64 ? "64" : "32";
+  const isKnown = elf.machine === (is64 ? EM_X86_64 : EM_386);
   found.description = `${found.description} for ${machineName(elf.machine)}`;
   if (isKnown) {
-    found.architecture = known.architecture;
-    found.entries = [known.entry];
+    found.architecture = is64 ? "x86_64" : "i386";
+    found.entries = [entry];
   }
   found.segments = segmentsOf(elf);
   found.segmentCount = elf.programHeaders.length;
@@ -131,7 +128,7 @@ function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void
   const note = yield* findPvhNote(source, elf);
   if (note === undefined) return;
   found.header = { ...header, pvhEntry: hex(note.entry) };
-  if (isKnown) found.entries = [known.entry, "pvh"];
+  if (isKnown) found.entries = [entry, "pvh"];
   found.fields = [...found.fields, pvhNoteField(note)];
 }
 

@@ -124,14 +124,9 @@ function* lookInside(
 export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unpack): Task<SourceInspection> {
   const format = detectFormat(yield* readHead(source, DETECT_BYTES));
   const { error: refused, ...parts } = yield* readHeaders(source, format);
-  const {
-    compression,
-    inside,
-    error: insideError,
-  } = refused === undefined
-    ? yield* lookInside(source, format, unpacking, unpack)
-    : { compression: undefined, inside: undefined, error: undefined };
-  const error = refused ?? insideError;
+  const looked = refused === undefined ? yield* lookInside(source, format, unpacking, unpack) : undefined;
+  const inside = looked?.inside;
+  const error = refused ?? looked?.error;
   return {
     error,
     inspection: {
@@ -141,7 +136,7 @@ export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unp
       ...parts,
       architecture: parts.architecture ?? inside?.architecture,
       entries: parts.entries.length > 0 ? parts.entries : (inside?.entries ?? []),
-      compression,
+      compression: looked?.compression,
       inside,
       refusal: error === undefined ? undefined : { code: error.code, message: error.message },
     },

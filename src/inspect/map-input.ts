@@ -2,7 +2,7 @@
 import { hex, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { e820TypeName } from "./e820-table.js";
-import { REGION_KINDS } from "./map-theme.js";
+import { type MemoryMapTheme, REGION_KINDS } from "./map-theme.js";
 import type { MapItem } from "./map-windows.js";
 import {
   type MapAddress,
@@ -45,10 +45,22 @@ export interface CheckedMap {
   readonly isWhole: boolean;
 }
 
-/** The content of the picture, and its style. */
-export interface MapView {
+/** Options of `drawMemoryMap`. */
+export interface DrawMemoryMapOptions {
+  /** Pixels; by default as many as give type of 12 pixels. In fewer all is smaller. */
+  readonly width?: number | undefined;
+  /** First address to show; by default the lowest that has RAM or a region. */
   readonly start?: MapAddress | undefined;
+  /** One past the last address to show; by default the end of RAM and regions. */
   readonly end?: MapAddress | undefined;
+  /** "Guest memory" by default; what the guest is stands below it. */
+  readonly title?: string | undefined;
+  /** "auto" by default: as the reader's system has it. */
+  readonly theme?: MemoryMapTheme | undefined;
+  /**
+   * Regions can be reached by keyboard; true by default. The picture is then a group of images to a screen reader; otherwise
+   * it is one image, with its regions in the description.
+   */
   readonly interactive?: boolean | undefined;
 }
 
@@ -72,7 +84,7 @@ export function totalBytes(ranges: readonly MapRange[]): bigint {
  * @param view the part to show is by default all that has RAM or a region
  * @throws TypeError, DirectBootError ADDRESS_OUT_OF_RANGE, MEMORY_RANGE_INVALID
  */
-export function checkMap(input: MemoryMapInput, view: MapView): CheckedMap {
+export function checkMap(input: MemoryMapInput, view: DrawMemoryMapOptions): CheckedMap {
   if (!Array.isArray(input?.ram) || !Array.isArray(input.regions)) {
     throw new TypeError(
       `map must be an object with arrays ram and regions, as memoryMapOf gives, got ${describeType(input)}`,
@@ -91,10 +103,7 @@ export function checkMap(input: MemoryMapInput, view: MapView): CheckedMap {
     return { name: String(hole.name), kind: "hole", ...toMapRange(hole, `holes[${index}]`) };
   });
   const bounds = [...ram, ...regions];
-  const lowest = bounds.reduce(
-    (least, range) => (range.start < least ? range.start : least),
-    bounds[0]?.start ?? 0n,
-  );
+  const lowest = bounds.sort(byStart)[0]?.start ?? 0n;
   const highest = bounds.reduce((most, range) => (range.end > most ? range.end : most), lowest);
   const shown = toMapRange({ start: view.start ?? lowest, end: view.end ?? highest }, "start and end");
   const entry = input.entry === undefined ? undefined : toMapAddress(input.entry, "entry");

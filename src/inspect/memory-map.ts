@@ -4,7 +4,6 @@ import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
 import { LinuxGuest, type LoadedLinux } from "../linux/loaded-linux.js";
-import type { PlanStep } from "../plan/plan.js";
 import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import { decodeE820, decodeE820Extension, decodeStartInfoMap, type NamedE820Entry } from "./e820-table.js";
 import { jsonSafe } from "./json-safe.js";
@@ -110,46 +109,38 @@ function holesOf(plan: LinuxPlan | LoadedLinux): MapHole[] {
 }
 
 /** The bytes of the first region with that tag, where they can be seen without reading a source. */
-type BytesOf = (tag: string) => { readonly address: bigint; readonly bytes: Uint8Array } | undefined;
-
-function bytesInSteps(steps: readonly PlanStep[]): BytesOf {
-  return (tag) => {
-    for (const step of steps) {
+function bytesOf(
+  plan: LinuxPlan | LoadedLinux,
+  tag: string,
+): { readonly address: bigint; readonly bytes: Uint8Array } | undefined {
+  if ("steps" in plan) {
+    for (const step of plan.steps) {
       if (step.kind === "pages" && step.tag === tag && step.data.kind === "bytes") {
         return { address: step.pageBase * 4096n, bytes: step.data.bytes };
       }
     }
-    return undefined;
-  };
-}
-
-function bytesInMemory({ memory, regions }: LinuxGuest): BytesOf {
-  return (tag) => {
-    const region = regions.find((each) => each.tag === tag);
-    if (region === undefined) return undefined;
-    const { start } = region.range;
-    return { address: start, bytes: memory.read(start, region.dataLength) };
-  };
-}
-
-function e820Of(bytesOf: BytesOf): readonly NamedE820Entry[] | undefined {
-  const zeroPage = bytesOf("linux-zeropage");
-  if (zeroPage !== undefined) {
-    const extension = bytesOf("linux-setup-data");
-    return [
-      ...decodeE820(zeroPage.bytes),
-      ...(extension === undefined ? [] : decodeE820Extension(extension.bytes, extension.address)),
-    ];
+  } else if (plan instanceof LinuxGuest) {
+    const region = plan.regions.find((each) => each.tag === tag);
+    const address = region?.range.start ?? 0n;
+    if (region !== undefined) return { address, bytes: plan.memory.read(address, region.dataLength) };
   }
-  const startInfo = bytesOf("linux-start-info");
+  return undefined;
+}
+
+function e820Of(plan: LinuxPlan | LoadedLinux): readonly NamedE820Entry[] | undefined {
+  const zeroPage = bytesOf(plan, "linux-zeropage");
+  if (zeroPage !== undefined) {
+    const more = bytesOf(plan, "linux-setup-data");
+    const rest = more === undefined ? [] : decodeE820Extension(more.bytes, more.address);
+    return [...decodeE820(zeroPage.bytes), ...rest];
+  }
+  const startInfo = bytesOf(plan, "linux-start-info");
   return startInfo === undefined ? undefined : decodeStartInfoMap(startInfo.bytes, startInfo.address);
 }
 
 /** The memory of a planned or loaded guest. Of a plan that its caller applied elsewhere, nothing is read. */
 export function memoryMapOf(plan: LinuxPlan | LoadedLinux): MemoryMap {
   const regions = "steps" in plan ? plan.pages : plan.regions;
-  const bytesOf =
-    "steps" in plan ? bytesInSteps(plan.steps) : plan instanceof LinuxGuest ? bytesInMemory(plan) : undefined;
   return jsonSafe({
     architecture: plan.architecture,
     entryMode: plan.entryMode,
@@ -159,7 +150,7 @@ export function memoryMapOf(plan: LinuxPlan | LoadedLinux): MemoryMap {
       .sort((a, b) => (a.range.start < b.range.start ? -1 : 1))
       .map(({ range: { start, end }, tag }) => jsonSafe({ name: tag, kind: regionKind(tag), start, end })),
     holes: holesOf(plan),
-    e820: bytesOf === undefined ? undefined : e820Of(bytesOf),
+    e820: e820Of(plan),
   });
 }
 
@@ -180,9 +171,7 @@ export function toMapRange(input: RangeInput, name: string): MapRange {
     throw new DirectBootError(
       "MEMORY_RANGE_INVALID",
       `${name}, ${hexRange(start, end)}, ends below its start`,
-      {
-        cure: "give bounds with start <= end",
-      },
+      { cure: "give bounds with start <= end" },
     );
   }
   return { start, end };

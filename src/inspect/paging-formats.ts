@@ -115,29 +115,17 @@ const EFER_LME = 1n << 8n;
 export function x86Format(registers: RegistersByName): PagingFormat | undefined {
   const { cr0 = 0n, cr3 = 0n, cr4 = 0n, efer = 0n } = registers;
   if ((cr0 & CR0_PG) === 0n) return undefined;
-  const common = { entryBytes: 8, isUpper: false } as const;
+  const common = { isUpper: false, entryBytes: 8, addressBits: 32 } as const;
   if ((cr4 & CR4_PAE) === 0n) {
     const decode = decodeX86(4, (cr4 & CR4_PSE) === 0n ? 0 : 1);
-    const root = field(cr3, 31, 12);
-    return { ...common, root, entryBytes: 4, addressBits: 32, levels: LEGACY_LEVELS, decode };
+    return { ...common, entryBytes: 4, root: field(cr3, 31, 12), levels: LEGACY_LEVELS, decode };
   }
   if ((efer & EFER_LME) === 0n) {
-    return {
-      ...common,
-      root: field(cr3, 31, 5),
-      addressBits: 32,
-      levels: PAE_LEVELS,
-      decode: decodeX86(8, 1),
-    };
+    return { ...common, root: field(cr3, 31, 5), levels: PAE_LEVELS, decode: decodeX86(8, 1) };
   }
   const levels = (cr4 & CR4_LA57) === 0n ? X86_LEVELS.slice(1) : X86_LEVELS;
-  return {
-    ...common,
-    root: field(cr3, 51, 12),
-    addressBits: 12 + 9 * levels.length,
-    levels,
-    decode: decodeX86(8, 2),
-  };
+  const addressBits = 12 + 9 * levels.length;
+  return { ...common, root: field(cr3, 51, 12), addressBits, levels, decode: decodeX86(8, 2) };
 }
 
 // Arm ARM, D8.3.1: bits of a descriptor.

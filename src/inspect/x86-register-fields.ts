@@ -48,12 +48,7 @@ function fixedMtrr(title: string, start: number, byteLength: number): RegisterDe
   };
 }
 
-/** One half of a pair (SDM 3A, figure 12-7). */
-function variableMtrr(title: string, fields: readonly RegisterRow[]): RegisterDefinition {
-  const source = "SDM 3A, 12.11.2.3 Variable Range MTRRs";
-  return { title, source, role: "what firmware would have set: how the processor caches RAM", fields };
-}
-
+/** Halves of a pair (SDM 3A, figure 12-7). */
 const MTRR_BASE: readonly RegisterRow[] = [
   ["51:12", "PhysBase", addressAt(12, "address")],
   ["7:0", "Type", MTRR_TYPES],
@@ -202,10 +197,12 @@ export function x86ValueRegister(name: string): RegisterDefinition | undefined {
   const variable = /^mtrrPhys(Base|Mask)([0-4])$/.exec(name);
   if (variable !== null) {
     const [, half = "", index] = variable;
-    return variableMtrr(
-      `IA32_MTRR_PHYS${half.toUpperCase()}${index}`,
-      half === "Base" ? MTRR_BASE : MTRR_MASK,
-    );
+    return {
+      title: `IA32_MTRR_PHYS${half.toUpperCase()}${index}`,
+      source: "SDM 3A, 12.11.2.3 Variable Range MTRRs",
+      role: "what firmware would have set: how the processor caches RAM",
+      fields: half === "Base" ? MTRR_BASE : MTRR_MASK,
+    };
   }
   if (/^r([acd]x|8|9|1[0-2])$/.test(name)) return plain(name.toUpperCase(), NO_DEMAND);
   const definitions = x86ValueRegisters();
@@ -214,15 +211,13 @@ export function x86ValueRegister(name: string): RegisterDefinition | undefined {
 
 /** SDM 3A, 3.4.5.1, table 3-1: types of code and data segments. */
 function segmentType(value: bigint): string {
-  const type = Number(value);
-  const isCode = (type & 8) !== 0;
-  const access = isCode
-    ? ["code, execute-only", "code, execute/read"]
-    : ["data, read-only", "data, read/write"];
-  const words = [access[(type >> 1) & 1]];
-  if (type & 4) words.push(isCode ? "conforming" : "expand-down");
-  if (type & 1) words.push("accessed");
-  return words.join(", ");
+  const isCode = (value & 8n) !== 0n;
+  const access = isCode ? "code, execute-only" : "data, read-only";
+  return [
+    value & 2n ? (isCode ? "code, execute/read" : "data, read/write") : access,
+    ...(value & 4n ? [isCode ? "conforming" : "expand-down"] : []),
+    ...(value & 1n ? ["accessed"] : []),
+  ].join(", ");
 }
 
 /** SDM 3A, 3.5, table 3-2: types of system segments that a segment register can hold. */

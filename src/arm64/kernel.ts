@@ -3,7 +3,6 @@ import { addAddresses, alignUpToPageSize, HV_PAGE_SIZE, hex } from "../base/addr
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 import {
   type Aarch64ImageHeader,
-  Aarch64ImagePageSize,
   cutOffImage,
   decodeAarch64ImageFlags,
   leastArm64ImageBytes,
@@ -13,21 +12,10 @@ import { readHead } from "../sources/reading.js";
 import { hasKnownLength, knownLength, type Source } from "../sources/source.js";
 import { zeroExtend } from "../sources/zero-extend.js";
 import type { Task } from "../task/task.js";
+import type { Arm64Allowances } from "./options.js";
 
-const { PAGE4_K } = Aarch64ImagePageSize;
-
-/** Which Images are taken. */
-export interface Arm64ImageRules {
-  readonly pageSizes: readonly Aarch64ImagePageSize[];
-  readonly lowPlacement: boolean;
-  /**
-   * Take an image_size of 0 as booting.rst has it: text_offset is {@link OLD_TEXT_OFFSET} whatever the field says, and
-   * the memory behind the file is the kernel's.
-   */
-  readonly oldImages: boolean;
-  /** Refuse a file that ends before what its PE header says. */
-  readonly whole: boolean;
-}
+/** Kernel page sizes by flags bits 1-2. */
+const PAGE_SIZES = ["unspecified", "4KiB", "16KiB", "64KiB"] as const;
 
 /** booting.rst, "Call the kernel image": "Where image_size is zero, text_offset can be assumed to be 0x80000." */
 const OLD_TEXT_OFFSET = 0x8_0000n;
@@ -36,14 +24,6 @@ const OLD_TEXT_OFFSET = 0x8_0000n;
  * booti_setup).
  */
 const OLD_IMAGE_BYTES = 0x100_0000n;
-
-/** The Images that OpenVMM takes: of 4 KiB pages, that may be placed anywhere. */
-export const OPENVMM_RULES: Arm64ImageRules = {
-  pageSizes: [PAGE4_K],
-  lowPlacement: false,
-  oldImages: false,
-  whole: false,
-};
 
 /** An Image as it will lie in memory. */
 export interface Arm64Kernel {
@@ -59,15 +39,18 @@ export interface Arm64Kernel {
 }
 
 /**
- * Checks an Image's header against the rules.
+ * Checks an Image's header.
  *
+ * @param arm64 what the caller allows. Undefined is OpenVMM's way: 4 KiB pages, placed anywhere; an image_size of 0 changes
+ *   nothing, where booting.rst says that text_offset is then {@link OLD_TEXT_OFFSET} and the memory behind the file the
+ *   kernel's; and a file may end before what its PE header says
  * @param start the base that it will be loaded at, if that is known
  * @throws DirectBootError ARM64_*, ADDRESS_OVERFLOW
  */
 export function* readArm64Kernel(
   kernel: Source,
   header: Aarch64ImageHeader,
-  rules: Arm64ImageRules,
+  arm64: Arm64Allowances | undefined,
   start = 0n,
 ): Task<Arm64Kernel> {
   const { name } = kernel;
@@ -75,18 +58,18 @@ export function* readArm64Kernel(
   const refused = (code: DirectBootErrorCode, why: string): DirectBootError =>
     new DirectBootError(code, `${name}: flags ${hex(header.flags)}: ${why}`);
   if (bigEndian) throw refused("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
-  if (!rules.pageSizes.includes(pageSize)) {
-    const wanted = rules.pageSizes.map((size) => (size === PAGE4_K ? "1 (4 KiB)" : `${size}`)).join(" or ");
-    const why = `bits 1-2 say page size ${pageSize}, ${wanted} is wanted`;
+  const { pageSizes = ["4KiB"], lowPlacement = false } = arm64 ?? {};
+  if (!pageSizes.includes(PAGE_SIZES[pageSize])) {
+    const why = `bits 1-2 say page size ${pageSize} (${PAGE_SIZES[pageSize]}), ${pageSizes.join(" or ")} is wanted`;
     throw refused("ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED", why);
   }
-  if (!anyStartAddress && !rules.lowPlacement) {
+  if (!anyStartAddress && !lowPlacement) {
     throw refused("ARM64_LOW_MEMORY_KERNEL", "bit 3, any placement, is not set");
   }
 
-  const least = rules.whole ? leastArm64ImageBytes(yield* readHead(kernel, DETECT_BYTES)) : 0;
+  const least = arm64 === undefined ? 0 : leastArm64ImageBytes(yield* readHead(kernel, DETECT_BYTES));
   if (kernel.byteLength < least) throw cutOffImage(name, kernel.byteLength, least);
-  const isOld = rules.oldImages && header.imageSize === 0n;
+  const isOld = arm64 !== undefined && header.imageSize === 0n;
   const textOffset = isOld ? OLD_TEXT_OFFSET : header.textOffset;
   const loadAddress = addAddresses(start, textOffset, `${name}: start address and text_offset`);
   if (loadAddress % HV_PAGE_SIZE !== 0n) {

@@ -27,7 +27,7 @@ import { PlanBuilder } from "../plan/plan.js";
 import { checkByteInput, withSources } from "../sources/open.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import { runSync } from "../task/run.js";
-import { type Arm64Kernel, OPENVMM_RULES, readArm64Kernel } from "./kernel.js";
+import { type Arm64Kernel, readArm64Kernel } from "./kernel.js";
 import { DIRECT_BOOT_CPSR, DIRECT_BOOT_SCTLR_EL1, DIRECT_BOOT_TCR_EL1 } from "./registers.js";
 
 /** Options of {@link loadKernelAndInitrdArm64}. */
@@ -126,7 +126,7 @@ export function loadKernelAndInitrdArm64(
       );
     }
     const header = runSync(readArm64Image(sources.kernel));
-    const image = runSync(readArm64Kernel(sources.kernel, header, OPENVMM_RULES, start));
+    const image = runSync(readArm64Kernel(sources.kernel, header, undefined, start));
     const builder = new PlanBuilder<Aarch64Register>();
     const places = { start, initrd: initrd?.initrdAddress };
     const info = planKernelAndInitrdArm64(builder, image, sources, places);

@@ -19,7 +19,7 @@ import { DirectBootError } from "../base/errors.js";
 import { MOST_TREE_BYTES, readTree } from "../firmware/device-tree.js";
 import { setChosen } from "../firmware/device-tree-chosen.js";
 import { reservationsOfTree } from "../firmware/device-tree-memory.js";
-import { type Aarch64ImageHeader, Aarch64ImagePageSize } from "../images/arm64-image.js";
+import type { Aarch64ImageHeader } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -35,13 +35,6 @@ import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "./openvm
 import type { Arm64Options } from "./options.js";
 import { INITRD_TAG, placeArm64 } from "./placement.js";
 import { arm64LayoutOfSize, checkTreeMemory, treeMemory } from "./tree-memory.js";
-
-const PAGE_SIZES = {
-  unspecified: Aarch64ImagePageSize.UNSPECIFIED,
-  "4KiB": Aarch64ImagePageSize.PAGE4_K,
-  "16KiB": Aarch64ImagePageSize.PAGE16_K,
-  "64KiB": Aarch64ImagePageSize.PAGE64_K,
-} as const;
 
 /** COMMAND_LINE_SIZE - 1 (arch/arm64/include/uapi/asm/setup.h). */
 const COMMAND_LINE_BYTES = 2047;
@@ -65,13 +58,7 @@ export function* planArm64Guest(
     );
   }
   if (commandLine !== undefined) checkCommandLineLength(commandLineBytes(commandLine), COMMAND_LINE_BYTES);
-  const { pageSizes = ["4KiB"], lowPlacement = false } = options.arm64 ?? {};
-  const kernel = yield* readArm64Kernel(sources.kernel, header, {
-    pageSizes: pageSizes.map((name) => PAGE_SIZES[name]),
-    lowPlacement,
-    oldImages: true,
-    whole: true,
-  });
+  const kernel = yield* readArm64Kernel(sources.kernel, header, options.arm64 ?? {});
   const initrdBytes = initrd === undefined ? undefined : BigInt(knownLength(initrd));
   const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
   // The tree names the initrd's place; its size does not depend on the numbers in it.

@@ -51,21 +51,19 @@ function describeEntry({ start, end, type }: E820Entry): string {
   return `${hexRange(start, end)} (type ${type})`;
 }
 
-function whyNotReserved({ start, end, type }: E820Entry): string | undefined {
-  if (!Number.isInteger(type) || type < E820_RAM || type > U32_MAX) {
-    return `the type must be an integer from 1 to ${hex(U32_MAX)}`;
-  }
-  if (end < start) return "the range ends below its start";
-  return type === E820_RAM ? "RAM comes from the memory layout" : undefined;
-}
-
 /** A checked copy of a caller's reservation. */
 function toReservation({ start, end, type }: E820EntryInput, index: number): E820Entry {
   const name = `reservation ${index}`;
   const entry = { start: toAddress(start, `${name}.start`), end: toAddress(end, `${name}.end`), type };
-  const why = whyNotReserved(entry);
-  if (why === undefined) return entry;
-  throw new DirectBootError("E820_INVALID_ENTRY", `${name} ${describeEntry(entry)}: ${why}`);
+  const refuse = (why: string): never => {
+    throw new DirectBootError("E820_INVALID_ENTRY", `${name} ${describeEntry(entry)}: ${why}`);
+  };
+  if (!Number.isInteger(type) || type < E820_RAM || type > U32_MAX) {
+    refuse(`the type must be an integer from 1 to ${hex(U32_MAX)}`);
+  }
+  if (entry.end < entry.start) refuse("the range ends below its start");
+  if (type === E820_RAM) refuse("RAM comes from the memory layout");
+  return entry;
 }
 
 function byStart(a: E820Entry, b: E820Entry): number {
@@ -113,12 +111,18 @@ export function buildE820Map(layout: MemoryLayout, reservations: readonly E820En
   return joinNeighbours([...free, ...reserved].sort(byStart));
 }
 
-/** Entries as `struct boot_e820_entry`, 20 bytes each: the table in boot_params, and the data of a SETUP_E820_EXT node. */
-export function encodeE820Entries(entries: readonly E820Entry[]): Uint8Array {
-  const bytes = new Uint8Array(entries.length * E820_ENTRY_BYTES);
+/**
+ * Entries as `struct boot_e820_entry`: the table in boot_params, and the data of a SETUP_E820_EXT node. PVH's begin with the
+ * same bytes.
+ */
+export function encodeE820Entries(
+  entries: readonly E820Entry[],
+  entryBytes: number = E820_ENTRY_BYTES,
+): Uint8Array {
+  const bytes = new Uint8Array(entries.length * entryBytes);
   const view = new DataView(bytes.buffer);
   for (const [index, { start, end, type }] of entries.entries()) {
-    const at = index * E820_ENTRY_BYTES;
+    const at = index * entryBytes;
     view.setBigUint64(at, start, true);
     view.setBigUint64(at + 8, end - start, true);
     view.setUint32(at + 16, type, true);

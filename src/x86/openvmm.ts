@@ -25,18 +25,7 @@ import type { ByteInput } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import { planDefaultGdt } from "./gdt.js";
 import { toIdentityMap } from "./page-table.js";
-import {
-  FIXED_MTRRS,
-  planRegisters,
-  X64_CR0_PE,
-  X64_CR0_PG,
-  X64_CR4_PAE,
-  X64_EFER_LMA,
-  X64_EFER_LME,
-  X64_EFER_NXE,
-  X64_EFER_SCE,
-  X86X_MSR_DEFAULT_PAT,
-} from "./registers.js";
+import { planLongModeRegisters } from "./registers.js";
 import { buildZeroPage, type CommandLineConfig } from "./zero-page.js";
 
 /** ACPI tables and their places (`rdsp`: sic, OpenVMM's spelling). */
@@ -155,26 +144,6 @@ function planConfig(builder: PlanBuilder<X86Register>, loadInfo: LoadInfo, optio
   });
   builder.bytes(zeroPageAddress, "linux-zeropage", bootParams, 1);
   planLongModeRegisters(builder, pageTableAddress, loadInfo.kernel.entrypoint, zeroPageAddress);
-}
-
-/** Adds the registers of the 64-bit entry that are no segments, in upstream's order. */
-export function planLongModeRegisters(
-  builder: PlanBuilder<X86Register>,
-  pageTableAddress: bigint,
-  entry: bigint,
-  bootParams: bigint,
-): void {
-  // The segment registers are set by the default GDT.
-  planRegisters(builder, {
-    cr0: X64_CR0_PG | X64_CR0_PE,
-    cr3: pageTableAddress,
-    cr4: X64_CR4_PAE,
-    efer: X64_EFER_SCE | X64_EFER_LME | X64_EFER_LMA | X64_EFER_NXE,
-    pat: X86X_MSR_DEFAULT_PAT,
-    rip: entry,
-    rsi: bootParams,
-    ...FIXED_MTRRS,
-  });
 }
 
 /** Plans kernel, initrd and what `more` adds, and carries the plan out. */

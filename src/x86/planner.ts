@@ -27,7 +27,7 @@ import {
   encodeE820Entries,
 } from "./e820.js";
 import { entryTablesBytes, planEntryTables, TABLES_TAG } from "./entry-tables.js";
-import { DEFAULT_GDT_SIZE, planDefaultGdt } from "./gdt.js";
+import { DEFAULT_GDT_SIZE, planDefaultGdt, planProtectedModeGdt } from "./gdt.js";
 import {
   initrdLimit,
   type PlacedKernel,
@@ -45,11 +45,11 @@ import {
   USUAL_ADDRESSES,
 } from "./low-memory-map.js";
 import { computeVariableMtrrs } from "./mtrr.js";
-import { checkRsdpLength, planLongModeRegisters } from "./openvmm.js";
+import { checkRsdpLength } from "./openvmm.js";
 import type { X86Addresses, X86Options } from "./options.js";
-import { planProtectedModeGdt, planProtectedModeRegisters } from "./protected-mode.js";
 import { buildHvmStartInfo } from "./pvh.js";
 import { LOW_MMIO_GAP, x86LayoutOfSize } from "./ram-layout.js";
+import { planLongModeRegisters, planProtectedModeRegisters } from "./registers.js";
 import {
   buildSetupData,
   SETUP_DTB,

@@ -12,17 +12,17 @@
  *             └────────────────────────────┘ at most 3160 bytes
  */
 import { DirectBootError } from "../base/errors.js";
-import { E820_ENTRY_BYTES, E820_MAX_ENTRIES, type E820Entry, encodeE820Entries } from "./e820.js";
+import { E820_MAX_ENTRIES, type E820Entry, encodeE820Entries } from "./e820.js";
 
 // start_info.h
 /** XEN_HVM_START_MAGIC_VALUE: "xEn3" with bit 7 of the "E" set. */
-export const HVM_START_MAGIC = 0x336e_c578;
+const HVM_START_MAGIC = 0x336e_c578;
 /** The version of hvm_start_info that has a memory map. */
 const HVM_START_INFO_VERSION = 1;
 /** sizeof(struct hvm_start_info), version 1 */
 export const HVM_START_INFO_BYTES = 56;
 /** sizeof(struct hvm_modlist_entry) */
-export const HVM_MODLIST_ENTRY_BYTES = 32;
+const HVM_MODLIST_ENTRY_BYTES = 32;
 /** sizeof(struct hvm_memmap_table_entry) */
 export const HVM_MEMMAP_ENTRY_BYTES = 24;
 
@@ -90,10 +90,6 @@ export function buildHvmStartInfo(address: bigint, options: HvmStartInfoOptions)
   view.setUint32(at.memmap_entries, memoryMap.length, true);
 
   // An entry is e820's, and four zero bytes.
-  const entries = encodeE820Entries(memoryMap);
-  for (let i = 0; i < memoryMap.length; i++) {
-    const entry = entries.subarray(i * E820_ENTRY_BYTES, (i + 1) * E820_ENTRY_BYTES);
-    bytes.set(entry, memmapAt + i * HVM_MEMMAP_ENTRY_BYTES);
-  }
+  bytes.set(encodeE820Entries(memoryMap, HVM_MEMMAP_ENTRY_BYTES), memmapAt);
   return bytes;
 }

@@ -7,8 +7,8 @@ import { HV_PAGE_SIZE, hex, hexRange, LARGE_PAGE_SIZE, PAGE_SIZE_1GB } from "../
 import { DirectBootError } from "../base/errors.js";
 import { alignFrom, type Extent, type Placement, type Window } from "../plan/placement.js";
 
-export const KERNEL_TAG = "linux-kernel";
-export const TREE_TAG = "linux-device-tree";
+const KERNEL_TAG = "linux-kernel";
+const TREE_TAG = "linux-device-tree";
 export const INITRD_TAG = "linux-initrd";
 
 /** booting.rst: the initrd and the Image lie in "a 1 GB aligned physical memory window of up to 32 GB in size". */
@@ -85,21 +85,6 @@ function treeWindows(
   ];
 }
 
-/** Where the initrd may lie: behind the rest at a 2 MiB boundary, at any page there, or elsewhere in the kernel's reach. */
-function initrdWindows(
-  { anyStartAddress }: Arm64Parts,
-  kernel: Extent,
-  base: bigint,
-  next: bigint,
-): Window[] {
-  const below = floorTo1GB(kernel.start) + REACH;
-  return [
-    { from: next, below, alignment: LARGE_PAGE_SIZE },
-    { from: anyStartAddress ? kernel.end : base, below },
-    ...(anyStartAddress ? [{ from: lowestInReach(kernel.end), below: kernel.start }] : []),
-  ];
-}
-
 /** ARM64_INITRD_OUT_OF_REACH for one that the caller has put where the kernel does not look. */
 function outOfReach(initrd: Extent, kernel: Extent, why: string): DirectBootError {
   return new DirectBootError(
@@ -135,7 +120,7 @@ function placeKernel(placement: Placement, parts: Arm64Parts): Extent {
  * @throws DirectBootError PLACEMENT_NO_ROOM, ARM64_INITRD_OUT_OF_REACH
  */
 export function placeArm64(placement: Placement, parts: Arm64Parts): Arm64Places {
-  const { textOffset, treeBytes, initrdBytes } = parts;
+  const { textOffset, treeBytes, initrdBytes, anyStartAddress } = parts;
   const kernel = placeKernel(placement, parts);
   const base = kernel.start - textOffset;
   let next = kernel.end;
@@ -145,6 +130,12 @@ export function placeArm64(placement: Placement, parts: Arm64Parts): Arm64Places
     if (tree >= kernel.end) next = tree + treeBytes;
   }
   if (initrdBytes === undefined) return { base, tree, initrd: undefined };
-  const windows = initrdWindows(parts, kernel, base, next);
+  // Behind the rest at a 2 MiB boundary, at any page there, or elsewhere in the kernel's reach.
+  const below = floorTo1GB(kernel.start) + REACH;
+  const windows: Window[] = [
+    { from: next, below, alignment: LARGE_PAGE_SIZE },
+    { from: anyStartAddress ? kernel.end : base, below },
+    ...(anyStartAddress ? [{ from: lowestInReach(kernel.end), below: kernel.start }] : []),
+  ];
   return { base, tree, initrd: placement.place(INITRD_TAG, initrdBytes, windows) };
 }

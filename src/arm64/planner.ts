@@ -22,7 +22,6 @@ import { reservationsOfTree } from "../firmware/device-tree-memory.js";
 import type { Aarch64ImageHeader } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
-import type { MemoryLayout } from "../memory/memory-layout.js";
 import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
 import { type Extent, Placement } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
@@ -63,7 +62,17 @@ export function* planArm64Guest(
   const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
   // The tree names the initrd's place; its size does not depend on the numbers in it.
   const treeBytes = treeFor(tree, options, initrdBytes, 0n)?.byteLength;
-  const { base, ...places } = placeArm64(takeFixed(layout, tree, chosenInitrd), {
+  const placement = new Placement(layout);
+  // A reservation that starts with the initrd is the one that boot loaders make for it.
+  const reserved = tree === undefined ? [] : reservationsOfTree(tree);
+  placement.takeAll(
+    reserved.filter(({ start }) => start !== chosenInitrd?.start),
+    "reserved memory",
+  );
+  if (chosenInitrd !== undefined && initrdBytes !== undefined) {
+    placement.take(chosenInitrd.start, initrdBytes, INITRD_TAG);
+  }
+  const { base, ...places } = placeArm64(placement, {
     textOffset: kernel.textOffset,
     // Where nothing else is to be placed, what such a kernel may use behind its file need not be there.
     kernelBytes: treeBytes === undefined ? kernel.size : kernel.used,
@@ -110,21 +119,4 @@ function treeFor(
     );
   }
   return chosen;
-}
-
-/** RAM without what the tree reserves and the caller has chosen. */
-function takeFixed(
-  layout: MemoryLayout,
-  tree: Uint8Array | undefined,
-  initrd: Extent | undefined,
-): Placement {
-  const placement = new Placement(layout);
-  // A reservation that starts with the initrd is the one that boot loaders make for it.
-  const reserved = tree === undefined ? [] : reservationsOfTree(tree);
-  placement.takeAll(
-    reserved.filter(({ start }) => start !== initrd?.start),
-    "reserved memory",
-  );
-  if (initrd !== undefined) placement.take(initrd.start, initrd.end - initrd.start, INITRD_TAG);
-  return placement;
 }

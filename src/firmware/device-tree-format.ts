@@ -149,22 +149,13 @@ export function readBlocks(tree: Uint8Array): Blocks {
   ]
     .filter(({ start, end }) => start < end)
     .sort((a, b) => a.start - b.start || a.end - b.end);
-  let previous = named[0];
-  for (const block of named.slice(1)) {
-    if (previous !== undefined && block.start < previous.end) {
-      throw malformed(
-        `the ${previous.name} block and the ${block.name} block overlap at ${hex(block.start)}`,
-      );
+  for (const [index, block] of named.entries()) {
+    const next = named[index + 1];
+    if (next !== undefined && next.start < block.end) {
+      throw malformed(`the ${block.name} block and the ${next.name} block overlap at ${hex(next.start)}`);
     }
-    previous = block;
   }
   return { bytes, view, bootCpu: view.getUint32(28), reservations, structure, strings };
-}
-
-/** At most 255 bytes as a string of one character each. Names are ASCII; what isn't stays distinct. */
-function nameOf(bytes: Uint8Array): string {
-  // In one call: added up one by one, each character would take 32 bytes until V8 flattens the string.
-  return String.fromCharCode(...bytes);
 }
 
 /** The name at `start`, up to its NUL, which must come before `limit`; `whose` is for the message. */
@@ -172,7 +163,9 @@ function nameAt(bytes: Uint8Array, start: number, limit: number, whose: string):
   // One more byte than a name may have: its NUL.
   const window = bytes.subarray(start, Math.min(limit, start + MAX_NAME_BYTES + 1));
   const length = window.indexOf(0);
-  if (length >= 0) return nameOf(window.subarray(0, length));
+  // One character a byte: names are ASCII, and what isn't stays distinct. In one call: added up one by one, each would take
+  // 32 bytes until V8 flattens the string.
+  if (length >= 0) return String.fromCharCode(...window.subarray(0, length));
   if (window.byteLength <= MAX_NAME_BYTES) throw malformed(`the name of ${whose} has no end`);
   throw malformed(`the name of ${whose} is longer than ${MAX_NAME_BYTES} bytes`);
 }

@@ -29,17 +29,6 @@ export interface DeviceTreeNode {
   readonly children: readonly DeviceTreeNode[];
 }
 
-/**
- * Checks that `tree` is a well-formed flattened device tree: header, blocks and structure, at most 16 MiB. It may be
- * longer than its totalsize says. The meaning of its nodes is not checked.
- *
- * @throws TypeError if `tree` is no Uint8Array
- * @throws DirectBootError DEVICE_TREE_MALFORMED, or DEVICE_TREE_UNSUPPORTED_VERSION
- */
-export function checkDeviceTree(tree: Uint8Array): void {
-  walk(readBlocks(tree), {});
-}
-
 /** A node that is being read. */
 interface OpenNode extends DeviceTreeNode {
   readonly properties: Map<string, Uint8Array>;
@@ -47,7 +36,8 @@ interface OpenNode extends DeviceTreeNode {
 }
 
 /**
- * Reads all of `tree` and returns its root node. At most 64 levels deep, as in Linux; values are copies.
+ * Reads all of `tree` and returns its root node. At most 16 MiB and 64 levels deep, as in Linux; values are copies. Bytes
+ * behind its totalsize are ignored.
  *
  * @throws TypeError if `tree` is no Uint8Array
  * @throws DirectBootError DEVICE_TREE_MALFORMED, or DEVICE_TREE_UNSUPPORTED_VERSION

@@ -72,7 +72,7 @@ export interface BootParamsOptions {
   readonly image?: BzImage | undefined;
   /** The map, ascending. The first 128 entries go into the table; the rest must be in a SETUP_E820_EXT node. */
   readonly e820: readonly E820Entry[];
-  /** The command line that lies in memory, ended by a NUL that `byteLength` does not count. */
+  /** The command line that lies in memory, ended by a NUL that `byteLength` does not count; at 0 if there is none. */
   readonly commandLine: { readonly address: bigint; readonly byteLength: number };
   /** The initrd that lies in memory. */
   readonly initrd?: { readonly address: bigint; readonly byteLength: bigint } | undefined;

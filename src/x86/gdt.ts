@@ -19,7 +19,7 @@ export const DEFAULT_GDT_SIZE = 4096n;
 const DESCRIPTOR_BYTES = 8;
 
 /** The descriptor that loads a segment register so: Intel SDM, volume 3A, figure 3-8. */
-function segmentDescriptor({ base, limit, attributes }: Omit<SegmentRegister, "selector">): bigint {
+export function segmentDescriptor({ base, limit, attributes }: Omit<SegmentRegister, "selector">): bigint {
   const granularity = 1 << 15; // the limit counts pages
   const scaled = BigInt((attributes & granularity) !== 0 ? limit >>> 12 : limit);
   return (

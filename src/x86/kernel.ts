@@ -94,7 +94,25 @@ export function* planKernel(
   kernel: X86Kernel,
   address: bigint | undefined,
 ): Task<PlacedKernel> {
-  if (kernel.format === "elf") return yield* planElf(builder, placement, kernel);
+  if (kernel.format === "elf") {
+    const { source, elf, pvhEntry } = kernel;
+    const info = yield* planKernelElf(builder, source, elf, {
+      startAddress: KERNEL_MINIMUM_START_ADDRESS,
+      tag: KERNEL_TAG,
+    });
+    const { minimumAddressUsed: gpa, nextAvailableAddress: end } = info;
+    const entrypoint = pvhEntry ?? info.entrypoint;
+    if (end > FOUR_GIB || entrypoint < gpa || entrypoint >= end) {
+      throw new DirectBootError(
+        "X86_ENTRY_NOT_MAPPED",
+        `${source.name}: entry ${hex(entrypoint)}, kernel ${hexRange(gpa, end)}, mapped are 0x0-${hex(FOUR_GIB)}`,
+      );
+    }
+    // Gaps between segments stay free for nobody: the kernel may use them before it knows its memory map.
+    placement.take(gpa, end - gpa, KERNEL_TAG);
+    placement.layout.checkIsRam(new MemoryRange(gpa, end), KERNEL_TAG);
+    return { info: { gpa, size: end - gpa, entrypoint }, end };
+  }
   const { source, image, entry } = kernel;
   const protocol = entry === "64" ? "64" : "32";
   const { loadAddress, end } = placeBzImage(placement, image, protocol, address, KERNEL_TAG);
@@ -103,29 +121,6 @@ export function* planKernel(
   builder.sourceRange(loadAddress, KERNEL_TAG, source, protectedModeOffset, protectedModeLength);
   const size = BigInt(pagesOf(protectedModeLength) * PAGE_BYTES);
   return { info: { gpa: loadAddress, size, entrypoint }, end };
-}
-
-function* planElf(
-  builder: PlanBuilder<X86Register>,
-  placement: Placement,
-  { source, elf, pvhEntry }: X86Kernel & { readonly format: "elf" },
-): Task<PlacedKernel> {
-  const info = yield* planKernelElf(builder, source, elf, {
-    startAddress: KERNEL_MINIMUM_START_ADDRESS,
-    tag: KERNEL_TAG,
-  });
-  const { minimumAddressUsed: gpa, nextAvailableAddress: end } = info;
-  const entrypoint = pvhEntry ?? info.entrypoint;
-  if (end > FOUR_GIB || entrypoint < gpa || entrypoint >= end) {
-    throw new DirectBootError(
-      "X86_ENTRY_NOT_MAPPED",
-      `${source.name}: entry ${hex(entrypoint)}, kernel ${hexRange(gpa, end)}, mapped are 0x0-${hex(FOUR_GIB)}`,
-    );
-  }
-  // Gaps between segments stay free for nobody: the kernel may use them before it knows its memory map.
-  placement.take(gpa, end - gpa, KERNEL_TAG);
-  placement.layout.checkIsRam(new MemoryRange(gpa, end), KERNEL_TAG);
-  return { info: { gpa, size: end - gpa, entrypoint }, end };
 }
 
 /** One past the highest address that the initrd may have a byte at. */

@@ -4,7 +4,7 @@
  */
 import { addAddresses, hex, hexRange, PAGE_BYTES, pagesOf, toPageAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { checkDeviceTree, readTree } from "../firmware/device-tree.js";
+import { readDeviceTree, readTree } from "../firmware/device-tree.js";
 import type { X86Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -143,7 +143,8 @@ function* readParts(
   const setupData: SetupDataNode[] = [];
   if (deviceTree !== undefined) {
     const tree = yield* readTree(deviceTree);
-    checkDeviceTree(tree);
+    // Only to refuse a malformed one.
+    readDeviceTree(tree);
     setupData.push({ type: SETUP_DTB, data: tree });
   }
   if (options.rngSeed !== undefined) setupData.push({ type: SETUP_RNG_SEED, data: options.rngSeed });
@@ -350,13 +351,14 @@ function planEntry(
 ): void {
   const { zeroPage = 0n } = at;
   const told = {
+    e820,
+    commandLine: { address: at.commandLine ?? 0n, byteLength: commandLine.byteLength },
     initrd: initrd === undefined ? undefined : { address: initrd.gpa, byteLength: initrd.size },
     acpiRsdpAddress: acpi.isGiven ? at.rsdp : undefined,
   };
   const { entrypoint, gpa } = kernel.info;
   if (entry === "pvh") {
-    const parameters = { ...told, commandLineAddress: at.commandLine, memoryMap: e820 };
-    builder.bytes(zeroPage, "linux-start-info", buildHvmStartInfo(zeroPage, parameters), 1);
+    builder.bytes(zeroPage, "linux-start-info", buildHvmStartInfo(zeroPage, told), 1);
     planProtectedModeRegisters(builder, { cr4: 0n, rip: entrypoint, rbx: zeroPage });
     return;
   }
@@ -364,8 +366,6 @@ function planEntry(
   const bootParams = buildBootParams({
     ...told,
     image,
-    e820,
-    commandLine: { address: at.commandLine ?? 0n, byteLength: commandLine.byteLength },
     setupDataAddress: at.setupData,
     // The field has 32 bits; the 64-bit entry does not look at it.
     code32Start: format === "bzImage" && gpa < FOUR_GIB ? gpa : undefined,

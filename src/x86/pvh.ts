@@ -12,17 +12,18 @@
  *             └────────────────────────────┘ at most 3160 bytes
  */
 import { DirectBootError } from "../base/errors.js";
-import { E820_MAX_ENTRIES, type E820Entry, encodeE820Entries } from "./e820.js";
+import type { BootParamsOptions } from "./boot-params.js";
+import { E820_MAX_ENTRIES, encodeE820Entries } from "./e820.js";
 
 // start_info.h
 /** XEN_HVM_START_MAGIC_VALUE: "xEn3" with bit 7 of the "E" set. */
-const HVM_START_MAGIC = 0x336e_c578;
+export const HVM_START_MAGIC = 0x336e_c578;
 /** The version of hvm_start_info that has a memory map. */
 const HVM_START_INFO_VERSION = 1;
 /** sizeof(struct hvm_start_info), version 1 */
 export const HVM_START_INFO_BYTES = 56;
 /** sizeof(struct hvm_modlist_entry) */
-const HVM_MODLIST_ENTRY_BYTES = 32;
+export const HVM_MODLIST_ENTRY_BYTES = 32;
 /** sizeof(struct hvm_memmap_table_entry) */
 export const HVM_MEMMAP_ENTRY_BYTES = 24;
 
@@ -40,17 +41,9 @@ export const HVM_START_INFO_OFFSETS = {
   reserved: 52,
 } as const;
 
-/** Parameters of {@link buildHvmStartInfo}; all addresses are guest physical. */
-export interface HvmStartInfoOptions {
-  /** The command line that lies in memory, ended by a NUL; none if it is left out. */
-  readonly commandLineAddress?: bigint | undefined;
-  /** The initrd that lies in memory: the first and only module. */
-  readonly initrd?: { readonly address: bigint; readonly byteLength: bigint } | undefined;
-  /** The RSDP, at any address; none if it is left out. */
-  readonly acpiRsdpAddress?: bigint | undefined;
-  /** The memory map, ascending; the types are e820's, which Xen's are the same as. */
-  readonly memoryMap: readonly E820Entry[];
-}
+/** Parameters of {@link buildHvmStartInfo}, as of boot_params: the types of e820 are Xen's, too. */
+export type HvmStartInfoOptions = Pick<BootParamsOptions, "e820" | "initrd" | "acpiRsdpAddress"> &
+  Partial<Pick<BootParamsOptions, "commandLine">>;
 
 /**
  * The start info of a PVH guest, with its list of modules and its memory map behind it, for `address`. Nothing lies at
@@ -63,7 +56,7 @@ export interface HvmStartInfoOptions {
  * @throws DirectBootError PVH_BAD_MEMORY_MAP: Linux writes a map past 128 entries over its own data
  */
 export function buildHvmStartInfo(address: bigint, options: HvmStartInfoOptions): Uint8Array {
-  const { memoryMap, initrd, commandLineAddress = 0n, acpiRsdpAddress = 0n } = options;
+  const { e820: memoryMap, initrd, commandLine, acpiRsdpAddress = 0n } = options;
   if (memoryMap.length > E820_MAX_ENTRIES) {
     throw new DirectBootError(
       "PVH_BAD_MEMORY_MAP",
@@ -84,7 +77,7 @@ export function buildHvmStartInfo(address: bigint, options: HvmStartInfoOptions)
     view.setBigUint64(modlistAt + 8, initrd.byteLength, true);
     view.setBigUint64(at.modlist_paddr, address + BigInt(modlistAt), true);
   }
-  view.setBigUint64(at.cmdline_paddr, commandLineAddress, true);
+  view.setBigUint64(at.cmdline_paddr, commandLine?.address ?? 0n, true);
   view.setBigUint64(at.rsdp_paddr, acpiRsdpAddress, true);
   view.setBigUint64(at.memmap_paddr, address + BigInt(memmapAt), true);
   view.setUint32(at.memmap_entries, memoryMap.length, true);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { DirectBootError, type DirectBootErrorCode } from "../../src/base/errors.js";
-import { checkDeviceTree, type DeviceTreeNode, readDeviceTree } from "../../src/firmware/device-tree.js";
+import { type DeviceTreeNode, readDeviceTree } from "../../src/firmware/device-tree.js";
 import { type Chosen, setChosen } from "../../src/firmware/device-tree-chosen.js";
 import { memoryOfTree } from "../../src/firmware/device-tree-memory.js";
 
@@ -585,14 +585,9 @@ const MALFORMED: readonly (readonly [what: string, tree: Uint8Array, details: Re
 
 describe("a device tree", () => {
   it("is refused when it is malformed, by every function", () => {
-    checkDeviceTree(SMALL);
+    readDeviceTree(SMALL);
     for (const [what, tree, details] of MALFORMED) {
-      for (const use of [
-        checkDeviceTree,
-        readDeviceTree,
-        memoryOfTree,
-        (each: Uint8Array) => setChosen(each, {}),
-      ]) {
+      for (const use of [readDeviceTree, memoryOfTree, (each: Uint8Array) => setChosen(each, {})]) {
         assert.throws(() => use(tree), refusal("DEVICE_TREE_MALFORMED", details), what);
       }
     }
@@ -607,10 +602,10 @@ describe("a device tree", () => {
     ] as const) {
       const tree = patched(SMALL, [VERSION, version], [LAST_COMPATIBLE, lastCompatible]);
       const details = new RegExp(`version ${version}, compatible back to ${lastCompatible}, can't be read`);
-      assert.throws(() => checkDeviceTree(tree), refusal("DEVICE_TREE_UNSUPPORTED_VERSION", details));
+      assert.throws(() => readDeviceTree(tree), refusal("DEVICE_TREE_UNSUPPORTED_VERSION", details));
     }
     const newer = patched(SMALL, [VERSION, 18], [LAST_COMPATIBLE, 17]);
-    checkDeviceTree(newer);
+    readDeviceTree(newer);
     assert.equal(word(setChosen(newer, {}), VERSION), 17);
     assert.equal(word(setChosen(newer, {}), LAST_COMPATIBLE), 16);
   });
@@ -634,17 +629,17 @@ describe("a device tree", () => {
     assert.deepEqual(setChosen(turned, {}), setChosen(SMALL, {}));
 
     const noStrings = blob(structure([NOP, BEGIN_NODE, "", NOP, END_NODE, NOP, END, 77]), new Uint8Array(0));
-    checkDeviceTree(patched(noStrings, [STRINGS_OFFSET, AT + 4]));
+    readDeviceTree(patched(noStrings, [STRINGS_OFFSET, AT + 4]));
     const edited = setChosen(noStrings, { bootargs: "x" });
     assert.deepEqual(child(readDeviceTree(edited), "chosen").properties.get("bootargs"), latin1("x\0"));
     assert.throws(
-      () => checkDeviceTree(patched(noStrings, [STRINGS_OFFSET, 39])),
+      () => readDeviceTree(patched(noStrings, [STRINGS_OFFSET, 39])),
       refusal("DEVICE_TREE_MALFORMED", /strings/),
     );
   });
 
   it("may have 64 levels and names of 255 bytes", () => {
-    checkDeviceTree(nested(64));
+    readDeviceTree(nested(64));
     const long = {
       name: "n".repeat(255),
       properties: [["p".repeat(255), Uint8Array.of(1)]],

@@ -84,7 +84,7 @@ describe("decodeE820Extension", () => {
 describe("decodeStartInfoMap", () => {
   it("gives back what a start info was built from", () => {
     const info = buildHvmStartInfo(0x2000n, {
-      memoryMap: map,
+      e820: map,
       initrd: { address: 0x100_0000n, byteLength: 5n },
     });
     assert.deepEqual(plain(decodeStartInfoMap(info, 0x2000n)), plain(map));

@@ -122,9 +122,9 @@ describe("describeZeroPage", () => {
 
 describe("describeStartInfo", () => {
   const bytes = buildHvmStartInfo(0x6000n, {
-    commandLineAddress: 0x3000n,
+    commandLine: { address: 0x3000n, byteLength: 0 },
     initrd: { address: 0x10_0000n, byteLength: 5n },
-    memoryMap: E820,
+    e820: E820,
   });
 
   it("has the fields of a PVH start info, its modules and its memory map, each where it lies", () => {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as decoders from "../../src/decoders/index.js";
-import { checkDeviceTree } from "../../src/firmware/device-tree.js";
+import { readDeviceTree } from "../../src/firmware/device-tree.js";
 import { memoryOfTree } from "../../src/firmware/device-tree-memory.js";
 import {
   DirectBootError,
@@ -360,7 +360,7 @@ describe("device trees", () => {
         STRINGS,
       );
       return () => {
-        attempt(() => checkDeviceTree(deep));
+        attempt(() => readDeviceTree(deep));
         attempt(() => memoryOfTree(deep));
         attempt(() => setChosen(deep, { bootargs: "x" }));
       };
@@ -369,7 +369,7 @@ describe("device trees", () => {
       const nodes = Array.from({ length: n }, (_, i) => [BEGIN, ...text(`n${i}`), END]).flat();
       const wide = treeOf([BEGIN, 0, ...nodes, END, FINISH], STRINGS);
       return () => {
-        checkDeviceTree(wide);
+        readDeviceTree(wide);
         memoryOfTree(wide);
         setChosen(wide, { bootargs: "x" });
       };

@@ -46,10 +46,10 @@ function read(bytes: Uint8Array, base: bigint) {
 describe("buildHvmStartInfo", () => {
   it("is start info, module list and memory map, as start_info.h lays them out", () => {
     const bytes = buildHvmStartInfo(0x6000n, {
-      commandLineAddress: 0x3000n,
+      commandLine: { address: 0x3000n, byteLength: 5 },
       initrd: { address: 0x400_0000n, byteLength: 0x12_3456n },
       acpiRsdpAddress: 0xe_0000n,
-      memoryMap: MEMORY,
+      e820: MEMORY,
     });
     const startInfo = fields(
       [4, 0x336e_c578n], // magic
@@ -99,8 +99,8 @@ describe("buildHvmStartInfo", () => {
         (eighth, memoryMap, commandLine, initrd, rsdp) => {
           const address = BigInt(eighth) * 8n;
           const bytes = buildHvmStartInfo(address, {
-            memoryMap,
-            commandLineAddress: commandLine ?? undefined,
+            e820: memoryMap,
+            commandLine: { address: commandLine ?? 0n, byteLength: 5 },
             initrd: initrd === null ? undefined : { address: initrd, byteLength: 0x1_0000_0000n - initrd },
             acpiRsdpAddress: rsdp,
           });
@@ -132,8 +132,8 @@ describe("buildHvmStartInfo", () => {
   it("has at most 128 entries in its map, as many as Linux has room for", () => {
     const many = (length: number): E820Entry[] =>
       Array.from({ length }, (_, i) => ({ start: BigInt(i), end: BigInt(i + 1), type: 2 }));
-    buildHvmStartInfo(0x6000n, { memoryMap: many(128) });
-    const act = (): unknown => buildHvmStartInfo(0x6000n, { memoryMap: many(129) });
+    buildHvmStartInfo(0x6000n, { e820: many(128) });
+    const act = (): unknown => buildHvmStartInfo(0x6000n, { e820: many(129) });
     assert.throws(act, refusal("PVH_BAD_MEMORY_MAP", "129", "128"));
   });
 });

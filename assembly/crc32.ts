@@ -264,15 +264,10 @@ function foldWords(
     v128.store(target, sum);
     target += UNIT;
   }
-  for (const middle = count + 396 * UNIT; i < middle; i += UNIT) {
-    v128.store(target, v128.xor(v128.load(pointer + i), far(ring, i)));
-    target += UNIT;
-  }
   for (const last = count + 453 * UNIT; i < last; i += UNIT) {
-    v128.store(
-      target,
-      v128.xor(v128.load(pointer + i), v128.load(ring + ((i - 453 * UNIT) & RING_MASK))),
-    );
+    let sum = v128.xor(v128.load(pointer + i), v128.load(ring + ((i - 453 * UNIT) & RING_MASK)));
+    if (i < count + 396 * UNIT) sum = v128.xor(sum, v128.load(ring + ((i - 396 * UNIT) & RING_MASK)));
+    v128.store(target, sum);
     target += UNIT;
   }
   memory.copy(target, pointer + i, end - i);

@@ -51,21 +51,25 @@ const SCRATCH_BYTES: i32 = <i32>(FOLDED + LEAST_FOR_WORDS + BEHIND_BYTES);
  * for globals V8 makes a buffer with each instance, and a buffer made after a large memory starts a collection.)
  */
 export function crc32Prepare(scratch: usize): i32 {
-  for (let i: u32 = 0; i < 256; i++) {
-    let remainder = i;
-    for (let bit = 0; bit < 8; bit++) {
-      remainder = (remainder >>> 1) ^ (POLYNOMIAL & (0 - (remainder & 1)));
-    }
-    store<u32>(scratch + ((<usize>i) << 2), remainder);
-  }
-  for (let i: usize = 0; i < 256; i++) {
-    let remainder = load<u32>(scratch + (i << 2));
-    for (let table: usize = 1; table < TABLE_COUNT; table++) {
-      remainder = (remainder >>> 8) ^ load<u32>(scratch + ((<usize>(remainder & 0xff)) << 2));
-      store<u32>(scratch + table * TABLE_BYTES + (i << 2), remainder);
-    }
-  }
+  fillTables<u32>(scratch, POLYNOMIAL, TABLE_COUNT);
   return SCRATCH_BYTES;
+}
+
+/** Fills `count` tables of 256 remainders of a reflected CRC: of a byte, and of one with a byte more behind it than the last. */
+export function fillTables<T>(tables: usize, polynomial: T, count: usize): void {
+  const tableBytes = 256 * sizeof<T>();
+  for (let i: usize = 0; i < 256; i++) {
+    let remainder = <T>i;
+    for (let bit = 0; bit < 8; bit++) {
+      remainder = (remainder >>> <T>1) ^ (polynomial & (<T>0 - (remainder & <T>1)));
+    }
+    store<T>(tables + i * sizeof<T>(), remainder);
+  }
+  for (let at = tables, end = tables + (count - 1) * tableBytes; at < end; at += sizeof<T>()) {
+    const remainder = load<T>(at);
+    const next = load<T>(tables + (<usize>remainder & 0xff) * sizeof<T>());
+    store<T>(at + tableBytes, (remainder >>> <T>8) ^ next);
+  }
 }
 
 /**

@@ -4,7 +4,7 @@ import { BAD_CHECKSUM, CORRUPT, DONE, FULL, IN, IN_END, OUT, OUT_LIMIT, OWN, PAU
 
 /** Bits of the byte at IN that are taken. */
 const BITS: usize = OWN;
-/** The CRC that the block, or the stream, has in its header. */
+/** The CRC that the block has in its header. */
 const STORED_CRC: usize = OWN + 4;
 const LIST_POSITION: usize = OWN + 8;
 const LIST_LEFT: usize = OWN + 12;
@@ -12,6 +12,8 @@ const RUN: usize = OWN + 16;
 const RUN_BYTE: usize = OWN + 20;
 const REPEAT: usize = OWN + 24;
 const BLOCK_CRC: usize = OWN + 28;
+/** The CRCs of the blocks so far, as the end of the stream has them. */
+const STREAM_CRC: usize = OWN + 32;
 
 const BLOCK_MAGIC: u64 = 0x314159265359;
 const END_MAGIC: u64 = 0x177245385090;
@@ -40,11 +42,18 @@ const FAST_BITS: u32 = 10;
 const TABLE_BYTES: usize = FAST + 2048;
 const LIST: usize = (TABLES + 6 * TABLE_BYTES + 15) & ~15; // u32[900000]
 
-/** Bytes of `work` that blocks of 900 kB need. */
-export const BZIP2_WORK_BYTES: i32 = <i32>(LIST + 9 * <usize>HUNDRED_KILOBYTES * 4);
+/** The next 57 bits or more, at the top. */
+// @ts-ignore: decorator
+@inline
+function peek(input: usize, position: usize): u64 {
+  return bswap<u64>(load<u64>(input + (position >>> 3))) << <u64>(position & 7);
+}
 
-/** Fills the table of the CRC (the polynomial of CRC-32, highest bit first). Once per work area. */
-export function bzip2Prepare(work: usize): void {
+/** Before the first bit of a stream, behind its four bytes of header. */
+export function bzip2Begin(state: usize, work: usize): void {
+  store<u32>(state, 0, BITS);
+  store<u32>(state, 0, STREAM_CRC);
+  // The polynomial of CRC-32, highest bit first.
   for (let i: u32 = 0; i < 256; i++) {
     let remainder = i << 24;
     for (let bit = 0; bit < 8; bit++) {
@@ -54,28 +63,6 @@ export function bzip2Prepare(work: usize): void {
   }
 }
 
-/** The next 57 bits or more, at the top. */
-// @ts-ignore: decorator
-@inline
-function peek(input: usize, position: usize): u64 {
-  return bswap<u64>(load<u64>(input + (position >>> 3))) << <u64>(position & 7);
-}
-
-/** Before the first bit of a stream, behind its four bytes of header. */
-export function bzip2Begin(state: usize): void {
-  store<u32>(state, 0, BITS);
-}
-
-/** The CRC that the header had that bzip2Header read last. */
-export function bzip2StoredCrc(state: usize): u32 {
-  return load<u32>(state, STORED_CRC);
-}
-
-/** The CRC of the block whose output is complete. */
-export function bzip2BlockCrc(state: usize): u32 {
-  return ~load<u32>(state, BLOCK_CRC);
-}
-
 function fail(state: usize, input: usize, position: usize, end: usize): i32 {
   const isTruncated = position > end;
   store<u32>(state, <u32>(input + ((isTruncated ? end : position) >>> 3)), IN);
@@ -83,7 +70,7 @@ function fail(state: usize, input: usize, position: usize, end: usize): i32 {
 }
 
 /**
- * Reads a block into the list: DONE; or the end of the stream, with IN on the byte behind it: PAUSED. `level` is the 1 to 9
+ * Reads a block into the list: DONE; or the end of the stream, with IN on the byte behind it: PAUSED, or BAD_CHECKSUM. `level` is the 1 to 9
  * of the stream's header.
  */
 export function bzip2Header(state: usize, work: usize, level: u32): i32 {
@@ -98,7 +85,7 @@ export function bzip2Header(state: usize, work: usize, level: u32): i32 {
   if (position > end) return fail(state, input, position, end);
   if (magic == END_MAGIC) {
     store<u32>(state, <u32>(input + ((position + 7) >>> 3)), IN);
-    return PAUSED;
+    return stored == load<u32>(state, STREAM_CRC) ? PAUSED : BAD_CHECKSUM;
   }
   if (magic != BLOCK_MAGIC) return fail(state, input, position - 80, end);
 
@@ -333,6 +320,7 @@ export function bzip2Run(state: usize, work: usize): i32 {
   store<u32>(state, runByte, RUN_BYTE);
   store<u32>(state, <u32>repeat, REPEAT);
   store<u32>(state, crc, BLOCK_CRC);
-  if (status == DONE && ~crc != load<u32>(state, STORED_CRC)) return BAD_CHECKSUM;
-  return status;
+  if (status != DONE) return status;
+  store<u32>(state, rotl<u32>(load<u32>(state, STREAM_CRC), 1) ^ ~crc, STREAM_CRC);
+  return ~crc == load<u32>(state, STORED_CRC) ? DONE : BAD_CHECKSUM;
 }

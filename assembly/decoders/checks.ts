@@ -1,24 +1,12 @@
 // Checksums of the containers. CRC-32 is that of the hot paths (../crc32). Each continues from its last result or state.
+import { fillTables } from "../crc32";
 
 /** CRC-64 of ECMA-182, reflected, as .xz uses it (xz-file-format.txt, 6). */
 const CRC64_POLYNOMIAL: u64 = 0xc96c5795d7870f42;
 
 /** Fills the eight tables at `tables`, 16 KiB. */
 export function crc64Prepare(tables: usize): void {
-  for (let i: usize = 0; i < 256; i++) {
-    let remainder = <u64>i;
-    for (let bit = 0; bit < 8; bit++) {
-      remainder = (remainder >>> 1) ^ (CRC64_POLYNOMIAL & (0 - (remainder & 1)));
-    }
-    store<u64>(tables + (i << 3), remainder);
-  }
-  for (let i: usize = 0; i < 256; i++) {
-    let remainder = load<u64>(tables + (i << 3));
-    for (let table: usize = 1; table < 8; table++) {
-      remainder = (remainder >>> 8) ^ load<u64>(tables + ((<usize>remainder & 0xff) << 3));
-      store<u64>(tables + (table << 11) + (i << 3), remainder);
-    }
-  }
+  fillTables<u64>(tables, CRC64_POLYNOMIAL, 8);
 }
 
 // @ts-ignore: decorator

@@ -51,13 +51,11 @@ const NEXT_CODES: usize = COUNTS + 64;
 const LITERAL_TABLE: usize = NEXT_CODES + 64; // u32[2048 + second tables of 16]
 const DISTANCE_TABLE: usize = LITERAL_TABLE + 4 * (2048 + 144 * 16);
 const CODE_TABLE: usize = DISTANCE_TABLE + 4 * (256 + 16 * 128);
-/** The symbols' values, filled by inflatePrepare: u32[288], u32[32], u32[19], u8[19]. */
+/** The symbols' values, filled by inflateBegin: u32[288], u32[32], u32[19], u8[19]. */
 const LITERAL_VALUES: usize = CODE_TABLE + 4 * 128;
 const DISTANCE_VALUES: usize = LITERAL_VALUES + 4 * 288;
 const CODE_VALUES: usize = DISTANCE_VALUES + 4 * 32;
 const CODE_ORDER: usize = CODE_VALUES + 4 * 20;
-/** Bytes of `work`. */
-export const INFLATE_WORK_BYTES: i32 = <i32>(CODE_ORDER + 32);
 
 // An entry: bits 0 to 4 the length of the code, or of its rest in a second table; 5 to 7 the kind; 8 to 12 the number of
 // extra bits; 16 to 31 the value.
@@ -68,8 +66,12 @@ const END_OF_BLOCK: u32 = 0x40;
 const SECOND: u32 = 0x60;
 const INVALID: u32 = 0x80;
 
-/** Fills the tables of values. Once per work area. */
-export function inflatePrepare(work: usize): void {
+/** Before the first bit: resets the state, and fills the tables of values. */
+export function inflateBegin(state: usize, work: usize): void {
+  store<u64>(state, 0, HOLD);
+  store<u32>(state, 0, HAVE);
+  store<u32>(state, BLOCK, PHASE);
+  store<u32>(state, 0, IS_FINAL);
   for (let i: u32 = 0; i < 256; i++) store<u32>(work + LITERAL_VALUES + (<usize>i << 2), (i << 16) | LITERAL);
   store<u32>(work + LITERAL_VALUES + 1024, END_OF_BLOCK);
   // 257 to 284: four lengths of each number of extra bits, after eight without (RFC 1951, 3.2.5).
@@ -95,14 +97,6 @@ export function inflatePrepare(work: usize): void {
   store<u64>(work + CODE_ORDER, 0x060907_0800121110);
   store<u64>(work + CODE_ORDER, 0x020d030c040b050a, 8);
   store<u32>(work + CODE_ORDER, 0x000f010e, 16);
-}
-
-/** Before the first bit. */
-export function inflateBegin(state: usize): void {
-  store<u64>(state, 0, HOLD);
-  store<u32>(state, 0, HAVE);
-  store<u32>(state, BLOCK, PHASE);
-  store<u32>(state, 0, IS_FINAL);
 }
 
 /** The table of `count` lengths at work + LENGTHS + `first`; false if they are no code. */

@@ -28,14 +28,12 @@ const NORMALIZED: usize = WEIGHT_TABLE + 512; // i16[256]
 const NEXT: usize = NORMALIZED + 512; // u16[256]
 const WEIGHTS: usize = NEXT + 512; // u8[256], and 16 of slack
 const RANKS: usize = WEIGHTS + 272; // u32[16]
-/** Of each code: base value and number of extra bits, u32 each; filled by zstdPrepare. */
+/** Of each code: base value and number of extra bits, u32 each; filled by zstdBegin. */
 const LITERAL_LENGTH_CODES: usize = RANKS + 64; // [36]
 const MATCH_LENGTH_CODES: usize = LITERAL_LENGTH_CODES + 36 * 8; // [53]
 const OFFSET_CODES: usize = MATCH_LENGTH_CODES + 53 * 8; // [32]
 const WEIGHT_CODES: usize = OFFSET_CODES + 32 * 8; // [16]
 const LITERALS: usize = (WEIGHT_CODES + 16 * 8 + 15) & ~15;
-/** Bytes of `work`. */
-export const ZSTD_WORK_BYTES: i32 = <i32>(LITERALS + MOST_LITERALS + 64);
 
 // An entry of a table of finite state entropy: bits 0 to 15 the base of the next state, 16 to 23 the bits to add to it,
 // 24 to 31 the number of extra bits of the value, 32 to 63 its base.
@@ -45,8 +43,15 @@ function codes(at: usize, index: u32, base: u32, bits: u32): void {
   store<u32>(at + (<usize>index << 3), bits, 4);
 }
 
-/** Fills the tables of codes (RFC 8878, 3.1.1.3.2.1.1). Once per work area. */
-export function zstdPrepare(work: usize): void {
+/** Before a frame's first block: resets the state, and fills the tables of codes (RFC 8878, 3.1.1.3.2.1.1). */
+export function zstdBegin(state: usize, work: usize): void {
+  store<u32>(state, 1, OFFSET1);
+  store<u32>(state, 4, OFFSET2);
+  store<u32>(state, 8, OFFSET3);
+  store<u32>(state, 0, HUFFMAN_BITS);
+  store<u32>(state, ABSENT, LITERAL_LENGTH_BITS);
+  store<u32>(state, ABSENT, OFFSET_BITS);
+  store<u32>(state, ABSENT, MATCH_LENGTH_BITS);
   let base: u32 = 0;
   for (let i: u32 = 0; i < 36; i++) {
     const bits: u32 = i < 16 ? 0 : i < 20 ? 1 : i < 22 ? 2 : i < 24 ? 3 : i == 24 ? 4 : i - 19;
@@ -62,17 +67,6 @@ export function zstdPrepare(work: usize): void {
   }
   for (let i: u32 = 0; i < 32; i++) codes(work + OFFSET_CODES, i, 1 << i, i);
   for (let i: u32 = 0; i < 16; i++) codes(work + WEIGHT_CODES, i, i, 0);
-}
-
-/** Before a frame's first block. */
-export function zstdBegin(state: usize): void {
-  store<u32>(state, 1, OFFSET1);
-  store<u32>(state, 4, OFFSET2);
-  store<u32>(state, 8, OFFSET3);
-  store<u32>(state, 0, HUFFMAN_BITS);
-  store<u32>(state, ABSENT, LITERAL_LENGTH_BITS);
-  store<u32>(state, ABSENT, OFFSET_BITS);
-  store<u32>(state, ABSENT, MATCH_LENGTH_BITS);
 }
 
 // @ts-ignore: decorator

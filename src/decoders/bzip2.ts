@@ -1,6 +1,6 @@
 /** bzip2: streams of blocks, each with a CRC, and one over those. */
 import type { Task } from "../task/task.js";
-import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
+import { BAD_CHECKSUM, DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
 const HEADER_BYTES = 4;
 /** Positions in the input are counted in bits of 32 bits. */
@@ -16,17 +16,16 @@ export function* decodeBzip2(w: Workspace): Task<void> {
   }
   w.position += HEADER_BYTES;
   const { exports, state, work } = w;
-  exports.bzip2Prepare(work);
-  exports.bzip2Begin(state);
+  exports.bzip2Begin(state, work);
   // The whole input is in the window, and stays there: blocks begin at any bit.
   const base = w.position;
   w.load(w.input.length);
   w.room(0, 0);
-  let crc = 0;
   while (true) {
     const status = exports.bzip2Header(state, work, level);
     w.update(base);
-    if (status === PAUSED) break;
+    if (status === PAUSED) return;
+    if (status === BAD_CHECKSUM) throw w.badChecksum("the stream");
     if (status !== DONE) throw w.failure(status, "a block");
     while (true) {
       w.room(STEP_BYTES, 0);
@@ -37,10 +36,8 @@ export function* decodeBzip2(w: Workspace): Task<void> {
       if (output !== FULL || w.produced >= w.limit) throw w.failure(output, "a block");
       yield* w.step();
     }
-    crc = (((crc << 1) | (crc >>> 31)) ^ exports.bzip2BlockCrc(state)) >>> 0;
     yield* w.step();
   }
-  if (exports.bzip2StoredCrc(state) >>> 0 !== crc) throw w.badChecksum("the stream");
 }
 
 /** True if another stream follows. */

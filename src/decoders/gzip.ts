@@ -10,8 +10,7 @@ export function* decodeGzip(w: Workspace): Task<void> {
   const start = w.produced;
   const { exports, state, work } = w;
   const check = crc32Check(w, start);
-  exports.inflatePrepare(work);
-  exports.inflateBegin(state);
+  exports.inflateBegin(state, work);
   let status: number;
   do {
     w.load(w.input.length);

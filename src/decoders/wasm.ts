@@ -9,19 +9,15 @@ import { DECODERS_WASM_BASE64 } from "./decoders-wasm.generated.js";
 export interface DecoderExports extends Record<string, unknown> {
   adler32(seed: number, pointer: number, length: number): number;
   arm64Filter(pointer: number, length: number, position: number): number;
-  bzip2Begin(state: number): void;
-  bzip2BlockCrc(state: number): number;
+  bzip2Begin(state: number, work: number): void;
   bzip2Header(state: number, work: number, level: number): number;
-  bzip2Prepare(work: number): void;
   bzip2Run(state: number, work: number): number;
-  bzip2StoredCrc(state: number): number;
   crc32(pointer: number, length: number, seed: number, scratch: number): number;
   crc32Prepare(scratch: number): number;
   crc64(state: number, pointer: number, length: number, tables: number): void;
   crc64Prepare(tables: number): void;
   deltaFilter(start: number, pointer: number, length: number, distance: number): number;
-  inflateBegin(state: number): void;
-  inflatePrepare(work: number): void;
+  inflateBegin(state: number, work: number): void;
   inflateRun(state: number, work: number): number;
   lz4Begin(state: number): void;
   lz4Run(state: number): number;
@@ -40,9 +36,8 @@ export interface DecoderExports extends Record<string, unknown> {
   xxh64Begin(state: number): void;
   xxh64End(state: number, pointer: number, length: number): number;
   xxh64Update(state: number, pointer: number, length: number): number;
-  zstdBegin(state: number): void;
+  zstdBegin(state: number, work: number): void;
   zstdBlock(state: number, work: number): number;
-  zstdPrepare(work: number): void;
 }
 
 const chosen = new ChosenModule<DecoderExports>({

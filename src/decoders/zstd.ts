@@ -59,8 +59,7 @@ export function* decodeZstd(w: Workspace): Task<void> {
   w.checkDeclared(contentBytes);
   const start = w.produced;
   const { exports, state, work } = w;
-  exports.zstdPrepare(work);
-  exports.zstdBegin(state);
+  exports.zstdBegin(state, work);
   const check = hasChecksum ? xxhCheck(w, start, 64) : undefined;
   for (let isLast = false; !isLast; ) {
     w.need(BLOCK_HEADER_BYTES, "a block's header");

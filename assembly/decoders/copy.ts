@@ -25,45 +25,14 @@ export function copyMatchWild(out: usize, distance: usize, length: usize): void 
   }
 }
 
-/** The same for distances below 16: the pattern repeats itself. */
-export function copyNearMatchWild(out: usize, distance: usize, length: usize): void {
-  const end = out + length;
-  if (distance == 1) {
-    const byte = load<u8>(out - 1);
-    if (length >= LEAST_FILL) {
-      fill(out, byte, length);
-      return;
-    }
-    const pattern = i8x16.splat(byte);
-    do {
-      v128.store(out, pattern);
-      out += 16;
-    } while (out < end);
-    return;
-  }
-  if (distance >= 8) {
-    do {
-      store<u64>(out, load<u64>(out - distance));
-      out += 8;
-    } while (out < end);
-    return;
-  }
-  const first = length < 16 ? end : out + 16;
-  do {
-    store<u8>(out, load<u8>(out - distance));
-    out++;
-  } while (out < first);
-  // 16 bytes of the pattern are there: a multiple of the distance of at least 8 repeats them as well.
-  const multiple = ((distance + 7) / distance) * distance;
-  while (out < end) {
-    store<u64>(out, load<u64>(out - multiple));
-    out += 8;
-  }
+/** The same for distances below 16. */
+function copyNearMatchWild(out: usize, distance: usize, length: usize): void {
+  if (distance == 1 && length >= LEAST_FILL) fill(out, load<u8>(out - 1), length);
+  else repeatPattern(out, distance, length);
 }
 
 /**
- * The same for distances up to 15 with fewer branches: the last `distance` bytes, repeated over 16, are stored over
- * and over. Faster where near matches are rare or of unpredictable length, slower for many short ones.
+ * The same for distances up to 15: the last `distance` bytes, repeated over 16, are stored over and over.
  */
 // @ts-ignore: decorator
 @inline

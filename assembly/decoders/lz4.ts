@@ -20,22 +20,16 @@ import {
 const PHASE: usize = OWN;
 const LITERALS: usize = OWN + 4;
 const LENGTH: usize = OWN + 8;
-const DISTANCE: usize = OWN + 12;
 
-// The part of a sequence that comes next.
+// The part of a sequence that comes next. A token with its count of literals, and a match, are read whole, or again when
+// more input is there.
 const TOKEN: u32 = 0;
-const LITERAL_LENGTH: u32 = 1;
-const LITERAL_BYTES: u32 = 2;
-const DISTANCE_LOW: u32 = 3;
-const DISTANCE_HIGH: u32 = 4;
-const MATCH_LENGTH: u32 = 5;
-const MATCH_BYTES: u32 = 6;
+const LITERAL_BYTES: u32 = 1;
+const MATCH: u32 = 2;
 
 const MINIMUM_MATCH: usize = 4;
 const DISTANCE_BYTES: usize = 2;
 const LONGEST_SHORT: usize = 15;
-/** A length beyond this fits no memory. */
-const LONGEST: usize = 0x7fff_ffff;
 /** The fast loop takes at most 1 + 14 + 2 + 1 bytes of input before it looks again where it is. */
 const INPUT_MARGIN: usize = 32;
 /** The fast loop writes at most 14 + 20 bytes before it looks again, and at most 31 behind what it has checked. */
@@ -160,7 +154,6 @@ export function lz4Run(state: usize): i32 {
   let phase = load<u32>(state, PHASE);
   let literals: usize = load<u32>(state, LITERALS);
   let length: usize = load<u32>(state, LENGTH);
-  let distance: usize = load<u32>(state, DISTANCE);
   const top = limit < wild ? limit : wild;
   let status = atEnd;
 
@@ -180,23 +173,12 @@ export function lz4Run(state: usize): i32 {
 
     if (phase == TOKEN) {
       if (input >= inEnd) break;
-      const token = <usize>load<u8>(input++);
-      literals = token >> 4;
+      const token = <usize>load<u8>(input);
+      const next = lengthEnd(input + 1, inEnd, token >> 4);
+      if (next > inEnd) break;
+      literals = lengthOf(input + 1, next, token >> 4);
       length = token & 15;
-      phase = literals == LONGEST_SHORT ? LITERAL_LENGTH : LITERAL_BYTES;
-    }
-    if (phase == LITERAL_LENGTH) {
-      let more: usize = 255;
-      while (input < inEnd) {
-        more = <usize>load<u8>(input++);
-        literals += more;
-        if (more != 255) break;
-      }
-      if (literals > LONGEST) {
-        status = CORRUPT;
-        break;
-      }
-      if (more == 255) break;
+      input = next;
       phase = LITERAL_BYTES;
     }
     if (phase == LITERAL_BYTES) {
@@ -213,50 +195,29 @@ export function lz4Run(state: usize): i32 {
         break;
       }
       if (literals > 0) break;
-      phase = DISTANCE_LOW;
+      phase = MATCH;
     }
-    if (phase == DISTANCE_LOW) {
-      if (input >= inEnd) {
-        // The last sequence of a block has no match.
-        if (atEnd == TRUNCATED) status = DONE;
-        break;
-      }
-      distance = <usize>load<u8>(input++);
-      phase = DISTANCE_HIGH;
+    if (inEnd - input < DISTANCE_BYTES) {
+      // The last sequence of a block has no match.
+      if (input == inEnd && atEnd == TRUNCATED) status = DONE;
+      break;
     }
-    if (phase == DISTANCE_HIGH) {
-      if (input >= inEnd) break;
-      distance |= (<usize>load<u8>(input++)) << 8;
-      // An unsigned comparison: a distance of 0 becomes the largest number.
-      if (distance - 1 >= out - start) {
-        input -= DISTANCE_BYTES;
-        status = CORRUPT;
-        break;
-      }
-      phase = length == LONGEST_SHORT ? MATCH_LENGTH : MATCH_BYTES;
-      if (phase == MATCH_BYTES) length += MINIMUM_MATCH;
+    const distance = <usize>load<u16>(input);
+    // An unsigned comparison: a distance of 0 becomes the largest number.
+    if (distance - 1 >= out - start) {
+      status = CORRUPT;
+      break;
     }
-    if (phase == MATCH_LENGTH) {
-      let more: usize = 255;
-      while (input < inEnd) {
-        more = <usize>load<u8>(input++);
-        length += more;
-        if (more != 255) break;
-      }
-      if (length > LONGEST) {
-        status = CORRUPT;
-        break;
-      }
-      if (more == 255) break;
-      length += MINIMUM_MATCH;
-      phase = MATCH_BYTES;
-    }
-    if (length > limit - out) {
+    const next = lengthEnd(input + DISTANCE_BYTES, inEnd, length);
+    if (next > inEnd) break;
+    const matched = MINIMUM_MATCH + lengthOf(input + DISTANCE_BYTES, next, length);
+    if (matched > limit - out) {
       status = FULL;
       break;
     }
-    copyMatch(out, distance, length, wild);
-    out += length;
+    copyMatch(out, distance, matched, wild);
+    input = next;
+    out += matched;
     phase = TOKEN;
   }
 
@@ -265,6 +226,17 @@ export function lz4Run(state: usize): i32 {
   store<u32>(state, phase, PHASE);
   store<u32>(state, <u32>literals, LITERALS);
   store<u32>(state, <u32>length, LENGTH);
-  store<u32>(state, <u32>distance, DISTANCE);
   return status;
+}
+
+/** Behind a length whose four bits in the token are `short`, and whose further bytes begin at `input`. */
+function lengthEnd(input: usize, inEnd: usize, short: usize): usize {
+  if (short != LONGEST_SHORT) return input;
+  while (input < inEnd && load<u8>(input) == 255) input++;
+  return input + 1;
+}
+
+/** The length. A window of bytes is far from passing 32 bits. */
+function lengthOf(input: usize, end: usize, short: usize): usize {
+  return end == input ? short : LONGEST_SHORT + 255 * (end - input - 1) + <usize>load<u8>(end - 1);
 }

@@ -69,40 +69,55 @@ const XXH32_3: u32 = 0xc2b2ae3d;
 const XXH32_4: u32 = 0x27d4eb2f;
 const XXH32_5: u32 = 0x165667b1;
 
-/** Before the first byte; 24 bytes at `state`. */
-export function xxh32Begin(state: usize): void {
-  store<u32>(state, XXH32_1 + XXH32_2);
-  store<u32>(state, XXH32_2, 4);
-  store<u32>(state, 0, 8);
-  store<u32>(state, 0 - XXH32_1, 12);
-  store<u64>(state, 0, 16);
-}
-
+/** Adds a lane to its accumulator, of 32 or 64 bits as the hash. */
 // @ts-ignore: decorator
 @inline
-function xxh32Round(sum: u32, lane: u32): u32 {
-  return rotl<u32>(sum + lane * XXH32_2, 13) * XXH32_1;
+function round<T>(sum: T, lane: T): T {
+  if (sizeof<T>() == 4) return rotl<u32>(sum + lane * XXH32_2, 13) * XXH32_1;
+  return rotl<u64>(sum + lane * XXH64_2, 31) * XXH64_1;
+}
+
+/** Takes whole stripes of four lanes; returns how many bytes. */
+function update<T>(state: usize, pointer: usize, length: usize): usize {
+  const lane = sizeof<T>();
+  let a = load<T>(state);
+  let b = load<T>(state + lane);
+  let c = load<T>(state + 2 * lane);
+  let d = load<T>(state + 3 * lane);
+  const taken = length & ~(4 * lane - 1);
+  for (const end = pointer + taken; pointer != end; pointer += 4 * lane) {
+    a = round<T>(a, load<T>(pointer));
+    b = round<T>(b, load<T>(pointer + lane));
+    c = round<T>(c, load<T>(pointer + 2 * lane));
+    d = round<T>(d, load<T>(pointer + 3 * lane));
+  }
+  store<T>(state, a);
+  store<T>(state + lane, b);
+  store<T>(state + 2 * lane, c);
+  store<T>(state + 3 * lane, d);
+  const count = state + 4 * lane;
+  store<u64>(count, load<u64>(count) + taken);
+  return taken;
+}
+
+/** The accumulators' starts, of the hash's first two primes, and no bytes so far. */
+function begin<T>(state: usize, prime1: T, prime2: T): void {
+  const lane = sizeof<T>();
+  store<T>(state, prime1 + prime2);
+  store<T>(state + lane, prime2);
+  store<T>(state + 2 * lane, 0);
+  store<T>(state + 3 * lane, <T>0 - prime1);
+  store<u64>(state + 4 * lane, 0);
+}
+
+/** Before the first byte; 24 bytes at `state`. */
+export function xxh32Begin(state: usize): void {
+  begin<u32>(state, XXH32_1, XXH32_2);
 }
 
 /** Takes whole 16-byte stripes; returns how many bytes. */
 export function xxh32Update(state: usize, pointer: usize, length: usize): usize {
-  let a = load<u32>(state);
-  let b = load<u32>(state, 4);
-  let c = load<u32>(state, 8);
-  let d = load<u32>(state, 12);
-  const taken = length & ~15;
-  for (const end = pointer + taken; pointer != end; pointer += 16) {
-    a = xxh32Round(a, load<u32>(pointer));
-    b = xxh32Round(b, load<u32>(pointer, 4));
-    c = xxh32Round(c, load<u32>(pointer, 8));
-    d = xxh32Round(d, load<u32>(pointer, 12));
-  }
-  store<u32>(state, a);
-  store<u32>(state, b, 4);
-  store<u32>(state, c, 8);
-  store<u32>(state, d, 12);
-  store<u64>(state, load<u64>(state, 16) + taken, 16);
-  return taken;
+  return update<u32>(state, pointer, length);
 }
 
 /** The hash after the last bytes, fewer than 16. */
@@ -142,44 +157,18 @@ const XXH64_5: u64 = 0x27d4eb2f165667c5;
 
 /** Before the first byte; 40 bytes at `state`. */
 export function xxh64Begin(state: usize): void {
-  store<u64>(state, XXH64_1 + XXH64_2);
-  store<u64>(state, XXH64_2, 8);
-  store<u64>(state, 0, 16);
-  store<u64>(state, 0 - XXH64_1, 24);
-  store<u64>(state, 0, 32);
-}
-
-// @ts-ignore: decorator
-@inline
-function xxh64Round(sum: u64, lane: u64): u64 {
-  return rotl<u64>(sum + lane * XXH64_2, 31) * XXH64_1;
+  begin<u64>(state, XXH64_1, XXH64_2);
 }
 
 /** Takes whole 32-byte stripes; returns how many bytes. */
 export function xxh64Update(state: usize, pointer: usize, length: usize): usize {
-  let a = load<u64>(state);
-  let b = load<u64>(state, 8);
-  let c = load<u64>(state, 16);
-  let d = load<u64>(state, 24);
-  const taken = length & ~31;
-  for (const end = pointer + taken; pointer != end; pointer += 32) {
-    a = xxh64Round(a, load<u64>(pointer));
-    b = xxh64Round(b, load<u64>(pointer, 8));
-    c = xxh64Round(c, load<u64>(pointer, 16));
-    d = xxh64Round(d, load<u64>(pointer, 24));
-  }
-  store<u64>(state, a);
-  store<u64>(state, b, 8);
-  store<u64>(state, c, 16);
-  store<u64>(state, d, 24);
-  store<u64>(state, load<u64>(state, 32) + taken, 32);
-  return taken;
+  return update<u64>(state, pointer, length);
 }
 
 // @ts-ignore: decorator
 @inline
 function xxh64Merge(hash: u64, sum: u64): u64 {
-  return (hash ^ xxh64Round(0, sum)) * XXH64_1 + XXH64_4;
+  return (hash ^ round<u64>(0, sum)) * XXH64_1 + XXH64_4;
 }
 
 /** The lower half of the hash after the last bytes, fewer than 32: all that Zstandard stores. */
@@ -198,7 +187,7 @@ export function xxh64End(state: usize, pointer: usize, length: usize): u32 {
   }
   hash += before + <u64>length;
   while (length >= 8) {
-    hash = rotl<u64>(hash ^ xxh64Round(0, load<u64>(pointer)), 27) * XXH64_1 + XXH64_4;
+    hash = rotl<u64>(hash ^ round<u64>(0, load<u64>(pointer)), 27) * XXH64_1 + XXH64_4;
     pointer += 8;
     length -= 8;
   }

@@ -2,15 +2,16 @@
 import type { Task } from "../task/task.js";
 import { BAD_CHECKSUM, DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
+export const BZIP2_MAGIC = [0x42, 0x5a, 0x68]; // "BZh"
 const HEADER_BYTES = 4;
 /** Positions in the input are counted in bits of 32 bits. */
 const MOST_INPUT_BYTES = 2 ** 29 - 65536;
 
 /** One stream. */
 export function* decodeBzip2(w: Workspace): Task<void> {
-  w.need(HEADER_BYTES, "the stream's header");
+  w.needMagic(BZIP2_MAGIC, HEADER_BYTES, "bzip2", "the stream's header");
   const level = w.u8(w.position + 3) - 0x30;
-  if (!bzip2Follows(w) || level < 1 || level > 9) throw w.corrupt("there is no bzip2 magic number");
+  if (level < 1 || level > 9) throw w.corrupt("there is no bzip2 magic number");
   if (w.input.length > MOST_INPUT_BYTES) {
     throw w.unsupported(`the input is longer than ${MOST_INPUT_BYTES} bytes`);
   }
@@ -28,8 +29,7 @@ export function* decodeBzip2(w: Workspace): Task<void> {
     if (status === BAD_CHECKSUM) throw w.badChecksum("the stream");
     if (status !== DONE) throw w.failure(status, "a block");
     while (true) {
-      w.room(STEP_BYTES, 0);
-      w.limitTo(STEP_BYTES, false);
+      w.room(STEP_BYTES, 0, "full");
       const output = exports.bzip2Run(state, work);
       w.update(base);
       if (output === DONE) break;
@@ -38,9 +38,4 @@ export function* decodeBzip2(w: Workspace): Task<void> {
     }
     yield* w.step();
   }
-}
-
-/** True if another stream follows. */
-export function bzip2Follows(w: Workspace): boolean {
-  return w.u8(w.position) === 0x42 && w.u8(w.position + 1) === 0x5a && w.u8(w.position + 2) === 0x68;
 }

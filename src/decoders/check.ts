@@ -2,42 +2,34 @@
 import type { Workspace } from "./workspace.js";
 
 /** A checksum of the output from an offset on. */
-export class Check {
-  readonly #w: Workspace;
-  #done: number;
-  readonly #take: (address: number, byteLength: number) => number;
-  readonly #matches: (at: number, address: number, byteLength: number) => boolean;
-
-  /**
-   * @param take adds bytes in memory and gives how many: all, or whole blocks
-   * @param matches compares the checksum with the bytes at `at` of the input; takes the output that is left
-   */
-  constructor(
-    w: Workspace,
-    start: number,
-    take: (address: number, byteLength: number) => number,
-    matches: (at: number, address: number, byteLength: number) => boolean,
-  ) {
-    this.#w = w;
-    this.#done = start;
-    this.#take = take;
-    this.#matches = matches;
-  }
-
-  /** Adds the output up to offset `end`. */
-  update(end = this.#w.produced): void {
-    this.#done += this.#take(this.#w.outStart + this.#done, end - this.#done) >>> 0;
-  }
-
+export interface Check {
+  /** Adds the output up to offset `end`: all of it, if that is not given. */
+  update(end?: number): void;
   /** Compares the checksum of all output with the `byteLength` bytes of input at the position, and passes them. */
-  finish(byteLength: number, what: string): void {
-    const w = this.#w;
+  finish(byteLength: number, what: string): void;
+}
+
+/**
+ * @param take adds bytes in memory and gives how many: all, or whole blocks
+ * @param matches compares the checksum with the bytes at `at` of the input; takes the output that is left
+ */
+function checkBy(
+  w: Workspace,
+  start: number,
+  take: (address: number, byteLength: number) => number,
+  matches: (at: number, address: number, byteLength: number) => boolean,
+): Check {
+  let done = start;
+  const update = (end = w.produced): void => {
+    done += take(w.outStart + done, end - done) >>> 0;
+  };
+  const finish = (byteLength: number, what: string): void => {
     w.need(byteLength, `${what}'s checksum`);
-    this.update();
-    if (!this.#matches(w.position, w.outStart + this.#done, w.produced - this.#done))
-      throw w.badChecksum(what);
+    update();
+    if (!matches(w.position, w.outStart + done, w.produced - done)) throw w.badChecksum(what);
     w.position += byteLength;
-  }
+  };
+  return { update, finish };
 }
 
 /** CRC-32 (IEEE 802.3), stored lowest byte first. */
@@ -48,7 +40,7 @@ export function crc32Check(w: Workspace, start: number): Check {
     crc = w.exports.crc32(address, byteLength, crc, w.crc32Scratch);
     return byteLength;
   };
-  return new Check(w, start, take, (at) => crc >>> 0 === w.u32(at));
+  return checkBy(w, start, take, (at) => crc >>> 0 === w.u32(at));
 }
 
 /** CRC-64 of .xz, stored lowest byte first. */
@@ -61,7 +53,7 @@ export function crc64Check(w: Workspace, start: number): Check {
   };
   const matches = (at: number): boolean =>
     w.bytes.subarray(w.checkState, w.checkState + 8).every((byte, i) => byte === w.u8(at + i));
-  return new Check(w, start, take, matches);
+  return checkBy(w, start, take, matches);
 }
 
 /** xxHash-32 or the lower half of xxHash-64, seed 0, lowest byte first. */
@@ -72,7 +64,7 @@ export function xxhCheck(w: Workspace, start: number, bits: 32 | 64): Check {
       ? [exports.xxh32Begin, exports.xxh32Update, exports.xxh32End]
       : [exports.xxh64Begin, exports.xxh64Update, exports.xxh64End];
   begin(checkState);
-  return new Check(
+  return checkBy(
     w,
     start,
     (address, byteLength) => take(checkState, address, byteLength),
@@ -120,7 +112,7 @@ export function sha256Check(w: Workspace, start: number): Check {
     const hash = words();
     return initial.every((_, i) => hash.getUint32(4 * i, true) === w.u32BigEndian(at + 4 * i));
   };
-  return new Check(w, start, take, matches);
+  return checkBy(w, start, take, matches);
 }
 
 /** CRC-32 or Adler-32 of bytes in the memory. */

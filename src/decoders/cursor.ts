@@ -78,6 +78,17 @@ export class Cursor {
     );
   }
 
+  /** True if the bytes `magic` are at `at`. */
+  startsWith(magic: readonly number[], at = this.position): boolean {
+    return magic.every((byte, i) => this.input[at + i] === byte);
+  }
+
+  /** Throws unless a header of at least `byteLength` bytes, which begins with `magic`, is at the position. */
+  needMagic(magic: readonly number[], byteLength: number, format: string, what: string): void {
+    this.need(byteLength, what);
+    if (!this.startsWith(magic)) throw this.corrupt(`there is no ${format} magic number`);
+  }
+
   u8(at: number): number {
     return this.input[at] ?? 0;
   }

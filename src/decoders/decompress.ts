@@ -2,12 +2,12 @@
 import { DirectBootError } from "../base/errors.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { bzip2Follows, decodeBzip2 } from "./bzip2.js";
+import { BZIP2_MAGIC, decodeBzip2 } from "./bzip2.js";
 import { decodeGzip } from "./gzip.js";
-import { gzipFollows } from "./gzip-header.js";
+import { GZIP_MAGIC } from "./gzip-header.js";
 import { decodeLz4, decodeLz4Legacy, lz4Follows } from "./lz4.js";
 import { decodeLzma } from "./lzma-alone.js";
-import { decodeLzo, lzoFollows } from "./lzo.js";
+import { decodeLzo, LZOP_MAGIC } from "./lzo.js";
 import {
   type CompressionFormat,
   checkOptions,
@@ -19,7 +19,7 @@ import {
 } from "./options.js";
 import { decoders, decodersOver } from "./wasm.js";
 import { ADDRESS_END, areasIn, type OnProgress, ownAreas, Workspace } from "./workspace.js";
-import { decodeXz, xzFollows } from "./xz.js";
+import { decodeXz, XZ_MAGIC } from "./xz.js";
 import { gunzipByPlatform } from "./zlib.js";
 import { decodeZstd, zstdFollows } from "./zstd.js";
 
@@ -35,21 +35,21 @@ interface Format {
 const never = (): boolean => false;
 
 const FORMATS: Readonly<Record<CompressionFormat, Format>> = {
-  gzip: { decode: decodeGzip, follows: gzipFollows, ignoresZeros: true },
+  gzip: { decode: decodeGzip, follows: (w) => w.startsWith(GZIP_MAGIC), ignoresZeros: true },
   xz: { decode: decodeXz, follows: skipXzPadding, ignoresZeros: false },
   lzma: { decode: decodeLzma, follows: never, ignoresZeros: false },
   zstd: { decode: decodeZstd, follows: zstdFollows, ignoresZeros: false },
   lz4: { decode: decodeLz4, follows: lz4Follows, ignoresZeros: false },
   "lz4-legacy": { decode: decodeLz4Legacy, follows: never, ignoresZeros: true },
-  bzip2: { decode: decodeBzip2, follows: bzip2Follows, ignoresZeros: true },
-  lzo: { decode: decodeLzo, follows: lzoFollows, ignoresZeros: false },
+  bzip2: { decode: decodeBzip2, follows: (w) => w.startsWith(BZIP2_MAGIC), ignoresZeros: true },
+  lzo: { decode: decodeLzo, follows: (w) => w.startsWith(LZOP_MAGIC), ignoresZeros: false },
 };
 
 /** Passes the padding behind an .xz stream: zeros, in a multiple of four bytes (2.2). True if another stream follows. */
 function skipXzPadding(w: Workspace): boolean {
   let next = w.position;
   while (w.input.length - next >= 4 && w.u32(next) === 0) next += 4;
-  if (!xzFollows(w, next)) {
+  if (!w.startsWith(XZ_MAGIC, next)) {
     if (next === w.input.length) w.position = next;
     return false;
   }

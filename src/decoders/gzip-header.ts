@@ -1,6 +1,7 @@
 /** Header and trailer of a gzip member (RFC 1952). */
 import type { Cursor } from "./cursor.js";
 
+export const GZIP_MAGIC = [0x1f, 0x8b];
 const DEFLATE = 8;
 const HAS_HEADER_CRC = 2;
 const HAS_EXTRA = 4;
@@ -12,10 +13,8 @@ const SIZE_BYTES = 4;
 
 /** Reads a member's header, and moves behind it. */
 export function readGzipHeader(w: Cursor): void {
-  w.need(HEADER_BYTES, "a member's header");
+  w.needMagic(GZIP_MAGIC, HEADER_BYTES, "gzip", "a member's header");
   const { position } = w;
-  if (w.u8(position) !== 0x1f || w.u8(position + 1) !== 0x8b)
-    throw w.corrupt("there is no gzip magic number");
   if (w.u8(position + 2) !== DEFLATE) throw w.corrupt("the method is not deflate", position + 2);
   const flags = w.u8(position + 3);
   if ((flags & RESERVED_FLAGS) !== 0) throw w.corrupt("reserved flags are set", position + 3);
@@ -43,9 +42,4 @@ export function checkGzipSize(w: Cursor, start: number): void {
   w.need(SIZE_BYTES, "a member's size");
   w.checkProduced(start, w.u32(w.position), "a member");
   w.position += SIZE_BYTES;
-}
-
-/** True if another member follows. */
-export function gzipFollows(w: Cursor): boolean {
-  return w.u16(w.position) === 0x8b1f;
 }

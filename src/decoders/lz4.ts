@@ -4,8 +4,8 @@ import type { Task } from "../task/task.js";
 import { xxh32OfInput, xxhCheck } from "./check.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
-const FRAME_MAGIC = 0x184d_2204;
-const LEGACY_MAGIC = 0x184c_2102;
+const FRAME_MAGIC = [0x04, 0x22, 0x4d, 0x18];
+const LEGACY_MAGIC = [0x02, 0x21, 0x4c, 0x18];
 const SKIPPABLE_MAGIC = 0x184d_2a50;
 const SKIPPABLE_MASK = 0xffff_fff0;
 /** Output of every block of an archive but its last. */
@@ -25,16 +25,24 @@ const HAS_DICTIONARY = 0x01;
 const RESERVED_BLOCK_BITS = 0x8f;
 const UNCOMPRESSED = 0x8000_0000;
 
-/** True if a skippable frame, of LZ4 or Zstandard, begins at `at`. */
-export function isSkippable(w: Workspace, at: number): boolean {
-  return (w.u32(at) & SKIPPABLE_MASK) >>> 0 === SKIPPABLE_MAGIC;
+/** True if a frame with this magic number begins at the position, or a skippable one, of LZ4 or Zstandard. */
+export function frameFollows(w: Workspace, magic: readonly number[]): boolean {
+  return w.startsWith(magic) || isSkippable(w);
 }
 
-export function skipFrame(w: Workspace): void {
-  w.need(8, "a skippable frame");
-  const size = w.u32(w.position + 4);
-  w.need(8 + size, "a skippable frame");
-  w.position += 8 + size;
+function isSkippable(w: Workspace): boolean {
+  return (w.u32(w.position) & SKIPPABLE_MASK) >>> 0 === SKIPPABLE_MAGIC;
+}
+
+/** Passes skippable frames; true if nothing is behind them. */
+export function skipFrames(w: Workspace): boolean {
+  while (isSkippable(w)) {
+    w.need(8, "a skippable frame");
+    const size = 8 + w.u32(w.position + 4);
+    w.need(size, "a skippable frame");
+    w.position += size;
+  }
+  return w.left === 0 && w.position > 0;
 }
 
 /** Decodes the block up to byte `end` of the input, of at most `most` bytes of output. */
@@ -44,8 +52,7 @@ function* decodeBlock(w: Workspace, end: number, most: number, historyStart: num
   w.exports.lz4Begin(w.state);
   while (true) {
     w.load(end);
-    w.room(blockStart + most - w.produced, historyStart);
-    w.limitTo(blockStart + most - w.produced, false);
+    w.room(blockStart + most - w.produced, historyStart, "full");
     const status = w.exports.lz4Run(w.state);
     w.update();
     if (status === DONE) {
@@ -61,8 +68,7 @@ function* decodeBlock(w: Workspace, end: number, most: number, historyStart: num
 
 /** One archive of the legacy format, or several one after the other. */
 export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<void> {
-  w.need(4, "the magic number");
-  if (w.u32(w.position) !== LEGACY_MAGIC) throw w.corrupt("there is no legacy LZ4 magic number");
+  w.needMagic(LEGACY_MAGIC, 4, "legacy LZ4", "the magic number");
   w.position += 4;
   let isShort = false;
   /** An archive has at least one block: if the first is longer than the input, it is truncated, not trailing data. */
@@ -74,7 +80,7 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<voi
       throw w.truncated("a block's size");
     }
     const size = w.u32(w.position);
-    if (size === LEGACY_MAGIC) {
+    if (w.startsWith(LEGACY_MAGIC)) {
       w.position += 4;
       isShort = false;
       isFirst = true;
@@ -94,10 +100,8 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<voi
 
 /** One frame; skippable ones before it are skipped. */
 export function* decodeLz4(w: Workspace): Task<void> {
-  while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
-  if (w.left === 0 && w.position > 0) return;
-  w.need(7, "the frame's header");
-  if (w.u32(w.position) !== FRAME_MAGIC) throw w.corrupt("there is no LZ4 magic number");
+  if (skipFrames(w)) return;
+  w.needMagic(FRAME_MAGIC, 7, "LZ4", "the frame's header");
   const descriptor = w.position + 4;
   const flags = w.u8(descriptor);
   const blocks = w.u8(descriptor + 1);
@@ -153,5 +157,5 @@ export function* decodeLz4(w: Workspace): Task<void> {
 
 /** True if another frame follows. */
 export function lz4Follows(w: Workspace): boolean {
-  return w.left >= 4 && (w.u32(w.position) === FRAME_MAGIC || isSkippable(w, w.position));
+  return frameFollows(w, FRAME_MAGIC);
 }

@@ -43,9 +43,9 @@ export function* decodeLzma(w: Workspace): Task<void> {
   while (true) {
     w.load(end);
     const left = size === undefined ? undefined : start + size - w.produced;
-    w.room(left === undefined ? STEP_BYTES : Math.min(left, STEP_BYTES), start);
     // A stream of known size may still have an end marker: it follows if the range coder's code is not 0.
-    if (left !== undefined && left <= STEP_BYTES) w.limitTo(left, left > 0);
+    if (left === undefined || left > STEP_BYTES) w.room(STEP_BYTES, start);
+    else w.room(left, start, left > 0 ? "pause" : "full");
     if (left === 0 && exports.lzmaCode(state) === 0) return;
     const status = exports.lzmaRun(state);
     w.update();

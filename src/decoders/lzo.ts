@@ -4,7 +4,7 @@ import type { Task } from "../task/task.js";
 import { sumOf } from "./check.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
-const MAGIC = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
+export const LZOP_MAGIC = [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
 /** Headers have a level, and times of 64 bits, from this version on. */
 const LONG_HEADER_VERSION = 0x0940;
 const LEAST_VERSION = 0x0900;
@@ -23,9 +23,8 @@ const MOST_BLOCK_BYTES = 67_108_864;
 /** Reads the header, compares its checksum, and gives its flags. */
 function readHeader(w: Workspace): number {
   const what = "the header";
-  w.need(MAGIC.length + 9, what);
-  if (!lzoFollows(w)) throw w.corrupt("there is no lzop magic number");
-  const start = w.position + MAGIC.length;
+  w.needMagic(LZOP_MAGIC, LZOP_MAGIC.length + 9, "lzop", what);
+  const start = w.position + LZOP_MAGIC.length;
   const version = (w.u8(start) << 8) | w.u8(start + 1);
   if (version < LEAST_VERSION) throw w.unsupported(`the version is ${version}`, start);
   const isLong = version >= LONG_HEADER_VERSION;
@@ -87,8 +86,7 @@ export function* decodeLzo(w: Workspace): Task<void> {
         const stored = checks + 4 * (outputChecks.length + i);
         checkSum(w, flag === CRC32_INPUT, w.window, inputBytes, stored, "a block");
       }
-      w.room(outputBytes, start);
-      w.limitTo(outputBytes, false);
+      w.room(outputBytes, start, "full");
       const status = exports.lzo1xRun(state);
       w.update();
       if (status === FULL) throw w.corrupt("a block is larger than its header says", at);
@@ -112,9 +110,4 @@ function checkSum(
   what: string,
 ): void {
   if (sumOf(w, isCrc32, address, byteLength) !== w.u32BigEndian(at)) throw w.badChecksum(what, at);
-}
-
-/** True if another file of the archive follows. */
-export function lzoFollows(w: Workspace): boolean {
-  return MAGIC.every((byte, i) => w.u8(w.position + i) === byte);
 }

@@ -237,25 +237,21 @@ export class Workspace extends Cursor {
    * Makes room for `bytes` more of output, or as many as are allowed, and says so to the decoder.
    *
    * @param historyStart how far back matches may reach: bytes of output before it are out of bounds
+   * @param at what the decoder does behind `bytes`: it may go on to the limit, is full, or pauses exactly there
    */
-  room(bytes: number, historyStart: number): void {
+  room(bytes: number, historyStart: number, at: "limit" | "full" | "pause" = "limit"): void {
     const wanted = Math.min(this.produced + bytes, this.limit);
     if (wanted > this.#capacity) this.#grow(wanted);
-    const end = this.outStart + Math.min(this.#capacity, this.limit);
+    let end = this.outStart + Math.min(this.#capacity, this.limit);
     this.#fields[OUT] = this.out;
     this.#fields[OUT_START] = this.outStart + historyStart;
+    const pause = Math.min(this.out + Math.min(bytes, STEP_BYTES), end - OVERSHOOT);
+    const isLast = this.#capacity >= this.limit && pause + OVERSHOOT >= end;
+    if (at !== "limit") end = Math.min(this.out + bytes, end);
     this.#fields[OUT_LIMIT] = end;
     this.#fields[OUT_WILD] = this.outStart + this.#capacity;
-    const pause = this.out + Math.min(bytes, STEP_BYTES);
-    this.#fields[OUT_PAUSE] =
-      this.#capacity >= this.limit && pause + OVERSHOOT >= end ? NO_PAUSE : Math.min(pause, end - OVERSHOOT);
-  }
-
-  /** Narrows the room that `room` made to `bytes`: a block's. */
-  limitTo(bytes: number, pausesThere: boolean): void {
-    const end = Math.min(this.out + bytes, this.#fields[OUT_LIMIT] ?? 0);
-    this.#fields[OUT_LIMIT] = end;
-    this.#fields[OUT_PAUSE] = pausesThere ? end : NO_PAUSE;
+    if (at === "limit") this.#fields[OUT_PAUSE] = isLast ? NO_PAUSE : pause;
+    else this.#fields[OUT_PAUSE] = at === "pause" ? end : NO_PAUSE;
   }
 
   #grow(wanted: number): void {

@@ -7,7 +7,7 @@ import { setProperties } from "./lzma-alone.js";
 import { DONE, FULL, PAUSED, STEP_BYTES, type Workspace } from "./workspace.js";
 
 const STREAM_HEADER_BYTES = 12;
-const HEADER_MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
+export const XZ_MAGIC = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
 const FOOTER_MAGIC = 0x5a59; // "YZ"
 
 interface CheckKind {
@@ -161,8 +161,7 @@ function* decodeLzma2(w: Workspace): Task<void> {
     if (uncompressed > w.limit - w.produced) throw w.tooLarge();
     // A chunk is at most 64 KiB: it is in the window as a whole, and the decoder never stops within it.
     w.load(end);
-    w.room(uncompressed, dictionaryStart);
-    w.limitTo(uncompressed, true);
+    w.room(uncompressed, dictionaryStart, "pause");
     const stop = w.produced + uncompressed;
     let status = exports.lzmaBegin(state);
     if (status === DONE) status = exports.lzmaRun(state);
@@ -274,8 +273,7 @@ function checkIndex(w: Workspace, blocks: readonly Block[]): void {
 /** One stream. */
 export function* decodeXz(w: Workspace): Task<void> {
   const start = w.position;
-  w.need(STREAM_HEADER_BYTES, "the stream's header");
-  if (!xzFollows(w)) throw w.corrupt("there is no xz magic number");
+  w.needMagic(XZ_MAGIC, STREAM_HEADER_BYTES, "xz", "the stream's header");
   checkCrc32(w, start + 6, start + 8, "the stream's header");
   const check = CHECKS[w.u8(start + 7)];
   if (w.u8(start + 6) !== 0 || check === undefined) {
@@ -293,9 +291,4 @@ export function* decodeXz(w: Workspace): Task<void> {
     throw w.corrupt("the stream's footer has other flags than its header", w.position + 8);
   }
   w.position += STREAM_HEADER_BYTES;
-}
-
-/** True if a stream begins at `at`. */
-export function xzFollows(w: Workspace, at = w.position): boolean {
-  return HEADER_MAGIC.every((byte, i) => at + i < w.input.length && w.u8(at + i) === byte);
 }

@@ -3,7 +3,7 @@ import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { crc32 } from "../wasm/hot-paths.js";
 import { Cursor } from "./cursor.js";
-import { checkGzipSize, gzipFollows, readGzipHeader } from "./gzip-header.js";
+import { checkGzipSize, GZIP_MAGIC, readGzipHeader } from "./gzip-header.js";
 import type { DecodedMember, DecompressOptions } from "./options.js";
 
 // Size of zlib's output buffers.
@@ -76,7 +76,7 @@ export function gunzipByPlatform(
     cursor.position += 4;
     checkGzipSize(cursor, start);
     pieces.push(piece);
-  } while (!isMember && !cursor.isComplete(options) && gzipFollows(cursor));
+  } while (!isMember && !cursor.isComplete(options) && cursor.startsWith(GZIP_MAGIC));
   return { output: joined(pieces, cursor.produced), consumed: cursor.position };
 }
 

@@ -2,10 +2,10 @@
 
 import type { Task } from "../task/task.js";
 import { xxhCheck } from "./check.js";
-import { isSkippable, skipFrame } from "./lz4.js";
+import { frameFollows, skipFrames } from "./lz4.js";
 import { DONE, FULL, type Workspace } from "./workspace.js";
 
-const MAGIC = 0xfd2f_b528;
+const MAGIC = [0x28, 0xb5, 0x2f, 0xfd];
 const SINGLE_SEGMENT = 0x20;
 const RESERVED_FLAG = 0x08;
 const HAS_CHECKSUM = 0x04;
@@ -24,8 +24,7 @@ interface FrameHeader {
 
 function readHeader(w: Workspace): FrameHeader {
   const what = "the frame's header";
-  w.need(6, what);
-  if (w.u32(w.position) !== MAGIC) throw w.corrupt("there is no Zstandard magic number");
+  w.needMagic(MAGIC, 6, "Zstandard", what);
   const at = w.position + 4;
   const descriptor = w.u8(at);
   if ((descriptor & RESERVED_FLAG) !== 0) {
@@ -53,8 +52,7 @@ function readHeader(w: Workspace): FrameHeader {
 
 /** One frame; skippable ones before it are skipped. */
 export function* decodeZstd(w: Workspace): Task<void> {
-  while (w.left >= 4 && isSkippable(w, w.position)) skipFrame(w);
-  if (w.left === 0 && w.position > 0) return;
+  if (skipFrames(w)) return;
   const { contentBytes, hasChecksum } = readHeader(w);
   w.checkDeclared(contentBytes);
   const start = w.produced;
@@ -81,8 +79,7 @@ export function* decodeZstd(w: Workspace): Task<void> {
     } else {
       w.need(size, "a block");
       w.load(w.position + size);
-      w.room(MOST_BLOCK_BYTES, start);
-      w.limitTo(MOST_BLOCK_BYTES, false);
+      w.room(MOST_BLOCK_BYTES, start, "full");
       const before = w.produced;
       const status = exports.zstdBlock(state, work);
       if (status === FULL && w.limit - before >= MOST_BLOCK_BYTES)
@@ -102,5 +99,5 @@ export function* decodeZstd(w: Workspace): Task<void> {
 
 /** True if another frame follows. */
 export function zstdFollows(w: Workspace): boolean {
-  return w.left >= 4 && (w.u32(w.position) === MAGIC || isSkippable(w, w.position));
+  return frameFollows(w, MAGIC);
 }

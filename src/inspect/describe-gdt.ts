@@ -21,21 +21,15 @@ export interface GdtEntry {
 }
 
 const DESCRIPTOR_BYTES = 8;
-const ATTRIBUTE_LONG = 1 << 13;
-const ATTRIBUTE_32_BIT = 1 << 14;
 const ATTRIBUTE_PAGES = 1 << 15;
-const ATTRIBUTE_PRESENT = 1 << 7;
-const ATTRIBUTE_SEGMENT = 1 << 4;
-const TYPE_CODE = 1 << 3;
 
-function meaningOf(value: bigint, attributes: number, fields: readonly RegisterField[]): string {
+function meaningOf(value: bigint, fields: readonly RegisterField[]): string {
   if (value === 0n) return "no segment";
+  const isSet = (bit: string): boolean => fields.some((field) => field.name === bit && field.value === "0x1");
   const type = fields.find(({ name }) => name === "Type")?.meaning ?? "";
-  const isSegment = (attributes & ATTRIBUTE_SEGMENT) !== 0;
-  const isLong = isSegment && (attributes & TYPE_CODE) !== 0 && (attributes & ATTRIBUTE_LONG) !== 0;
-  const bits = isLong ? "64-bit " : (attributes & ATTRIBUTE_32_BIT) !== 0 ? "32-bit " : "16-bit ";
-  const absent = (attributes & ATTRIBUTE_PRESENT) === 0 ? ", not present" : "";
-  return `${isSegment ? bits : ""}${type}${absent}`;
+  const isLong = type.startsWith("code") && isSet("L");
+  const bits = isLong ? "64-bit " : isSet("D/B") ? "32-bit " : "16-bit ";
+  return `${isSet("S") ? bits : ""}${type}${isSet("P") ? "" : ", not present"}`;
 }
 
 /** Takes a descriptor apart: Intel SDM, volume 3A, figure 3-8. */
@@ -54,7 +48,7 @@ function describeDescriptor(value: bigint, index: number): GdtEntry {
     value: `0x${value.toString(16).padStart(16, "0")}`,
     base: hex(base),
     limit: hex(limit),
-    meaning: meaningOf(value, attributes, fields),
+    meaning: meaningOf(value, fields),
     fields,
   };
 }

@@ -34,15 +34,16 @@ function plain(title: string, role: Meaning): RegisterDefinition {
   return { title, source: "SDM 1, 3.4.1 General-Purpose Registers", role, fields: [] };
 }
 
-/** Eight ranges of one size, one byte each. */
-function fixedMtrr(title: string, start: number, byteLength: number): RegisterDefinition {
-  const type: Meaning = (value) => `${formatSize(byteLength)}: ${meaningOf(MTRR_TYPES, value)}`;
+/** Eight ranges of so many KiB from `start` on, a hex number, one byte each. */
+function fixedMtrr(kibibytes: string, start: string): RegisterDefinition {
+  const byteLength = Number(kibibytes) * 1024;
+  const type: Meaning = (value) => `${kibibytes} KiB: ${meaningOf(MTRR_TYPES, value)}`;
   return {
-    title,
+    title: `IA32_MTRR_FIX${kibibytes}K_${start}`,
     source: "SDM 3A, 12.11.2.2 Fixed Range MTRRs",
     role: "what firmware would have set: how the processor caches the lowest MiB",
     fields: Array.from({ length: 8 }, (_, index): RegisterRow => {
-      const from = start + index * byteLength;
+      const from = Number.parseInt(start, 16) + index * byteLength;
       return [`${index * 8 + 7}:${index * 8}`, `type of ${hex(from)}-${hex(from + byteLength)}`, type];
     }),
   };
@@ -177,12 +178,6 @@ function x86ValueRegisters(): Readonly<Record<string, RegisterDefinition>> {
       MTRR_ROLE,
       MTRR_DEF_TYPE,
     ),
-    mtrrFix64k00000: fixedMtrr("IA32_MTRR_FIX64K_00000", 0, 0x1_0000),
-    mtrrFix16k80000: fixedMtrr("IA32_MTRR_FIX16K_80000", 0x8_0000, 0x4000),
-    mtrrFix4kE0000: fixedMtrr("IA32_MTRR_FIX4K_E0000", 0xe_0000, 0x1000),
-    mtrrFix4kE8000: fixedMtrr("IA32_MTRR_FIX4K_E8000", 0xe_8000, 0x1000),
-    mtrrFix4kF0000: fixedMtrr("IA32_MTRR_FIX4K_F0000", 0xf_0000, 0x1000),
-    mtrrFix4kF8000: fixedMtrr("IA32_MTRR_FIX4K_F8000", 0xf_8000, 0x1000),
     rip: plain("RIP", "address of the first instruction: the kernel's entry"),
     rsi: plain("RSI", zeroOr(NO_DEMAND, "guest physical address of the zero page (boot_params)")),
     rbx: plain("RBX", RBX_ROLE),
@@ -194,6 +189,8 @@ function x86ValueRegisters(): Readonly<Record<string, RegisterDefinition>> {
 
 /** The registers of one number. */
 export function x86ValueRegister(name: string): RegisterDefinition | undefined {
+  const [, kibibytes, start = ""] = /^mtrrFix(\d+)k(\w+)$/.exec(name) ?? [];
+  if (kibibytes !== undefined) return fixedMtrr(kibibytes, start);
   const variable = /^mtrrPhys(Base|Mask)([0-4])$/.exec(name);
   if (variable !== null) {
     const [, half = "", index] = variable;
@@ -220,13 +217,16 @@ function segmentType(value: bigint): string {
   ].join(", ");
 }
 
-/** SDM 3A, 3.5, table 3-2: types of system segments that a segment register can hold. */
+/** SDM 3A, 3.5, table 3-2: types of system segments, and of gates that a GDT can hold. */
 const SYSTEM_TYPES: Readonly<Record<number, string>> = {
   1: "16-bit TSS, available",
   2: "LDT",
   3: "16-bit TSS, busy",
+  4: "16-bit call gate",
+  5: "task gate",
   9: "32-bit TSS, available (64-bit in long mode)",
   11: "32-bit TSS, busy (64-bit in long mode)",
+  12: "32-bit call gate",
 };
 
 /** Attributes of a segment: bits 8 to 23 of the upper half of its descriptor, without the limit (SDM 3A, 3.4.5). */

@@ -3,7 +3,7 @@
  * Sources: the kernel's asm/bootparam.h, linux/screen_info.h and Documentation/arch/x86/zero-page.rst; Xen's
  * xen/include/public/arch-x86/hvm/start_info.h.
  */
-import { type Meaning, zeroOr } from "../base/field-meaning.js";
+import { type Meaning, magic, zeroOr } from "../base/field-meaning.js";
 import { decodeSetupHeader } from "../images/bzimage-fields.js";
 import { decodeFields, type FieldRow, type HeaderField, readInteger } from "../images/header-fields.js";
 import { BOOT_PARAMS_BYTES, BOOT_PARAMS_OFFSETS } from "../x86/boot-params.js";
@@ -113,12 +113,7 @@ const BEFORE_HEADER: readonly FieldRow[] = [
   [
     "secure_boot",
     1,
-    {
-      0: "not told whether secure boot is on",
-      1: "not told",
-      2: "secure boot is off",
-      3: "secure boot is on",
-    },
+    ["not told whether secure boot is on", "not told", "secure boot is off", "secure boot is on"],
   ],
   ["_pad5", 2, unused],
   [
@@ -224,12 +219,7 @@ export function describeZeroPage(zeroPage: Uint8Array): HeaderField[] {
 
 /** `struct hvm_start_info`, version 1. */
 const START_INFO: readonly FieldRow[] = [
-  [
-    "magic",
-    4,
-    (value) =>
-      value === BigInt(HVM_START_MAGIC) ? "the mark of a start info" : "not the mark of a start info",
-  ],
+  ["magic", 4, magic(HVM_START_MAGIC, "the mark of a start info")],
   ["version", 4, "version {}: from 1 on there is a memory map"],
   ["flags", 4, "SIF_*"],
   ["nr_modules", 4, "{} modules: the first is the initrd"],
@@ -254,32 +244,24 @@ const MODULE: readonly FieldRow[] = [
  */
 export function describeStartInfo(bytes: Uint8Array, address: bigint): HeaderField[] {
   if (viewOf(bytes).byteLength < HVM_START_INFO_BYTES) return [];
-  const number = (name: keyof typeof HVM_START_INFO_OFFSETS, size: number): bigint =>
-    readInteger(bytes, HVM_START_INFO_OFFSETS[name], size);
+  type Field = keyof typeof HVM_START_INFO_OFFSETS;
   const listAt = (
     name: string,
-    start: bigint,
-    count: bigint,
+    start: Field,
+    count: Field,
     entryBytes: number,
     rows: readonly FieldRow[],
-  ): Part[] => {
-    const offset = start - address;
+  ) => {
+    const offset = readInteger(bytes, HVM_START_INFO_OFFSETS[start], 8) - address;
     if (offset < 0n || offset >= BigInt(bytes.byteLength)) return [];
     const most = Math.floor((bytes.byteLength - Number(offset)) / entryBytes);
-    return list(name, Number(offset), entryBytes, Math.min(Number(count), most), rows);
+    const entries = Number(readInteger(bytes, HVM_START_INFO_OFFSETS[count], 4));
+    return list(name, Number(offset), entryBytes, Math.min(entries, most), rows);
   };
+  const range: readonly FieldRow[] = [...RANGE, ["reserved", 4, unused]];
   return decodeParts(bytes, [
     [0, START_INFO, "struct hvm_start_info"],
-    ...listAt(
-      "modules",
-      number("modlist_paddr", 8),
-      number("nr_modules", 4),
-      HVM_MODLIST_ENTRY_BYTES,
-      MODULE,
-    ),
-    ...listAt("memmap", number("memmap_paddr", 8), number("memmap_entries", 4), HVM_MEMMAP_ENTRY_BYTES, [
-      ...RANGE,
-      ["reserved", 4, unused],
-    ]),
+    ...listAt("modules", "modlist_paddr", "nr_modules", HVM_MODLIST_ENTRY_BYTES, MODULE),
+    ...listAt("memmap", "memmap_paddr", "memmap_entries", HVM_MEMMAP_ENTRY_BYTES, range),
   ]);
 }

@@ -37,6 +37,3 @@ export const CORRUPT: i32 = 5;
 export const BAD_CHECKSUM: i32 = 6;
 /** A feature that is not supported. */
 export const UNSUPPORTED: i32 = 7;
-
-/** Bytes of input behind IN_END that may be read. */
-export const READ_AHEAD: usize = 64;

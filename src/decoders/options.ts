@@ -85,19 +85,14 @@ export function checkOptions(
 /** Throws TypeError for ranges outside the memory, or that overlap. */
 export function checkTarget({ memory, offset, byteLength, scratchOffset }: DecodeTarget): void {
   const size = memory.buffer.byteLength;
-  const inside = (at: number, length: number): boolean =>
-    Number.isInteger(at) && Number.isInteger(length) && at >= 0 && length >= 0 && at + length <= size;
-  if (!inside(offset, byteLength)) {
-    throw new TypeError(
-      `the target [${offset}, ${offset} + ${byteLength}) is not within a memory of ${size} bytes`,
-    );
-  }
+  const checkInside = (what: string, at: number, length: number): void => {
+    const isInside = Number.isInteger(at) && Number.isInteger(length) && at >= 0 && length >= 0;
+    if (isInside && at + length <= size) return;
+    throw new TypeError(`the ${what} [${at}, ${at} + ${length}) is not within a memory of ${size} bytes`);
+  };
+  checkInside("target", offset, byteLength);
   if (scratchOffset === undefined) return;
-  if (!inside(scratchOffset, DECODER_SCRATCH_BYTES)) {
-    throw new TypeError(
-      `the scratch [${scratchOffset}, ${scratchOffset} + ${DECODER_SCRATCH_BYTES}) is not within a memory of ${size} bytes`,
-    );
-  }
+  checkInside("scratch", scratchOffset, DECODER_SCRATCH_BYTES);
   if (scratchOffset < offset + byteLength && offset < scratchOffset + DECODER_SCRATCH_BYTES) {
     throw new TypeError("the scratch and the target overlap");
   }

@@ -89,15 +89,11 @@ export function* readArm64Kernel(
   const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
   addAddresses(loadAddress, used, `${name}: end of the kernel`);
   const tooShort = (byteLength: number): DirectBootError => cutOffImage(name, byteLength, least);
+  if (hasKnownLength(kernel)) return { textOffset, size, used, anyStartAddress, image: kernel };
+  if (size > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${name}: image_size is ${hex(size)}`);
+  }
   // A stream of unknown length fills image_size at most: what it lacks is zero.
-  const image = hasKnownLength(kernel)
-    ? kernel
-    : zeroExtend(kernel, toImageLength(size, name), tooLong, { byteLength: least, tooShort });
+  const image = zeroExtend(kernel, Number(size), tooLong, { byteLength: least, tooShort });
   return { textOffset, size, used, anyStartAddress, image };
-}
-
-/** image_size as a host length. Throws ARM64_BAD_IMAGE_SIZE for one that no memory has. */
-function toImageLength(size: bigint, name: string): number {
-  if (size <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(size);
-  throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${name}: image_size is ${hex(size)}`);
 }

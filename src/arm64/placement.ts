@@ -30,14 +30,6 @@ export interface Arm64Parts {
   readonly chosenInitrd: Extent | undefined;
 }
 
-/** Where things are. */
-export interface Arm64Places {
-  /** The 2 MiB aligned base. */
-  readonly base: bigint;
-  readonly tree: bigint | undefined;
-  readonly initrd: bigint | undefined;
-}
-
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 const floorTo1GB = (address: bigint): bigint => address - (address % PAGE_SIZE_1GB);
 
@@ -115,11 +107,14 @@ function placeKernel(placement: Placement, parts: Arm64Parts): Extent {
 }
 
 /**
- * Places what the caller has not placed beside what is taken already.
+ * Places what the caller has not placed beside what is taken already; `base` is the 2 MiB aligned base of the kernel.
  *
  * @throws DirectBootError PLACEMENT_NO_ROOM, ARM64_INITRD_OUT_OF_REACH
  */
-export function placeArm64(placement: Placement, parts: Arm64Parts): Arm64Places {
+export function placeArm64(
+  placement: Placement,
+  parts: Arm64Parts,
+): { base: bigint; tree: bigint | undefined; initrd: bigint | undefined } {
   const { textOffset, treeBytes, initrdBytes, anyStartAddress } = parts;
   const kernel = placeKernel(placement, parts);
   const base = kernel.start - textOffset;

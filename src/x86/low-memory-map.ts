@@ -36,6 +36,8 @@
  * none, two zero pages lie there; they are left out if their place is no RAM or reserved.
  */
 import { LARGE_PAGE_SIZE } from "../base/address.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
+import { MemoryRange } from "../memory/memory-range.js";
 import type { Window } from "../plan/placement.js";
 
 /** Where the map has the small parts, by the names that callers use, in the order in which they are placed. */
@@ -77,4 +79,12 @@ export function initrdWindows(kernelEnd: bigint, below: bigint): Window[] {
     { from: kernelEnd, below },
     { from: KERNEL_MINIMUM_START_ADDRESS, below },
   ];
+}
+
+/** [3 GiB, 4 GiB): QEMU's microvm and pc split RAM here; 3-4 GiB is for devices. */
+export const LOW_MMIO_GAP = /* @__PURE__ */ new MemoryRange(0xc000_0000n, FOUR_GIB);
+
+/** RAM of which only the size is known: from 0 up, around the low MMIO gap. */
+export function x86LayoutOfSize(size: bigint): MemoryLayout {
+  return new MemoryLayout(size, size > LOW_MMIO_GAP.start ? [LOW_MMIO_GAP] : []);
 }

@@ -40,15 +40,16 @@ import {
   ACPI_TABLES_ADDRESS,
   FOUR_GIB,
   initrdWindows,
+  LOW_MMIO_GAP,
   lowWindows,
   RSDP_ADDRESS,
   USUAL_ADDRESSES,
+  x86LayoutOfSize,
 } from "./low-memory-map.js";
 import { computeVariableMtrrs } from "./mtrr.js";
 import { checkRsdpLength } from "./openvmm.js";
 import type { X86Addresses, X86Options } from "./options.js";
 import { buildHvmStartInfo } from "./pvh.js";
-import { LOW_MMIO_GAP, x86LayoutOfSize } from "./ram-layout.js";
 import { planLongModeRegisters, planProtectedModeRegisters } from "./registers.js";
 import {
   buildSetupData,

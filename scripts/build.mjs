@@ -25,11 +25,14 @@ const run = (script, ...args) => {
   }
 };
 
+/** The modules of assembly/: where their bytes are inlined, and the entry of package.json that names the file. */
+const MODULES = [
+  { name: "hot-paths", room: "wasm", constant: "HOT_PATHS_WASM_BASE64", entry: "wasm" },
+  { name: "decoders", room: "decoders", constant: "DECODERS_WASM_BASE64", entry: "wasm-decoders" },
+];
+
 // The modules are inlined: a bundler needs no plugin, a page needs no fetch, and the first call is synchronous.
-for (const [name, room, constant] of [
-  ["hot-paths", "wasm", "HOT_PATHS_WASM_BASE64"],
-  ["decoders", "decoders", "DECODERS_WASM_BASE64"],
-]) {
+for (const { name, room, constant } of MODULES) {
   run("node_modules/assemblyscript/bin/asc.js", `assembly/${name}.ts`, "--target", name);
   const base64 = readFileSync(`build/wasm/${name}.wasm`, "base64");
   const generated = `src/${room}/${name}-wasm.generated.ts`;
@@ -50,7 +53,6 @@ const { bundle } = await import("./bundle.mjs");
 const programs = { ...ENTRIES, cli: "cli/main" };
 await bundle(Object.fromEntries(Object.entries(programs).map(([name, path]) => [name, `src/${path}.ts`])));
 chmodSync("dist/cli.js", 0o755);
-for (const name of ["hot-paths.wasm", "decoders.wasm"]) copyFileSync(`build/wasm/${name}`, `dist/${name}`);
 
 // workerd and its kin forbid compiling from bytes, but import a .wasm file as a WebAssembly.Module, each in its own
 // words. All entries are one file for them: names that two entries export are the same thing.
@@ -69,14 +71,12 @@ ${Object.keys(ENTRIES)
   );
 }
 
-// The type of directboot/wasm in a runtime or bundler that knows .wasm imports.
-for (const [name, file] of [
-  ["wasm", "hot-paths.wasm"],
-  ["wasm-decoders", "decoders.wasm"],
-]) {
+for (const { name, entry } of MODULES) {
+  copyFileSync(`build/wasm/${name}.wasm`, `dist/${name}.wasm`);
+  // The type of directboot/wasm in a runtime or bundler that knows .wasm imports.
   writeFileSync(
-    `dist/types/${name}.d.ts`,
-    `/** ${file}, where importing a .wasm file gives a module (workerd, or a bundler set up so). */
+    `dist/types/${entry}.d.ts`,
+    `/** ${name}.wasm, where importing a .wasm file gives a module (workerd, or a bundler set up so). */
 declare const module: WebAssembly.Module;
 export default module;
 `,

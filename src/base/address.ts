@@ -83,31 +83,24 @@ export function addAddresses(
   return sum;
 }
 
-function alignUp(address: bigint, alignment: bigint): bigint {
-  const mask = alignment - 1n;
-  const aligned = (address + mask) & ~mask;
-  if (aligned >= ADDRESS_LIMIT) {
-    throw new DirectBootError(
-      "ADDRESS_OVERFLOW",
-      `${hex(address)} aligned up to ${hex(alignment)} passes 2^64`,
-    );
-  }
-  return aligned;
+function alignUp(value: AddressLike, alignment: bigint): bigint {
+  const address = toAddress(value, "address");
+  return addAddresses(address, -address & (alignment - 1n), `aligning up to ${hex(alignment)}`);
 }
 
 /** `address` up to the next multiple of 4 KiB. Throws ADDRESS_OVERFLOW if that is 2^64. */
 export function alignUpToPageSize(address: AddressLike): bigint {
-  return alignUp(toAddress(address, "address"), HV_PAGE_SIZE);
+  return alignUp(address, HV_PAGE_SIZE);
 }
 
 /** `address` up to the next multiple of 2 MiB. Throws ADDRESS_OVERFLOW if that is 2^64. */
 export function alignUpToLargePageSize(address: AddressLike): bigint {
-  return alignUp(toAddress(address, "address"), LARGE_PAGE_SIZE);
+  return alignUp(address, LARGE_PAGE_SIZE);
 }
 
 /** `address` up to the next multiple of 1 GiB. Throws ADDRESS_OVERFLOW if that is 2^64. */
 export function alignUpTo1GbPageSize(address: AddressLike): bigint {
-  return alignUp(toAddress(address, "address"), PAGE_SIZE_1GB);
+  return alignUp(address, PAGE_SIZE_1GB);
 }
 
 /** Whole pages that hold `byteLength` bytes. */

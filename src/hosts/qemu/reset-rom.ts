@@ -86,7 +86,7 @@ const GENERAL_REGISTERS = [
   ...(["r8", "r9", "r10", "r11", "r12"] as const),
 ];
 
-/** ModRM bytes of `mov crN,eax`. */
+/** ModRM bytes of `mov crN,eax` (SDM 2B, MOV; 0F 22 /r). */
 const CONTROL_REGISTERS = { cr0: 0xc0, cr3: 0xd8, cr4: 0xe0 } as const;
 
 /** A plan's registers by name; those that are missing are zero. */
@@ -136,7 +136,7 @@ function value32(state: X86State, name: X86ValueRegisterName): bigint {
 /** `mov eax,VALUE`, then `mov crN,eax`. */
 function emitControl(rom: Rom, state: X86State, name: keyof typeof CONTROL_REGISTERS): void {
   emitMoveToEax(rom, value32(state, name));
-  emitMoveEaxTo(rom, CONTROL_REGISTERS[name]);
+  rom.emit(0x0f, 0x22, CONTROL_REGISTERS[name]);
 }
 
 function selectorOf(state: X86State, name: X86SegmentRegisterName): number {
@@ -201,7 +201,7 @@ function emitMemoryTypes(rom: Rom, state: X86State): void {
   rom.emit(0x8e, 0xd0); // mov ss,eax
   rom.emit(0x0f, 0x20, 0xc0); // mov eax,cr0
   rom.emit(0x25, littleEndian(CR0_CACHES_ON, 4)); // and eax,CR0_CACHES_ON
-  emitMoveEaxTo(rom, CONTROL_REGISTERS.cr0);
+  rom.emit(0x0f, 0x22, CONTROL_REGISTERS.cr0); // mov cr0,eax
   for (const [name, number] of MEMORY_TYPE_MSRS) {
     const value = state[name];
     if (value !== undefined) emitWriteMsr(rom, number, value);
@@ -290,11 +290,6 @@ function emitLoadSegments(rom: Rom, state: X86State): void {
 /** `mov eax,VALUE`: the same bytes in 32-bit and 64-bit code. */
 function emitMoveToEax(rom: Rom, value: bigint | number): void {
   rom.emit(0xb8, littleEndian(value, 4));
-}
-
-/** `mov crN,eax` (SDM 2B, MOV; 0F 22 /r). */
-function emitMoveEaxTo(rom: Rom, modrm: number): void {
-  rom.emit(0x0f, 0x22, modrm);
 }
 
 /** WRMSR takes the number in ECX and the value in EDX:EAX (SDM 2D, WRMSR). */

@@ -137,3 +137,16 @@ export class MemoryRange {
     return { start: hex(this.start), end: hex(this.end) };
   }
 }
+
+/** Joins ranges that touch or overlap; of a list that is sorted by start. */
+export function joinedRanges(
+  sorted: readonly { readonly start: bigint; readonly end: bigint }[],
+): { start: bigint; end: bigint }[] {
+  const found: { start: bigint; end: bigint }[] = [];
+  for (const { start, end } of sorted) {
+    const last = found.at(-1);
+    if (last === undefined || start > last.end) found.push({ start, end });
+    else if (end > last.end) last.end = end;
+  }
+  return found;
+}

@@ -10,9 +10,10 @@ import {
   toLength,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { bytesOfBuffer, type GuestBuffer, HostBuffer, MOST_FLAT_BYTES } from "./host-buffer.js";
+import { type GuestBuffer, HostBuffer, MOST_FLAT_BYTES } from "./host-buffer.js";
 import type { ClaimedBuffer } from "./memory-claim.js";
 import type { MemoryLayout } from "./memory-layout.js";
+import { joinedRanges } from "./memory-range.js";
 
 /** Where a part of guest RAM lies in a buffer of the caller's. */
 export interface MemoryBankInput {
@@ -36,17 +37,6 @@ const SPARSE_BANK_BYTES = 1n << 30n;
 // 64 TiB: each bank costs some hundred bytes of bookkeeping before it is first written.
 const MOST_SPARSE_BYTES = 65536n * SPARSE_BANK_BYTES;
 
-/** RAM ranges with adjacent ones joined. */
-function joined(layout: MemoryLayout): { start: bigint; end: bigint }[] {
-  const parts: { start: bigint; end: bigint }[] = [];
-  for (const { range } of layout.ram) {
-    const last = parts.at(-1);
-    if (last?.end === range.start) last.end = range.end;
-    else parts.push({ start: range.start, end: range.end });
-  }
-  return parts;
-}
-
 /** Fresh RAM, all zero: in one buffer up to 4 GiB, else in one for each GiB. Throws GUEST_MEMORY_TOO_LARGE. */
 export function allocateSegments(layout: MemoryLayout, shared: boolean): Segment[] {
   const size = layout.ramSize;
@@ -57,17 +47,18 @@ export function allocateSegments(layout: MemoryLayout, shared: boolean): Segment
       `${shared ? "shared " : ""}guest memory of ${hex(size)} bytes, the limit is ${hex(most)}`,
     );
   }
+  const parts = joinedRanges(layout.ram.map(({ range }) => range));
   const segments: Segment[] = [];
   if (size <= BigInt(MOST_FLAT_BYTES)) {
     const host = HostBuffer.flat(Number(size), shared);
     let byteOffset = 0;
-    for (const { start, end } of joined(layout)) {
+    for (const { start, end } of parts) {
       segments.push({ start, end, byteOffset, host });
       byteOffset += Number(end - start);
     }
     return segments;
   }
-  for (const part of joined(layout)) {
+  for (const part of parts) {
     for (let start = part.start; start < part.end; start += SPARSE_BANK_BYTES) {
       const end = start + SPARSE_BANK_BYTES < part.end ? start + SPARSE_BANK_BYTES : part.end;
       segments.push({ start, end, byteOffset: 0, host: HostBuffer.lazy(Number(end - start)) });
@@ -85,8 +76,8 @@ export function attachSegments(
   buffer: GuestBuffer,
   banks: readonly MemoryBankInput[] | undefined,
 ): Segment[] {
-  const { byteLength } = bytesOfBuffer(buffer);
   const host = HostBuffer.of(buffer);
+  const { byteLength } = host.buffer;
   const inputs = banks ?? [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength }];
   if (inputs.length === 0) throw badBanks("there are no banks");
   const segments = inputs.map((bank, index): Segment => {
@@ -109,9 +100,7 @@ export function attachSegments(
   checkApart(
     [...segments].sort((a, b) => a.byteOffset - b.byteOffset),
     "share bytes of the buffer",
-    (a, b) => {
-      return a.byteOffset + Number(a.end - a.start) > b.byteOffset;
-    },
+    (a, b) => a.byteOffset + Number(a.end - a.start) > b.byteOffset,
   );
   segments.sort((a, b) => (a.start < b.start ? -1 : 1));
   checkApart(segments, "overlap", (a, b) => a.end > b.start);

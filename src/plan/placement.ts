@@ -5,7 +5,7 @@
 import { ADDRESS_LIMIT, HV_PAGE_SIZE, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
-import { MemoryRange } from "../memory/memory-range.js";
+import { joinedRanges, MemoryRange } from "../memory/memory-range.js";
 
 /** `[start, end)`. */
 export interface Extent {
@@ -47,17 +47,6 @@ export function pagesAround(address: bigint, byteLength: bigint, tag: string): M
   return new MemoryRange(address & ~(HV_PAGE_SIZE - 1n), end);
 }
 
-/** Joins ranges that touch or overlap; of a list that is sorted by start. */
-function joined(sorted: readonly Extent[]): Extent[] {
-  const found: { start: bigint; end: bigint }[] = [];
-  for (const { start, end } of sorted) {
-    const last = found.at(-1);
-    if (last === undefined || start > last.end) found.push({ start, end });
-    else if (end > last.end) last.end = end;
-  }
-  return found;
-}
-
 /** The parts of `free` that are not in `taken`; both sorted and disjoint. */
 export function without(free: readonly Extent[], taken: readonly Extent[]): Extent[] {
   const left: Extent[] = [];
@@ -96,7 +85,7 @@ export class Placement {
 
   constructor(layout: MemoryLayout) {
     this.layout = layout;
-    this.#free = joined(layout.ram.map(({ range }) => range));
+    this.#free = joinedRanges(layout.ram.map(({ range }) => range));
   }
 
   /**
@@ -115,7 +104,7 @@ export class Placement {
       }))
       .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
     this.#occupy(
-      joined(pages).map(({ start, end }) => new MemoryRange(start, end)),
+      joinedRanges(pages).map(({ start, end }) => new MemoryRange(start, end)),
       tag,
     );
   }

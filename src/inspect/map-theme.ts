@@ -1,4 +1,5 @@
 /** Colours and type of a memory map. */
+import type { RegionKind } from "./memory-map.js";
 
 /** "auto" follows the reader's system. */
 export type MemoryMapTheme = "auto" | "light" | "dark";
@@ -17,7 +18,7 @@ type Kind = readonly [legend: string, light: string, dark: string];
  * Purposes of regions, with their names in the legend and their colours, in the legend's order. Fills stand out from the
  * background by 3:1 at least, and text by 4.5:1 (WCAG 2.1, 1.4.11 and 1.4.3).
  */
-export const REGION_KINDS = {
+export const REGION_KINDS: Readonly<Record<RegionKind, Kind>> = {
   kernel: ["kernel", "#2f6fb7", "#5b9be6"],
   initrd: ["initrd", "#1f8a5b", "#3fb984"],
   "device-tree": ["device tree", "#0e8593", "#38b6c6"],
@@ -28,7 +29,7 @@ export const REGION_KINDS = {
   "page-tables": ["page tables", "#7650c7", "#a98bf0"],
   acpi: ["ACPI", "#6b8016", "#a3b84a"],
   other: ["other", "#68757f", "#9aa7b3"],
-} as const satisfies Readonly<Record<string, Kind>>;
+};
 
 /** All that has a colour: regions, RAM, and entries of the e820 map. */
 export const KINDS: Readonly<Record<string, Kind>> = {

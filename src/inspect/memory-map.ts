@@ -7,10 +7,19 @@ import { LinuxGuest, type LoadedLinux } from "../linux/loaded-linux.js";
 import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
 import { decodeE820, decodeE820Extension, decodeStartInfoMap, type NamedE820Entry } from "./e820-table.js";
 import { jsonSafe } from "./json-safe.js";
-import type { REGION_KINDS } from "./map-theme.js";
 
 /** The purpose of a region, which decides its colour in a picture. */
-export type RegionKind = keyof typeof REGION_KINDS;
+export type RegionKind =
+  | "kernel"
+  | "initrd"
+  | "device-tree"
+  | "command-line"
+  | "boot-params"
+  | "setup-data"
+  | "descriptors"
+  | "page-tables"
+  | "acpi"
+  | "other";
 
 /** A range of guest physical addresses. */
 export interface MapRange {

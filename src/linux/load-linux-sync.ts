@@ -1,22 +1,18 @@
 /** Any kernel, one synchronous call. */
 
 import { planArm64Guest } from "../arm64/planner.js";
-import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
-import { GuestMemory } from "../memory/guest-memory.js";
-import { claimMemory } from "../memory/memory-input.js";
-import { carryOut } from "../plan/apply.js";
 import { runSync } from "../task/run.js";
 import { planX86Guest } from "../x86/planner.js";
 import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
-import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
+import type { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type {
   ImporterOption,
   ImportLinuxSyncOptions,
   LoadLinuxSyncOptions,
   PlanLinuxSyncOptions,
 } from "./options.js";
-import { type Planner, plannedRegions, prepare } from "./prepare.js";
+import { load, type Planner, prepare } from "./prepare.js";
 
 const planHere: Planner = (file, options, sources) =>
   file.format === "arm64-image"
@@ -65,22 +61,5 @@ export function loadLinuxSync(options: ImportLinuxSyncOptions): LoadedLinux;
 export function loadLinuxSync(options: LoadLinuxSyncOptions): LinuxGuest;
 export function loadLinuxSync(options: LoadLinuxSyncOptions & Partial<ImporterOption>): LoadedLinux {
   checkLoadOptions(options);
-  const { memory: input, claim } = claimMemory(options.memory);
-  try {
-    const { plan, memory } = runSync(prepare({ ...options, memory: input }, planHere));
-    const carried = { ...options, claim };
-    try {
-      if (options.importer !== undefined) {
-        runSync(carryOut(plan, options.importer, carried));
-        return new LoadedLinux(plan, plannedRegions(plan));
-      }
-      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
-      runSync(carryOut(plan, importer, carried));
-      return new LinuxGuest(importer, plan);
-    } finally {
-      plan.close();
-    }
-  } finally {
-    claim?.release();
-  }
+  return runSync(load(options, planHere));
 }

@@ -1,16 +1,11 @@
 /** Any kernel, one asynchronous call. Code for one architecture is loaded when the kernel is known. */
-import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
-import type { VpRegister } from "../importers/importer.js";
-import { GuestMemory } from "../memory/guest-memory.js";
-import { claimMemory } from "../memory/memory-input.js";
-import { carryOut } from "../plan/apply.js";
 import { runAsync } from "../task/run.js";
 import { perform } from "../task/task.js";
 import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
-import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
+import type { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, ImportLinuxOptions, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
-import { type Planner, plannedRegions, prepare } from "./prepare.js";
+import { load, type Planner, prepare } from "./prepare.js";
 
 const refuse = (): never => {
   throw new TypeError("the synchronous driver has its planners at hand");
@@ -76,23 +71,5 @@ export function loadLinux(options: ImportLinuxOptions): Promise<LoadedLinux>;
 export function loadLinux(options: LoadLinuxOptions): Promise<LinuxGuest>;
 export async function loadLinux(options: LoadLinuxOptions & Partial<ImporterOption>): Promise<LoadedLinux> {
   checkLoadOptions(options);
-  const { signal } = options;
-  const { memory: input, claim } = claimMemory(options.memory);
-  try {
-    const { plan, memory } = await runAsync(prepare({ ...options, memory: input }, planOnDemand), signal);
-    const carried = { ...options, claim };
-    try {
-      if (options.importer !== undefined) {
-        await runAsync(carryOut<VpRegister>(plan, options.importer, carried), signal);
-        return new LoadedLinux(plan, plannedRegions(plan));
-      }
-      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
-      await runAsync(carryOut(plan, importer, carried), signal);
-      return new LinuxGuest(importer, plan);
-    } finally {
-      plan.close();
-    }
-  } finally {
-    claim?.release();
-  }
+  return await runAsync(load(options, planOnDemand), options.signal);
 }

@@ -1,13 +1,15 @@
-/** The steps of a load before it touches memory: open the inputs, find the kernel in its file, plan. */
+/** The steps of a load: open the inputs, find the kernel in its file, plan, and carry the plan out. */
 
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import type { ImportedRegion } from "../importers/guest-memory-importer.js";
-import type { GuestMemory } from "../memory/guest-memory.js";
-import { ramSizeOf } from "../memory/memory-input.js";
+import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
+import type { VpRegister } from "../importers/importer.js";
+import { GuestMemory } from "../memory/guest-memory.js";
+import { claimMemory, ramSizeOf } from "../memory/memory-input.js";
+import { carryOut } from "../plan/apply.js";
 import type { GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { concatSources } from "../sources/concat.js";
-import { type OpenSource, openSource } from "../sources/open.js";
+import { openSource } from "../sources/open.js";
 import { withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
@@ -15,13 +17,8 @@ import { plainInitrds } from "../unpack/initrd.js";
 import { isLengthNeeded, type KernelFile, openKernelFile } from "../unpack/kernel-file.js";
 import { Unpacking, type UnpackingOptions } from "../unpack/unpacking.js";
 import { LinuxPlan } from "./linux-plan.js";
-import type { PlanLinuxOptions } from "./options.js";
-
-/** A plan, and the guest memory that the caller gave, if any. */
-export interface Prepared {
-  readonly plan: LinuxPlan;
-  readonly memory: GuestMemory | undefined;
-}
+import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
+import type { ImporterOption, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
 
 /** Plans with the planner of the kernel's architecture, which may be loaded on demand. */
 export type Planner = (
@@ -56,34 +53,47 @@ function checkArchitecture(options: PlanLinuxOptions, isArm64: boolean, kernel: 
   );
 }
 
-/** Opens the inputs, looks into the kernel's file, and plans with what it finds. */
-export function* prepare(options: PlanLinuxOptions, plan: Planner): Task<Prepared> {
-  const { initrds, close: closeInputs, ...inputs } = open(options);
-  const { spoolLimit } = options;
-  let unpacking: Unpacking | undefined;
+/** Opens the inputs, looks into the kernel's file, and plans with what it finds; also gives the caller's memory, if any. */
+export function* prepare(
+  options: PlanLinuxOptions,
+  plan: Planner,
+): Task<{ plan: LinuxPlan; memory: GuestMemory | undefined }> {
+  const { initrd, deviceTree, acpi, spoolLimit } = options;
+  const closers: (() => void)[] = [];
   const close = (): void => {
-    unpacking?.close();
-    closeInputs();
+    for (const each of closers.splice(0)) each();
+  };
+  const opened = (input: AsyncByteInput, name: string): Source => {
+    const { source, close: closeOne } = openSource(input, name, { spoolLimit });
+    closers.push(closeOne);
+    return source;
   };
   try {
-    unpacking = new Unpacking(unpackingOptions(options));
+    const kernelInput = opened(options.kernel, "kernel");
+    const inputs: readonly AsyncByteInput[] = initrd === undefined ? [] : [initrd].flat();
+    const initrds = inputs.map((input, index) =>
+      opened(input, inputs.length === 1 ? "initrd" : `initrd ${index}`),
+    );
+    const tree = deviceTree === undefined ? undefined : opened(deviceTree, "device tree");
+    const tables = acpi && {
+      rsdp: opened(acpi.rsdp, "acpi.rsdp"),
+      tables: opened(acpi.tables, "acpi.tables"),
+    };
+    const unpacking = new Unpacking(unpackingOptions(options));
+    closers.unshift(() => unpacking.close());
     // The kernel is told where these end.
     const whole: Source[] = [];
-    for (const initrd of initrds) whole.push(yield* withKnownLength(initrd, spoolLimit));
-    const { deviceTree, acpi } = inputs;
+    for (const each of initrds) whole.push(yield* withKnownLength(each, spoolLimit));
     const sources = {
-      deviceTree: deviceTree === undefined ? undefined : yield* withKnownLength(deviceTree, spoolLimit),
-      acpi:
-        acpi === undefined
-          ? undefined
-          : {
-              rsdp: yield* withKnownLength(acpi.rsdp, spoolLimit),
-              tables: yield* withKnownLength(acpi.tables, spoolLimit),
-            },
+      deviceTree: tree && (yield* withKnownLength(tree, spoolLimit)),
+      acpi: tables && {
+        rsdp: yield* withKnownLength(tables.rsdp, spoolLimit),
+        tables: yield* withKnownLength(tables.tables, spoolLimit),
+      },
     };
-    const file = yield* openKernelFile(inputs.kernel, unpacking);
+    const file = yield* openKernelFile(kernelInput, unpacking);
     const { decompression } = file;
-    checkArchitecture(options, file.format === "arm64-image", inputs.kernel.name);
+    checkArchitecture(options, file.format === "arm64-image", kernelInput.name);
     const kernel = isLengthNeeded(file) ? yield* withKnownLength(file.source, spoolLimit) : file.source;
     const plain = options.decompressInitrd === true ? yield* plainInitrds(whole, unpacking) : whole;
     const planned = yield* plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
@@ -95,49 +105,28 @@ export function* prepare(options: PlanLinuxOptions, plan: Planner): Task<Prepare
   }
 }
 
-/** The inputs, opened. */
-interface Opened {
-  readonly kernel: Source;
-  readonly initrds: readonly Source[];
-  readonly deviceTree: Source | undefined;
-  readonly acpi: GuestSources["acpi"];
-  readonly close: () => void;
-}
-
-/** Opens the inputs; closes them again if one can't be opened. */
-function open(options: PlanLinuxOptions): Opened {
-  const closers: OpenSource["close"][] = [];
-  const close = (): void => {
-    for (const each of closers.splice(0)) each();
-  };
-  const { spoolLimit } = options;
-  const opened = (input: AsyncByteInput, name: string): Source => {
-    const { source, close: closeOne } = openSource(input, name, { spoolLimit });
-    closers.push(closeOne);
-    return source;
-  };
+/** Plans a load and carries it out: into guest memory, or by the caller's importer. */
+export function* load(
+  options: LoadLinuxOptions & Partial<ImporterOption>,
+  planner: Planner,
+): Task<LoadedLinux> {
+  const { memory: input, claim } = claimMemory(options.memory);
   try {
-    const { initrd, deviceTree, acpi } = options;
-    const inputs: readonly AsyncByteInput[] = Array.isArray(initrd)
-      ? initrd
-      : initrd === undefined
-        ? []
-        : [initrd];
-    return {
-      kernel: opened(options.kernel, "kernel"),
-      initrds: inputs.map((input, index) =>
-        opened(input, inputs.length === 1 ? "initrd" : `initrd ${index}`),
-      ),
-      deviceTree: deviceTree === undefined ? undefined : opened(deviceTree, "device tree"),
-      acpi:
-        acpi === undefined
-          ? undefined
-          : { rsdp: opened(acpi.rsdp, "acpi.rsdp"), tables: opened(acpi.tables, "acpi.tables") },
-      close,
-    };
-  } catch (cause) {
-    close();
-    throw cause;
+    const { plan, memory } = yield* prepare({ ...options, memory: input }, planner);
+    const carried = { ...options, claim };
+    try {
+      if (options.importer !== undefined) {
+        yield* carryOut<VpRegister>(plan, options.importer, carried);
+        return new LoadedLinux(plan, plannedRegions(plan));
+      }
+      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
+      yield* carryOut(plan, importer, carried);
+      return new LinuxGuest(importer, plan);
+    } finally {
+      plan.close();
+    }
+  } finally {
+    claim?.release();
   }
 }
 
@@ -179,6 +168,6 @@ function unpackingOptions(options: PlanLinuxOptions): UnpackingOptions {
 }
 
 /** The regions of a plan, for importers that keep no record. */
-export function plannedRegions(plan: LinuxPlan): ImportedRegion[] {
+function plannedRegions(plan: LinuxPlan): ImportedRegion[] {
   return plan.pages.map(({ range, tag, acceptance, dataLength }) => ({ range, tag, acceptance, dataLength }));
 }

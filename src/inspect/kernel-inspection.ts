@@ -183,7 +183,7 @@ export async function inspectKernel(
   input: AsyncByteInput,
   options: InspectKernelOptions = {},
 ): Promise<KernelInspection> {
-  checkInspectOptions(options);
+  checkInspectOptions(options, "");
   const { source, close } = openSource(input, "kernel", { spoolLimit: options.spoolLimit });
   try {
     return (await runAsync(inspectOpened(source, options), options.signal)).inspection;
@@ -197,7 +197,7 @@ export function inspectKernelSync(
   input: ByteInput,
   options: InspectKernelSyncOptions = {},
 ): KernelInspection {
-  checkInspectOptions(options);
+  checkInspectOptions(options, "");
   const { source, close } = openSource(input, "kernel");
   try {
     return inspectSourceSync(source, options).inspection;

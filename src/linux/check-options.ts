@@ -98,32 +98,20 @@ export function checkLoadOptions(given: object): void {
   );
 }
 
-const checkDetect = options({ decoders: optional(isDecoders), signal: optional(isSignal) });
-
 /** Throws TypeError for options of detectKernel that are of a wrong type or have an unknown name. */
-export function checkDetectOptions(given: object): void {
-  checkDetect(given, "");
-}
+export const checkDetectOptions = options({ decoders: optional(isDecoders), signal: optional(isSignal) });
 
-const checkInspect = options({
+/** The same for inspectKernel. */
+export const checkInspectOptions = options({
   decoders: optional(isDecoders),
   unpack: optional(oneOf("none", "wrappers", "all")),
   spoolLimit: optional(isLength),
   signal: optional(isSignal),
 });
 
-/** Throws TypeError for options of inspectKernel that are of a wrong type or have an unknown name. */
-export function checkInspectOptions(given: object): void {
-  checkInspect(given, "");
-}
-
-const checkExtract = options({
+/** The same for extractKernel. */
+export const checkExtractOptions = options({
   maxDecompressedSize: optional(isLength),
   decoders: optional(isDecoders),
   ...APPLY_OPTIONS,
 });
-
-/** Throws TypeError for options of extractKernel that are of a wrong type or have an unknown name. */
-export function checkExtractOptions(given: object): void {
-  checkExtract(given, "");
-}

@@ -6,13 +6,12 @@ import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from
 import { findPvhNote } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
-import { openSource } from "../sources/open.js";
 import { readBytes, readHead } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { formatOfKernel, type KernelFile, openKernelFile } from "../unpack/kernel-file.js";
-import { type Decoders, Unpacking } from "../unpack/unpacking.js";
+import { formatOfKernel, type KernelFile, openKernelFile, withKernel } from "../unpack/kernel-file.js";
+import type { Decoders, Unpacking } from "../unpack/unpacking.js";
 import type { X86Entry } from "../x86/options.js";
 import { checkDetectOptions } from "./check-options.js";
 
@@ -103,21 +102,15 @@ export interface DetectKernelOptions extends DetectKernelSyncOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-function* detect(input: AsyncByteInput, { decoders }: DetectKernelSyncOptions): Task<DetectedKernel> {
-  const { source, close } = openSource(input, "kernel");
+function detect(input: AsyncByteInput, { decoders }: DetectKernelSyncOptions): Task<DetectedKernel> {
   // To tell what a bzImage is, its payload need not be unpacked.
-  const unpacking = new Unpacking({
+  const options = {
     decoders,
     maxDecompressedSize: MOST_UNPACKED,
     decompress: "guest",
     inPlace: true,
-  });
-  try {
-    return yield* detectIn(source, unpacking);
-  } finally {
-    unpacking.close();
-    close();
-  }
+  } as const;
+  return withKernel(input, options, detectIn);
 }
 
 function* detectIn(source: Source, unpacking: Unpacking): Task<DetectedKernel> {
@@ -173,7 +166,7 @@ export async function detectKernel(
   input: AsyncByteInput,
   options: DetectKernelOptions = {},
 ): Promise<DetectedKernel> {
-  checkDetectOptions(options);
+  checkDetectOptions(options, "");
   return await runAsync(detect(input, options), options.signal);
 }
 
@@ -188,6 +181,6 @@ export async function detectKernel(
  * ```
  */
 export function detectKernelSync(input: ByteInput, options: DetectKernelSyncOptions = {}): DetectedKernel {
-  checkDetectOptions(options);
+  checkDetectOptions(options, "");
   return runSync(detect(input, options));
 }

@@ -1,13 +1,12 @@
 /** The kernel out of its wrappers: what emulators, debuggers and VMMs without a decompressor need. */
 import { DirectBootError } from "../base/errors.js";
 import { describeFormat, type ImageFormat } from "../images/detect.js";
-import { openSource } from "../sources/open.js";
 import { readWhole, withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { openKernelFile } from "../unpack/kernel-file.js";
-import { type Decoders, Unpacking } from "../unpack/unpacking.js";
+import { openKernelFile, withKernel } from "../unpack/kernel-file.js";
+import type { Decoders } from "../unpack/unpacking.js";
 import { checkExtractOptions } from "./check-options.js";
 
 /** Options of {@link extractKernelSync}. */
@@ -45,19 +44,13 @@ const MOST_BYTES = 1_073_741_824;
 
 const KERNELS: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image"];
 
-function* extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task<ExtractedKernel> {
+function extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task<ExtractedKernel> {
   const { maxDecompressedSize = MOST_BYTES, decoders, onProgress } = options;
-  const { source, close } = openSource(input, "kernel", { spoolLimit: maxDecompressedSize });
-  const unpacking = new Unpacking({
-    decoders,
-    maxDecompressedSize,
-    spoolLimit: maxDecompressedSize,
-    decompress: "host",
-    onProgress,
-  });
-  try {
-    const whole = yield* withKnownLength(source, maxDecompressedSize);
-    const { source: kernel, format, decompression } = yield* openKernelFile(whole, unpacking);
+  const spoolLimit = maxDecompressedSize;
+  const unpacking = { decoders, maxDecompressedSize, spoolLimit, decompress: "host", onProgress } as const;
+  return withKernel(input, unpacking, function* (source, by) {
+    const whole = yield* withKnownLength(source, spoolLimit);
+    const { source: kernel, format, decompression } = yield* openKernelFile(whole, by);
     if (!KERNELS.includes(format)) {
       throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);
     }
@@ -69,10 +62,7 @@ function* extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Tas
       compressedSize: decompression?.compressedBytes,
       size: bytes.byteLength,
     };
-  } finally {
-    unpacking.close();
-    close();
-  }
+  });
 }
 
 /**
@@ -93,7 +83,7 @@ export async function extractKernel(
   input: AsyncByteInput,
   options: ExtractKernelOptions = {},
 ): Promise<ExtractedKernel> {
-  checkExtractOptions(options);
+  checkExtractOptions(options, "");
   return await runAsync(extract(input, options), options.signal);
 }
 
@@ -109,6 +99,6 @@ export async function extractKernel(
  * ```
  */
 export function extractKernelSync(input: ByteInput, options: ExtractKernelSyncOptions = {}): ExtractedKernel {
-  checkExtractOptions(options);
+  checkExtractOptions(options, "");
   return runSync(extract(input, options));
 }

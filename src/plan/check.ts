@@ -47,10 +47,8 @@ export function toLayout(layout: MemoryLayout | undefined, what: string): Memory
   if (!Array.isArray(ram)) {
     throw new TypeError(`${what} must be a MemoryLayout, got ${describeForeign(layout, [MemoryLayout])}`);
   }
-  const ranges = ram as readonly (Partial<RamRange> | undefined)[];
-  return new MemoryLayout(
-    ranges.map((entry) => new MemoryRange(entry?.range?.start as bigint, entry?.range?.end as bigint)),
-  );
+  // The constructor checks the ranges, whatever they are.
+  return new MemoryLayout(ram.map((entry: Partial<RamRange> | undefined) => Object(entry?.range)));
 }
 
 function invalid(what: string, value: unknown): DirectBootError {

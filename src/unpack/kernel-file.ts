@@ -17,13 +17,14 @@ import {
 } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
 import { BytesSource } from "../sources/bytes.js";
+import { openSource } from "../sources/open.js";
 import { readBytes, readHead, readWhole } from "../sources/reading.js";
 import { sliceSource } from "../sources/slice.js";
-import { hasKnownLength, isMade, type Source } from "../sources/source.js";
+import { type AsyncByteInput, hasKnownLength, isMade, type Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import { unpackedHead } from "./head.js";
 import { unpackedSource } from "./unpacked-source.js";
-import { type Decoders, noDecoder, type PackedRange, type Unpacking } from "./unpacking.js";
+import { type Decoders, noDecoder, type PackedRange, Unpacking, type UnpackingOptions } from "./unpacking.js";
 
 /** A decompression that was done, or will be. */
 export interface Decompression {
@@ -198,9 +199,7 @@ export function* openKernelFile(
   for (let wrappers = 0; ; wrappers++) {
     const format = formatOfKernel(yield* readHead(source, DETECT_BYTES));
     if (format === "bzImage") return yield* openBzImage(source, decompression, unpacking, decompress);
-    if (format === "arm64-image") {
-      return { source, format, image: yield* readArm64Image(source), decompression };
-    }
+    if (format === "arm64-image") return yield* parsed(source, format, decompression);
     if (format !== "zboot" && !isCompressionFormat(format)) {
       return { source, format, image: undefined, decompression };
     }
@@ -222,9 +221,35 @@ export function* openKernelFile(
   }
 }
 
+/** Opens a kernel's file, has `use` look into it, and closes it. */
+export function* withKernel<T>(
+  input: AsyncByteInput,
+  options: UnpackingOptions,
+  use: (source: Source, unpacking: Unpacking) => Task<T>,
+): Task<T> {
+  const { source, close } = openSource(input, "kernel", { spoolLimit: options.spoolLimit });
+  const unpacking = new Unpacking(options);
+  try {
+    return yield* use(source, unpacking);
+  } finally {
+    unpacking.close();
+    close();
+  }
+}
+
 /** Compressed data is known by its first bytes, whatever stands further inside by chance. */
 export function formatOfKernel(head: Uint8Array): ImageFormat {
   return detectCompression(head) ?? detectFormat(head);
+}
+
+/** A kernel that needs no more unpacking, with its header. */
+function* parsed(
+  source: Source,
+  format: "bzImage" | "arm64-image",
+  decompression: Decompression | undefined,
+): Task<KernelFile> {
+  if (format === "bzImage") return { source, format, image: yield* readBzImage(source), decompression };
+  return { source, format, image: yield* readArm64Image(source), decompression };
 }
 
 function lengthOf(source: Source): number | undefined {
@@ -285,10 +310,6 @@ function* openBzImage(
   if (!mustBeHost && !isLoadable) return byGuest;
   const bytes = lengthOf(kernel) ?? expectedBytes;
   const decompression: Decompression = { by: "host", format, compressedBytes: length, bytes };
-  if (inner === "bzImage")
-    return { source: kernel, format: inner, image: yield* readBzImage(kernel), decompression };
-  if (inner === "arm64-image") {
-    return { source: kernel, format: inner, image: yield* readArm64Image(kernel), decompression };
-  }
+  if (inner === "bzImage" || inner === "arm64-image") return yield* parsed(kernel, inner, decompression);
   return { source: kernel, format: inner, image, decompression };
 }

@@ -16,6 +16,7 @@ export { DirectBootError, type DirectBootErrorCode } from "./base/errors.js";
 export { type DeviceTreeNode, readDeviceTree } from "./firmware/device-tree.js";
 export { type Chosen, setChosen } from "./firmware/device-tree-chosen.js";
 export { type MemoryNodeRange, memoryOfTree } from "./firmware/device-tree-memory.js";
+export type { Arm64PageSize } from "./images/arm64-image.js";
 export type { CompressionImageFormat, ImageFormat } from "./images/detect.js";
 export {
   GuestMemoryImporter,

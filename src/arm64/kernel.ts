@@ -3,6 +3,7 @@ import { addAddresses, alignUpToPageSize, HV_PAGE_SIZE, hex } from "../base/addr
 import { DirectBootError, type DirectBootErrorCode } from "../base/errors.js";
 import {
   type Aarch64ImageHeader,
+  ARM64_PAGE_SIZES,
   cutOffImage,
   decodeAarch64ImageFlags,
   leastArm64ImageBytes,
@@ -13,9 +14,6 @@ import { hasKnownLength, knownLength, type Source } from "../sources/source.js";
 import { zeroExtend } from "../sources/zero-extend.js";
 import type { Task } from "../task/task.js";
 import type { Arm64Allowances } from "./options.js";
-
-/** Kernel page sizes by flags bits 1-2. */
-const PAGE_SIZES = ["unspecified", "4KiB", "16KiB", "64KiB"] as const;
 
 /** booting.rst, "Call the kernel image": "Where image_size is zero, text_offset can be assumed to be 0x80000." */
 const OLD_TEXT_OFFSET = 0x8_0000n;
@@ -59,8 +57,8 @@ export function* readArm64Kernel(
     new DirectBootError(code, `${name}: flags ${hex(header.flags)}: ${why}`);
   if (bigEndian) throw refused("ARM64_BIG_ENDIAN_KERNEL_IMAGE", "bit 0 says big-endian");
   const { pageSizes = ["4KiB"], lowPlacement = false } = arm64 ?? {};
-  if (!pageSizes.includes(PAGE_SIZES[pageSize])) {
-    const why = `bits 1-2 say page size ${pageSize} (${PAGE_SIZES[pageSize]}), ${pageSizes.join(" or ")} is wanted`;
+  if (!pageSizes.includes(ARM64_PAGE_SIZES[pageSize])) {
+    const why = `bits 1-2 say page size ${pageSize} (${ARM64_PAGE_SIZES[pageSize]}), ${pageSizes.join(" or ")} is wanted`;
     throw refused("ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED", why);
   }
   if (!anyStartAddress && !lowPlacement) {

@@ -14,8 +14,9 @@ export const ERROR_CURES = {
   ARM64_BIG_ENDIAN_ELF_ON_LITTLE: "build the kernel little-endian",
   ARM64_BAD_IMAGE_MAGIC: "give arch/arm64/boot/Image, uncompressed",
   ARM64_BIG_ENDIAN_KERNEL_IMAGE: "build the kernel with CONFIG_CPU_LITTLE_ENDIAN",
-  ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED: "build the kernel with CONFIG_ARM64_4K_PAGES",
-  ARM64_LOW_MEMORY_KERNEL: "use a kernel of Linux 4.6 or later, which may be placed anywhere",
+  ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED:
+    "allow its page size with arm64.pageSizes, if the guest's CPU has it",
+  ARM64_LOW_MEMORY_KERNEL: "allow it with arm64.lowPlacement, or give a kernel of Linux 4.6 or later",
   ARM64_READ_KERNEL_IMAGE: "check that the file is complete",
   ARM64_SEEK_KERNEL_START: "check that the source can be read at any offset",
   ARM64_SEEK_KERNEL_IMAGE: "check that the source can be read at any offset",

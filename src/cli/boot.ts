@@ -12,12 +12,12 @@ import {
   x86Layout,
 } from "../hosts/qemu/machines.js";
 import { checkResult, type RunResult, runQemu } from "../hosts/qemu/process.js";
-import { detectKernel } from "../linux/detect-kernel.js";
+import type { DetectedKernel } from "../linux/detect-kernel.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions } from "../linux/options.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { formatMilliseconds, printJson } from "./format.js";
-import { formatLoaded, linuxOptions, loadedJson, loadGuest, memorySize } from "./load.js";
+import { formatLoaded, loadedJson, loadGuest, loadRequest, memorySize } from "./load.js";
 import { type Arguments, type Command, LOAD_OPTIONS, parseSeconds, UsageError } from "./options.js";
 import { createFile, inStagingFolder, outputError } from "./output.js";
 
@@ -52,11 +52,12 @@ function show(bytes: Uint8Array): Promise<void> | undefined {
 }
 
 /** The machine to start, for the architecture that the kernel is for. */
-function machineOf(args: Arguments, architecture: GuestArchitecture): Machine {
+function machineOf(args: Arguments, architecture: GuestArchitecture, { pageSize }: DetectedKernel): Machine {
   const emulator = EMULATORS[architecture];
   const machine = args.text("machine") ?? emulator.machines[0];
   const program = args.text("qemu") ?? emulator.program;
-  const cpu = args.text("cpu") ?? emulator.cpu;
+  // QEMU's cortex-a57 has no 16 KiB granule.
+  const cpu = args.text("cpu") ?? (pageSize === "16KiB" ? "max,pauth-impdef=on" : emulator.cpu);
   if (program === "") throw new UsageError("--qemu is empty");
   if (cpu === "") throw new UsageError("--cpu is empty");
   if (!emulator.machines.includes(machine)) {
@@ -107,9 +108,9 @@ async function writeGuest(guest: LinuxGuest, folder: string): Promise<string[]> 
 /** Loads and starts the guest; its files lie in `folder`. */
 async function bootIn(folder: string, args: Arguments, seconds: number | undefined): Promise<void> {
   const isJson = args.flag("json");
-  const asked = await linuxOptions(args);
-  const architecture = (await detectKernel(asked.kernel)).architecture ?? "x86_64";
-  const machine = machineOf(args, architecture);
+  const { options: asked, detected } = await loadRequest(args);
+  const { architecture = "x86_64" } = detected;
+  const machine = machineOf(args, architecture, detected);
   const loaded = await loadGuest(await optionsFor(machine, architecture, asked, memorySize(args), folder));
   const say = (text: string): unknown => isJson || process.stderr.write(`${text}\n`);
   say(formatLoaded(loaded));
@@ -157,7 +158,10 @@ export const bootCommand: Command = {
       value: "microvm|pc|q35|isapc|virt",
       help: "QEMU's machine (default: microvm; of arm64 virt, which is the only one)",
     },
-    cpu: { value: "MODEL", help: "QEMU's CPU model (default: max; cortex-a57 for arm64)" },
+    cpu: {
+      value: "MODEL",
+      help: "QEMU's CPU model (default: max; cortex-a57 for arm64, max for a kernel with 16 KiB pages)",
+    },
     qemu: { value: "PROGRAM", help: "the emulator (default: qemu-system-x86_64, -i386 or -aarch64)" },
     timeout: { value: "SECONDS", help: "end the guest after this long, with status 1" },
     ...LOAD_OPTIONS,

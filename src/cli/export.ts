@@ -10,7 +10,7 @@ import {
 } from "../linux/guest-export.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import { formatMilliseconds, printJson } from "./format.js";
-import { formatLoaded, linuxOptions, loadedJson, loadGuest } from "./load.js";
+import { formatLoaded, loadedJson, loadGuest, loadRequest } from "./load.js";
 import { type Arguments, type Command, FORCE_OPTION, LOAD_OPTIONS, UsageError } from "./options.js";
 import { checkFolder, checkNew, createFile, FILE_MODE, writeFolder } from "./output.js";
 import { withProgressBar } from "./progress.js";
@@ -46,7 +46,7 @@ async function run(args: Arguments): Promise<number> {
   checkFolder(out);
   const names = [EXPORT_MEMORY_FILE, EXPORT_MANIFEST_FILE];
   if (!args.flag("force")) for (const name of names) checkNew(join(out, name));
-  const options = await linuxOptions(args);
+  const { options } = await loadRequest(args);
   const loaded = await loadGuest(options);
   const start = performance.now();
   // The manifest names the bytes: it comes last.

@@ -1,8 +1,10 @@
 /** From arguments to a plan, and from the plan to a loaded guest. */
 
+import { ARM64_PAGE_SIZES } from "../images/arm64-image.js";
 import { describeFormat } from "../images/detect.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { formatAddress, formatSize } from "../inspect/sizes.js";
+import { type DetectedKernel, detectKernel } from "../linux/detect-kernel.js";
 import { planLinux } from "../linux/load-linux.js";
 import { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions } from "../linux/options.js";
@@ -36,8 +38,17 @@ export async function kernelInput({ positionals }: Arguments): Promise<FileInput
   return positionals[0] === undefined ? embeddedKernel() : await fileInput(positionals[0]);
 }
 
-/** The options of a load. */
-export async function linuxOptions(args: Arguments): Promise<LoadLinuxSyncOptions> {
+/** What a load is to do. */
+export interface LoadRequest {
+  readonly options: LoadLinuxSyncOptions;
+  readonly detected: DetectedKernel;
+}
+
+/** Any arm64 kernel is taken: whether a CPU has its page size is known when it is started. */
+const ANY_ARM64_KERNEL = { pageSizes: ARM64_PAGE_SIZES, lowPlacement: true } as const;
+
+/** The options of a load, for the kernel that the arguments name. */
+export async function loadRequest(args: Arguments): Promise<LoadRequest> {
   const address = (flag: string): bigint | undefined => {
     const text = args.text(flag);
     return text === undefined ? undefined : parseAddress(text, flag);
@@ -56,8 +67,9 @@ export async function linuxOptions(args: Arguments): Promise<LoadLinuxSyncOption
   const kernel = await kernelInput(args);
   const initrds: FileInput[] = [];
   for (const path of args.texts("initrd")) initrds.push(await fileInput(path));
+  const detected = await detectKernel(kernel);
   const isDefault = args.positionals.length === 0;
-  return {
+  const options = {
     kernel,
     initrd: initrds.length === 0 ? undefined : initrds,
     commandLine: args.text("append") ?? (isDefault ? DEFAULT_COMMAND_LINE : undefined),
@@ -68,8 +80,10 @@ export async function linuxOptions(args: Arguments): Promise<LoadLinuxSyncOption
     rngSeed: seed === undefined ? undefined : await readSeed(seed),
     decompress,
     decompressInitrd: args.flag("decompress-initrd"),
+    arm64: detected.architecture === "aarch64" ? ANY_ARM64_KERNEL : undefined,
     memory,
   };
+  return { options, detected };
 }
 
 /** A guest that was loaded, and how long it took. */

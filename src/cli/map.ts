@@ -4,7 +4,7 @@ import { drawMemoryMap } from "../inspect/draw-memory-map.js";
 import { memoryMapOf } from "../inspect/memory-map.js";
 import { formatSize } from "../inspect/sizes.js";
 import { planLinuxSync } from "../linux/load-linux-sync.js";
-import { linuxOptions } from "./load.js";
+import { loadRequest } from "./load.js";
 import {
   type Arguments,
   type Command,
@@ -44,7 +44,7 @@ async function run(args: Arguments): Promise<number> {
     return text === undefined ? undefined : parseSize(text, option);
   });
   if (out !== undefined && !args.flag("force")) checkNew(out);
-  const plan = planLinuxSync(await linuxOptions(args));
+  const plan = planLinuxSync((await loadRequest(args)).options);
   plan.close();
   const map = memoryMapOf(plan);
   const text = args.flag("json")

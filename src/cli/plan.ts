@@ -2,11 +2,11 @@
 import { formatAddress, formatSize } from "../inspect/sizes.js";
 import { planLinux } from "../linux/load-linux.js";
 import { formatRegions, formatRegisters, formatTable, printJson } from "./format.js";
-import { linuxOptions } from "./load.js";
+import { loadRequest } from "./load.js";
 import { type Arguments, type Command, LOAD_OPTIONS } from "./options.js";
 
 async function run(args: Arguments): Promise<number> {
-  const plan = await planLinux(await linuxOptions(args));
+  const plan = await planLinux((await loadRequest(args)).options);
   plan.close();
   if (args.flag("json")) {
     printJson(plan);

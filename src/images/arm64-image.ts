@@ -23,6 +23,11 @@ export const Aarch64ImagePageSize = {
 /** A value of {@link Aarch64ImagePageSize}. */
 export type Aarch64ImagePageSize = (typeof Aarch64ImagePageSize)[keyof typeof Aarch64ImagePageSize];
 
+/** A kernel's page size; "unspecified" is what kernels before 4.6 say. */
+export type Arm64PageSize = "unspecified" | "4KiB" | "16KiB" | "64KiB";
+/** The values in words, by number. */
+export const ARM64_PAGE_SIZES: readonly Arm64PageSize[] = ["unspecified", "4KiB", "16KiB", "64KiB"];
+
 /** The kernel flags, decoded: OpenVMM's `Aarch64ImageFlags`. Bits 4-63 are reserved. */
 export interface Aarch64ImageFlags {
   /** Bit 0. */

@@ -15,6 +15,7 @@ import {
   options,
   shape,
 } from "../base/options.js";
+import { ARM64_PAGE_SIZES } from "../images/arm64-image.js";
 import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { APPLY_OPTIONS } from "../plan/apply.js";
@@ -38,7 +39,7 @@ const ADDRESSES: Checks<keyof X86Addresses & string> = {
 };
 
 const ARM64: Checks<keyof Arm64Allowances & string> = {
-  pageSizes: optional(listOf(oneOf("unspecified", "4KiB", "16KiB", "64KiB"))),
+  pageSizes: optional(listOf(oneOf(...ARM64_PAGE_SIZES))),
   lowPlacement: optional(isBoolean),
 };
 

@@ -1,5 +1,6 @@
 /** Tells a kernel file's kind from its headers; nothing is loaded. */
 import { DirectBootError } from "../base/errors.js";
+import { ARM64_PAGE_SIZES, type Arm64PageSize, decodeAarch64ImageFlags } from "../images/arm64-image.js";
 import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
 import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
@@ -27,6 +28,8 @@ export interface DetectedKernel {
   readonly architecture: GuestArchitecture | undefined;
   /** The entries that an x86 kernel has, the one that is taken by default first. */
   readonly entries: readonly X86Entry[];
+  /** The page size of an arm64 kernel, which the guest's CPU must have. */
+  readonly pageSize?: Arm64PageSize | undefined;
   /** The compression of the file, or of the payload in a bzImage or zboot image; undefined if there is none. */
   readonly compression: ImageFormat | undefined;
 }
@@ -43,8 +46,10 @@ function* tell(file: KernelFile): Task<Told> {
   const { source } = file;
   const description = describeFormat(file.format);
   switch (file.format) {
-    case "arm64-image":
-      return { description, architecture: "aarch64", entries: [] };
+    case "arm64-image": {
+      const pageSize = ARM64_PAGE_SIZES[decodeAarch64ImageFlags(file.image.flags).pageSize];
+      return { description, architecture: "aarch64", entries: [], pageSize };
+    }
     case "elf64":
     case "elf32": {
       const { format } = file;

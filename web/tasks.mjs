@@ -62,6 +62,7 @@ const config = {
         find: /^(fs|crypto|perf_hooks|node:crypto|node:fs\/promises)$/,
         replacement: inRoot("web/src/no-node.ts"),
       },
+      { find: /^directboot\/decoders$/, replacement: inRoot("src/decoders/index.ts") },
       { find: /^directboot\/inspect$/, replacement: inRoot("src/inspect/index.ts") },
     ],
   },

@@ -1,26 +1,29 @@
 /** The files: chosen, dropped on their place, or dropped anywhere and told apart by what they are. */
-import { detectFormat } from "../../src/images/detect.js";
 import { byId } from "./dom.js";
 import { formatBytes } from "./format.js";
 import type { KernelFiles } from "./protocol.js";
 
-/** Bytes that detectFormat needs. */
-const HEAD_BYTES = 0x210;
-/** Devicetree Specification, 5.2: magic, big-endian. */
-const DEVICE_TREE_MAGIC = [0xd0, 0x0d, 0xfe, 0xed];
-/** Formats that are kernels and nothing else. */
-const KERNEL_FORMATS = ["elf64", "elf32", "bzImage", "arm64-image", "zboot"];
+type Slot = keyof typeof SLOT_WORDS;
 
-type Slot = "kernel" | "initrd" | "deviceTree";
+/** What a file is that belongs there. */
+const SLOT_WORDS = { kernel: "a kernel", initrd: "an initrd", deviceTree: "a device tree" } as const;
 
-/** Where a file belongs, told from its first bytes; undefined if it could be more than one thing. */
-async function slotOf(file: File): Promise<Slot | undefined> {
-  const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
-  if (DEVICE_TREE_MAGIC.every((byte, index) => head[index] === byte)) return "deviceTree";
-  const format = detectFormat(head);
-  if (KERNEL_FORMATS.includes(format)) return "kernel";
-  // "070701": a cpio archive (Documentation/driver-api/early-userspace/buffer-format.rst)
-  return new TextDecoder("latin1").decode(head.subarray(0, 5)) === "07070" ? "initrd" : undefined;
+/** Where files belong, told from what is in them, in a thread of its own: a compressed one is unpacked for it. */
+async function slotsOf(files: readonly File[]): Promise<readonly (Slot | undefined)[]> {
+  const worker = new Worker(new URL("./slot-worker.ts", import.meta.url), { type: "module" });
+  try {
+    return await new Promise((resolve, reject) => {
+      worker.addEventListener("message", ({ data }: MessageEvent<readonly (Slot | undefined)[]>) =>
+        resolve(data),
+      );
+      worker.addEventListener("error", reject);
+      worker.postMessage(files);
+    });
+  } catch {
+    return files.map(() => undefined);
+  } finally {
+    worker.terminate();
+  }
 }
 
 function isSlot(text: string | undefined): text is Slot {
@@ -77,7 +80,18 @@ export class FilePanel {
 
   #set(files: Parameters<FilePanel["update"]>[0]): void {
     this.update(files);
+    const others = [
+      ...(this.#initrds.length === 0 ? [] : [SLOT_WORDS.initrd]),
+      ...(this.#deviceTree === undefined ? [] : [SLOT_WORDS.deviceTree]),
+    ];
+    const isAlone = this.#kernel === undefined && others.length > 0;
+    this.#tell(isAlone ? `That is ${others.join(" and ")}. It goes with a kernel: give that, too.` : "");
     this.#onChange();
+  }
+
+  /** Says what to do about the files. */
+  #tell(text: string): void {
+    byId("files-note", HTMLElement).textContent = text;
   }
 
   /** Takes files without telling of it. */
@@ -138,10 +152,17 @@ export class FilePanel {
 
   /** Puts dropped files where they were dropped, or else where they belong. */
   async #take(files: readonly File[], slot: Slot | undefined): Promise<void> {
-    const slots = await Promise.all(files.map((file) => slot ?? slotOf(file).catch(() => undefined)));
+    const slots = slot === undefined ? await slotsOf(files) : files.map(() => slot);
     const at = (wanted: Slot | undefined): File[] => files.filter((_, index) => slots[index] === wanted);
+    for (const only of ["kernel", "deviceTree"] as const) {
+      const found = at(only);
+      if (found.length < 2) continue;
+      const names = found.map(({ name }) => name).join(" and ");
+      this.#tell(`${names} are each ${SLOT_WORDS[only]}, and a guest has one: drop the one that you want.`);
+      return;
+    }
+    // What nothing tells of may be a kernel where there is none: the error then says what it is.
     const unclear = at(undefined);
-    // A compressed file may be either: the first is a kernel where there is none.
     const kernel = at("kernel")[0] ?? (this.#kernel === undefined ? unclear.shift() : undefined);
     const initrds = [...at("initrd"), ...unclear];
     const [deviceTree] = at("deviceTree");

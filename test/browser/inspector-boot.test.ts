@@ -107,11 +107,22 @@ describe("the inspector page's Boot button", () => {
     await page.setViewportSize({ width: 1000, height: 900 });
   });
 
+  it("saves the log, byte by byte as the serial port printed it, while it runs and afterwards", async () => {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save-log")]);
+    assert.equal(download.suggestedFilename(), "serial.log");
+    const path = join(folder, "serial.log");
+    await download.saveAs(path);
+    const log = readFileSync(path, "latin1");
+    assert.ok(log.indexOf(INIT_MARKER) > 0);
+    assert.ok(log.indexOf("hello\r\n") > log.indexOf(INIT_MARKER));
+  });
+
   it("stops at once, keeps what was printed, and boots again", async () => {
     await page.getByRole("button", { name: "Stop" }).click();
     await page.locator('#boot[data-state="ended"]').waitFor();
     assert.match(await page.innerText("#boot .boot-status"), /^Stopped after /);
     assert.ok((await terminalText(page)).includes("hello"));
+    assert.ok(await page.isEnabled("#save-log"));
     await page.getByRole("button", { name: "Boot again" }).click();
     await page.locator('#boot[data-state="running"]').waitFor();
     await page.getByRole("button", { name: "Stop" }).click();

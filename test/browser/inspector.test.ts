@@ -3,13 +3,16 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
 import type { BrowserContext, Page } from "playwright-core";
 import * as decoders from "../../src/decoders/index.js";
-import { loadLinuxSync } from "../../src/index.js";
+import { extractKernelSync, loadLinuxSync } from "../../src/index.js";
+import { describeZeroPage } from "../../src/inspect/index.js";
 import { debianKernel } from "../boot/support/debian.js";
 import { directboot } from "../support/command.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
+import { runTool } from "../support/tool.js";
 import {
   axeViolations,
   buildInspector,
@@ -32,14 +35,6 @@ const folder = tempFolder();
 /** An address as the page has it. */
 const address = (value: bigint): string => `0x${value.toString(16).padStart(8, "0")}`;
 
-/** True if the page is wider than the window. */
-async function scrollsSideways(page: Page): Promise<boolean> {
-  const wide: unknown = await page.evaluate(
-    "document.documentElement.scrollWidth > document.documentElement.clientWidth",
-  );
-  return wide === true;
-}
-
 describe("the inspector page", () => {
   let server: InspectorServer;
   let context: BrowserContext;
@@ -49,6 +44,7 @@ describe("the inspector page", () => {
   let amd64 = "";
   const initrd = join(folder, "initrd.img");
   const broken = join(folder, "broken-vmlinuz");
+  const vmlinux = join(folder, "vmlinux");
 
   before(async () => {
     buildInspector();
@@ -104,6 +100,87 @@ describe("the inspector page", () => {
       assert.deepEqual(shown, expected);
     });
 
+    it("shows the zero page that was written, each field with its offset, size, value and meaning", async () => {
+      const guest = loadLinuxSync({ kernel: X86_64_GUEST, memory: MEMORY, commandLine: COMMAND_LINE });
+      const page0 = guest.regions.find(({ tag }) => tag === "linux-zeropage");
+      const fields = describeZeroPage(guest.memory.read(page0?.range.start ?? 0n, 4096)).map(
+        ({ offset, size, name, value, meaning, since }) => [
+          `0x${offset.toString(16)}`,
+          String(size),
+          name,
+          value,
+          since === undefined ? meaning : `since ${since} ${meaning}`,
+        ],
+      );
+      const byOffset = (rows: string[][]): string[][] => rows.sort((a, b) => Number(a[0]) - Number(b[0]));
+      const shown = async (): Promise<string[][]> => {
+        await page.evaluate(
+          `for (const each of document.querySelectorAll("#told details")) each.open = true`,
+        );
+        return byOffset(await cells("#told"));
+      };
+      assert.deepEqual(
+        await shown(),
+        fields.filter(([, , , value]) => value !== "0x0"),
+      );
+      await page.getByLabel("All fields").check();
+      assert.deepEqual(await shown(), fields);
+      await page.getByLabel("Fields that are set").check();
+    });
+
+    it("decodes the entries of the GDT, and says which registers were loaded from them", async () => {
+      const entries = await page.locator("#gdt .register > summary").allInnerTexts();
+      assert.deepEqual(
+        entries.map((text) => text.split("\n").slice(0, 2)),
+        [
+          ["0x0", "no segment"],
+          ["0x8", "64-bit code, execute/read, accessed"],
+          ["0x10", "32-bit data, read/write, accessed"],
+          ["0x18", "no segment"],
+        ],
+      );
+      await page.click('[data-register="gdt-0x8"] > summary');
+      assert.match(await page.innerText('[data-register="gdt-0x8"]'), /loaded into CS\./);
+      const long = (await cells('[data-register="gdt-0x8"]')).find(([, , name]) => name === "L");
+      assert.deepEqual(long, ["attributes", "13", "L", "0x1", "64-bit code"]);
+    });
+
+    it("shows the bytes of any region, and of any address in RAM", async () => {
+      const guest = loadLinuxSync({ kernel: X86_64_GUEST, memory: MEMORY, commandLine: COMMAND_LINE });
+      const shown = async (start: bigint): Promise<void> => {
+        const first = start.toString(16).padStart(8, "0");
+        await page.locator("#bytes .address", { hasText: first }).first().waitFor();
+        const lines = (await page.innerText("#bytes .dump")).trim().split("\n");
+        const bytes = guest.memory.read(start, lines.length * 16);
+        const expected = lines.map((_, index) => {
+          const line = [...bytes.subarray(index * 16, index * 16 + 16)];
+          const address = (start + BigInt(index * 16)).toString(16).padStart(8, "0");
+          const letters = line.map((byte) => (byte > 31 && byte < 127 ? String.fromCharCode(byte) : "."));
+          return `${address}  ${line.map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}  ${letters.join("")}`;
+        });
+        assert.deepEqual(lines, expected);
+      };
+      for (const { tag, range } of guest.regions) {
+        await page
+          .getByRole("button", { name: `Show the bytes of ${tag} at ${address(range.start)}` })
+          .click();
+        await shown(range.start);
+      }
+      await page.fill("#bytes-address", "0x3000");
+      await page.press("#bytes-address", "Enter");
+      await shown(0x3000n);
+      assert.match(await page.innerText("#bytes .dump"), /console=ttyS0/);
+      await page.click("#bytes-on");
+      await shown(0x3100n);
+      await page.click("#bytes-back");
+      await shown(0x3000n);
+      await page.fill("#bytes-address", "0x10000000");
+      await page.press("#bytes-address", "Enter");
+      assert.equal(await page.getAttribute("#bytes-address", "aria-invalid"), "true");
+      assert.match(await page.innerText("#bytes-hint"), /no RAM/);
+      await shown(0x3000n);
+    });
+
     it("shows the e820 map that is in the zero page", async () => {
       assert.deepEqual(
         (await cells("#e820")).map(([from, to, , type]) => `${from} ${to} ${type}`),
@@ -133,6 +210,10 @@ describe("the inspector page", () => {
       assert.deepEqual(machine, ["0x12", "2", "e_machine", "0x3e", "x86-64"]);
     });
 
+    /** A region's name in the picture: the two of the kernel by what they are. */
+    const drawn = (tag: string, start: bigint): string =>
+      tag === "linux-kernel" ? `kernel: ${start === 0x100_0000n ? "code" : "data"}` : tag;
+
     it("has a picture whose regions the keyboard reaches one by one, each with its details", async () => {
       const names: unknown = await page.evaluate(
         `[...document.querySelectorAll("#memory-map .region:not(.hole)")].map((region) => region.dataset.name + " " + region.dataset.start).sort()`,
@@ -140,7 +221,9 @@ describe("the inspector page", () => {
       const guest = loadLinuxSync({ kernel: X86_64_GUEST, memory: MEMORY, commandLine: COMMAND_LINE });
       assert.deepEqual(
         names,
-        guest.regions.map(({ tag, range }) => `${tag} 0x${range.start.toString(16)}`).sort(),
+        guest.regions
+          .map(({ tag, range }) => `${drawn(tag, range.start)} 0x${range.start.toString(16)}`)
+          .sort(),
       );
       await page.focus("#memory-map .picture");
       const reached: string[] = [];
@@ -151,7 +234,12 @@ describe("the inspector page", () => {
         );
         reached.push(String(focused));
         const details = await page.innerText("#memory-map .region-details h3");
-        assert.equal(details, String(focused).split(" ")[0]);
+        assert.equal(
+          details,
+          String(focused)
+            .replace(/^kernel: \w+/, "linux-kernel")
+            .split(" ")[0],
+        );
       }
       assert.deepEqual(reached.sort(), names);
     });
@@ -249,6 +337,39 @@ describe("the inspector page", () => {
     assert.match(await page.innerText("#page-tables"), /Paging is off/);
   });
 
+  it("shows the program headers of the vmlinux in a bzImage, and which of them each region of the kernel is", async () => {
+    await loadKernel(page, amd64);
+    writeFileSync(vmlinux, extractKernelSync(amd64, { decoders }).kernel);
+    // "  LOAD           0x200000 0xffffffff81000000 0x0000000001000000 …": offset, virtual and physical address
+    const numbers = (texts: readonly (string | undefined)[]): bigint[] =>
+      texts.map((text) => BigInt(text ?? 0));
+    const loads = [...runTool("binutils", "readelf", ["-lW", vmlinux]).matchAll(/^ +LOAD +(.*)$/gm)].map(
+      ([, text = ""]) => numbers(text.split(/ +/).slice(0, 3)),
+    );
+    assert.ok(loads.length > 2);
+    const headers = page.locator("#header .fold", { hasText: /^Program headers/ }).last();
+    const rows = (await headers.locator("tbody tr").allInnerTexts()).map((row) => row.split("\t"));
+    assert.deepEqual(
+      rows.filter(([, type]) => type === "LOAD").map((row) => numbers(row.slice(3, 6))),
+      loads,
+    );
+    const kernel = (await cells("#memory-map")).filter(([, , , , , tag]) => tag === "linux-kernel");
+    assert.deepEqual(
+      kernel.map(([from, , , , , , segment]) => numbers([segment?.split(", ")[2], from])),
+      loads.map((load) => load.slice(1)),
+    );
+    const names = kernel.map(([, , , , , , segment]) => segment);
+    assert.equal(new Set(names).size, loads.length);
+  });
+
+  it("shows the start info of a kernel that is entered by PVH", async () => {
+    await loadKernel(page, vmlinux);
+    await page.selectOption("#entry", "pvh");
+    await page.locator("#told h2", { hasText: "Start info" }).waitFor();
+    const magic = (await cells("#told")).find(([, , name]) => name === "magic");
+    assert.deepEqual(magic?.slice(3), ["0x336ec578", "the mark of a start info"]);
+  });
+
   it("plans an arm64 kernel with a bare tree where none is given, and says so", async () => {
     await page.click("#demo-arm64");
     await page.locator(".summary", { hasText: "a bare one that stands in" }).waitFor();
@@ -268,6 +389,44 @@ describe("the inspector page", () => {
     assert.match(await page.innerText("#initrd-chosen"), /^archive, /);
     assert.ok(await page.isHidden("#drop-veil"));
     await page.click("#initrd-clear");
+    await untilState(page, "loaded");
+  });
+
+  it("says of two kernels that a guest has one, and keeps what there was", async () => {
+    const before = await page.innerText("#kernel-chosen");
+    await dropFiles(page, [
+      ["one", X86_64_GUEST],
+      ["other", i386],
+    ]);
+    await page.locator("#files-note", { hasText: "one and other are each a kernel" }).waitFor();
+    assert.equal(await page.innerText("#kernel-chosen"), before);
+    assert.equal(await page.getAttribute("body", "data-state"), "loaded");
+  });
+
+  it("says of an initrd alone, compressed or not, that a kernel is wanted, and takes it when that comes", async () => {
+    const packed = join(folder, "packed.img");
+    writeFileSync(packed, gzipSync(readFileSync(initrd)));
+    for (const path of [initrd, packed]) {
+      await page.reload();
+      await dropFiles(page, [["archive", path]]);
+      await page.locator("#files-note", { hasText: "an initrd" }).waitFor();
+      assert.match(await page.innerText("#files-note"), /kernel/);
+      assert.match(await page.innerText("#initrd-chosen"), /^archive, /);
+      assert.equal(await page.getAttribute("body", "data-state"), "empty");
+    }
+    await dropFiles(page, [["kernel", X86_64_GUEST]]);
+    await page.locator("#memory-map tbody tr", { hasText: "linux-initrd" }).waitFor();
+    assert.equal(await page.innerText("#files-note"), "");
+    await page.click("#initrd-clear");
+    await untilState(page, "loaded");
+  });
+
+  it("tells a compressed kernel from a compressed initrd, also where there is a kernel", async () => {
+    const packed = join(folder, "vmlinux.gz");
+    writeFileSync(packed, gzipSync(readFileSync(X86_64_GUEST)));
+    await dropFiles(page, [["vmlinux.gz", packed]]);
+    await page.locator("#kernel-chosen", { hasText: "vmlinux.gz" }).waitFor();
+    assert.equal(await page.innerText("#initrd-chosen"), "");
     await untilState(page, "loaded");
   });
 
@@ -304,17 +463,23 @@ describe("the inspector page", () => {
     await page.getByLabel("Auto", { exact: true }).check();
   });
 
-  it("fits a phone: nothing but tables and the picture scrolls sideways", async () => {
-    await page.setViewportSize({ width: 360, height: 740 });
+  it("fits a phone: rows of tables stack, and nothing scrolls sideways", async () => {
+    const wide = async (): Promise<unknown> =>
+      await page.evaluate(`[document.documentElement, ...document.querySelectorAll(".scroller, .tree, .dump")]
+        .filter((element) => element.scrollWidth > element.clientWidth)
+        .map((element) => element.getAttribute("aria-label") ?? element.className)`);
+    await page.setViewportSize({ width: 390, height: 844 });
     try {
       await page.reload();
-      assert.ok(!(await scrollsSideways(page)), "empty");
-      await loadKernel(page, i386);
-      await page.evaluate(`for (const each of document.querySelectorAll("details")) each.open = true`);
-      assert.ok(!(await scrollsSideways(page)), "loaded");
+      assert.deepEqual(await wide(), [], "empty");
+      for (const kernel of [i386, amd64, AARCH64_GUEST]) {
+        await loadKernel(page, kernel);
+        await page.evaluate(`for (const each of document.querySelectorAll("details")) each.open = true`);
+        assert.deepEqual(await wide(), [], kernel);
+      }
       await page.setInputFiles("#kernel", broken);
       await untilState(page, "failed");
-      assert.ok(!(await scrollsSideways(page)), "failed");
+      assert.deepEqual(await wide(), [], "failed");
     } finally {
       await page.setViewportSize({ width: 1280, height: 900 });
     }

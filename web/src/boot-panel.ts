@@ -1,5 +1,5 @@
 /** Boots the kernel in v86, in a thread of its own, with its first serial port in a terminal. */
-import { el } from "./dom.js";
+import { download, el } from "./dom.js";
 import { formatBytes, formatMilliseconds } from "./format.js";
 import { showProblem } from "./problem.js";
 import type { BootRequest, Choices, EmulatorEvent, GuestView, KernelFiles, Problem } from "./protocol.js";
@@ -9,6 +9,8 @@ import type { SerialTerminal } from "./terminal.js";
 const FIRST_LINE = "Linux version";
 /** Kept of the output for finding that line. */
 const MOST_KEPT = 4096;
+/** Of what the guest prints the end is kept, for the log: a guest may print for days. */
+const MOST_LOG_BYTES = 64 << 20;
 /** More is cut by v86 (src/cpu.js, create_memory), or more than its own memory can hold beside the rest. */
 const MOST_RAM_BYTES = 1n << 30n;
 /** "\0asm" and the version: the smallest module. */
@@ -45,13 +47,16 @@ export class BootPanel {
   readonly #status = el("p", { class: "boot-status", role: "status" });
   readonly #bar = el("progress", { max: "1", "aria-label": "Loading the kernel" });
   readonly #stop = el("button", { type: "button", class: "danger" }, "Stop");
+  readonly #save = el("button", { type: "button", id: "save-log", disabled: true }, "Save the log");
   readonly #problem = el("div", { class: "problem", role: "alert", hidden: true });
   readonly #screen = el("div", { class: "console", role: "group", "aria-label": "Serial console" });
   readonly #worker: Worker;
   readonly #start = performance.now();
   readonly #onEnd: () => void;
   #terminal: SerialTerminal | undefined;
-  readonly #early: Uint8Array[] = [];
+  /** What was printed, in the order in which it came. */
+  readonly #log: Uint8Array<ArrayBuffer>[] = [];
+  #logBytes = 0;
   #state: State = "starting";
   #kept = "";
   #firstLine: number | undefined;
@@ -60,6 +65,9 @@ export class BootPanel {
   constructor(files: KernelFiles, choices: Choices, onEnd: () => void) {
     this.#onEnd = onEnd;
     this.#stop.addEventListener("click", () => this.stop());
+    this.#save.addEventListener("click", () =>
+      download(new Blob(this.#log, { type: "text/plain" }), "serial.log"),
+    );
     this.element = el(
       "section",
       { class: "card boot", id: "boot", "aria-labelledby": "boot-heading" },
@@ -67,7 +75,7 @@ export class BootPanel {
         "div",
         { class: "card-head" },
         el("h2", { id: "boot-heading", tabindex: "-1" }, "Serial console"),
-        this.#stop,
+        el("div", { class: "actions" }, this.#save, this.#stop),
       ),
       this.#status,
       this.#bar,
@@ -105,7 +113,8 @@ export class BootPanel {
     this.#terminal = new SerialTerminal(this.#screen, (text) => {
       if (this.#state === "running") this.#worker.postMessage({ kind: "input", text });
     });
-    for (const bytes of this.#early.splice(0)) this.#terminal.write(bytes);
+    // What came while the terminal was on its way.
+    for (const bytes of this.#log) this.#terminal.write(bytes);
   }
 
   /** Ends the machine, whatever it does; what it has printed stays. */
@@ -170,8 +179,8 @@ export class BootPanel {
         break;
       case "output":
         this.#lookForFirstLine(event.bytes);
-        if (this.#terminal === undefined) this.#early.push(event.bytes);
-        else this.#terminal.write(event.bytes);
+        this.#keep(event.bytes);
+        this.#terminal?.write(event.bytes);
         break;
       case "reset":
         this.#end(`The guest reset the machine after ${this.#elapsed()}.`);
@@ -180,6 +189,13 @@ export class BootPanel {
         this.#fail(event.problem);
         break;
     }
+  }
+
+  #keep(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#log.push(bytes);
+    this.#logBytes += bytes.byteLength;
+    while (this.#logBytes > MOST_LOG_BYTES) this.#logBytes -= this.#log.shift()?.byteLength ?? 0;
+    this.#save.disabled = false;
   }
 
   #lookForFirstLine(bytes: Uint8Array): void {

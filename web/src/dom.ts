@@ -33,7 +33,10 @@ export function code(text: string): HTMLElement {
   return el("code", {}, text);
 }
 
-/** A table that scrolls sideways where it does not fit, and can then be reached by the keyboard. */
+/**
+ * A table. On a narrow screen each row is a block of its own (style.css), whose cells have their columns' titles: roles keep
+ * it a table then.
+ */
 export function table(
   caption: string,
   columns: readonly { readonly title: string; readonly kind?: "number" | "code" | "text" }[],
@@ -41,21 +44,27 @@ export function table(
 ): HTMLElement {
   const head = el(
     "tr",
-    {},
-    ...columns.map(({ title, kind }) => el("th", { scope: "col", class: kind }, title)),
+    { role: "row" },
+    ...columns.map(({ title, kind }) => el("th", { scope: "col", role: "columnheader", class: kind }, title)),
   );
   const body = rows.map((cells) =>
-    el("tr", {}, ...cells.map((cell, index) => el("td", { class: columns[index]?.kind }, cell))),
+    el(
+      "tr",
+      { role: "row" },
+      ...cells.map((cell, index) =>
+        el("td", { role: "cell", class: columns[index]?.kind, "data-title": columns[index]?.title }, cell),
+      ),
+    ),
   );
   return el(
     "div",
     { class: "scroller", tabindex: "0", role: "group", "aria-label": caption },
     el(
       "table",
-      {},
+      { role: "table" },
       el("caption", { class: "visually-hidden" }, caption),
-      el("thead", {}, head),
-      el("tbody", {}, ...body),
+      el("thead", { role: "rowgroup" }, head),
+      el("tbody", { role: "rowgroup" }, ...body),
     ),
   );
 }
@@ -68,4 +77,15 @@ export function section(id: string, title: string, ...children: readonly Child[]
     el("h2", { id: `${id}-heading`, tabindex: "-1" }, title),
     ...children,
   );
+}
+
+/** Gives the reader a file. */
+export function download(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  const link = el("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  // The download has begun when the click returns, but its reading may not.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -1,8 +1,22 @@
 /** Inspects, plans and loads in a thread of its own, one kernel a thread, and keeps the guest for its export. */
-import { applyPlan, GuestMemory, GuestMemoryImporter, hotPaths, LinuxGuest, planLinux } from "directboot";
-import { describeRegister, inspectKernel, memoryMapOf, regionChecksums } from "directboot/inspect";
+import {
+  applyPlan,
+  GuestMemory,
+  GuestMemoryImporter,
+  hotPaths,
+  LinuxGuest,
+  type LinuxPlan,
+  planLinux,
+} from "directboot";
+import {
+  describeRegister,
+  inspectKernel,
+  type KernelInspection,
+  memoryMapOf,
+  regionChecksums,
+} from "directboot/inspect";
 import { type ExportedRegion, exportManifest, regionViews } from "../../src/linux/guest-export.js";
-import { pageTablesOf } from "./inspection.js";
+import { gdtOf, pageTablesOf, segmentFinder, toldOf, unpackedKernel } from "./inspection.js";
 import { loadOptions } from "./load-options.js";
 import { problemOf } from "./problem-of.js";
 import type {
@@ -36,8 +50,20 @@ function progressTeller(): (progress: Progress) => void {
   };
 }
 
-function viewOf(guest: LinuxGuest, isBareTree: boolean, times: Omit<GuestView["times"], "check">): GuestView {
+/** The kernel that is loaded, in its file: uncompressed, or out of what it is wrapped in. */
+function innermost(inspection: KernelInspection): KernelInspection {
+  return inspection.inside === undefined ? inspection : innermost(inspection.inside);
+}
+
+function viewOf(
+  guest: LinuxGuest,
+  plan: LinuxPlan,
+  kernelFile: KernelInspection,
+  parts: Pick<GuestView, "isBareTree" | "unpacked"> & { readonly times: Omit<GuestView["times"], "check"> },
+): GuestView {
   const { kernel, initrd, dtb } = guest.info;
+  const { isBareTree, unpacked, times } = parts;
+  const segmentsIn = segmentFinder(plan, unpacked?.segments ?? innermost(kernelFile).segments);
   const start = performance.now();
   const checksums = regionChecksums(guest);
   const check = performance.now() - start;
@@ -66,9 +92,13 @@ function viewOf(guest: LinuxGuest, isBareTree: boolean, times: Omit<GuestView["t
         acceptance,
         dataLength,
         crc32: checksums[index]?.crc32 ?? 0,
+        segments: tag === "linux-kernel" ? segmentsIn(range.start, range.end) : [],
       }))
       .sort((a, b) => (a.start < b.start ? -1 : 1)),
     map: memoryMapOf(guest),
+    unpacked,
+    told: toldOf(guest),
+    gdt: gdtOf(guest),
     registers: guest.registerList.map((register) => describeRegister(register)),
     pageTables: pageTablesOf(guest),
     times: { ...times, check },
@@ -101,7 +131,9 @@ async function load(files: KernelFiles, choices: Choices): Promise<void> {
     };
     tell({ phase: "check", loaded: 0, total: 0 });
     loaded = guest;
-    post({ kind: "loaded", guest: viewOf(guest, isArm64 && files.deviceTree === undefined, times) });
+    const isBareTree = isArm64 && files.deviceTree === undefined;
+    const unpacked = await unpackedKernel(plan, inspection);
+    post({ kind: "loaded", guest: viewOf(guest, plan, inspection, { isBareTree, unpacked, times }) });
   } finally {
     plan.close();
   }
@@ -131,6 +163,7 @@ self.addEventListener("message", ({ data }: MessageEvent<InspectorRequest>) => {
       post({ kind: "failed", problem: problemOf(error) }),
     );
   } else if (loaded !== undefined) {
-    exportGuest(loaded);
+    if (data.kind === "export") exportGuest(loaded);
+    else post({ ...data, bytes: loaded.memory.read(data.address, data.byteLength) });
   }
 });

@@ -3,7 +3,7 @@ import type { KernelInspection } from "directboot/inspect";
 import aarch64Guest from "../../guests/aarch64.img?url";
 import x86Guest from "../../guests/x86_64.elf?url";
 import { BootPanel, bootRefusal } from "./boot-panel.js";
-import { byId, el } from "./dom.js";
+import { byId, download, el, section } from "./dom.js";
 import { FilePanel } from "./file-panel.js";
 import { formatBytes } from "./format.js";
 import { OptionPanel } from "./option-panel.js";
@@ -18,11 +18,13 @@ import type {
   Progress,
 } from "./protocol.js";
 import { setUpTheme } from "./theme.js";
+import { BytesView } from "./view-bytes.js";
 import { kernelSection } from "./view-kernel.js";
-import { e820Section, MemoryPicture, memorySection } from "./view-memory.js";
+import { e820Section, MemoryPicture } from "./view-memory.js";
 import { pageTableSection } from "./view-page-tables.js";
-import { registerSection } from "./view-registers.js";
+import { gdtSection, registerSection } from "./view-registers.js";
 import { fileHeading, guestFacts } from "./view-summary.js";
+import { toldSection } from "./view-told.js";
 
 /** A load that is done sooner shows no bar: it would only flicker. */
 const BAR_AFTER_MILLISECONDS = 150;
@@ -57,6 +59,7 @@ const progressLabel = byId("progress-label", HTMLElement);
 let job: Job | undefined;
 let boot: BootPanel | undefined;
 let picture: MemoryPicture | undefined;
+let bytes: BytesView | undefined;
 
 function announce(text: string): void {
   announcer.textContent = text;
@@ -108,16 +111,6 @@ function fail(current: Job, problem: Parameters<typeof showProblem>[2]): void {
   );
   report.hidden = report.childElementCount === 0;
   showProblem(problemPlace, `${current.files.kernel.name} can't be loaded`, problem);
-}
-
-function download(blob: Blob, name: string): void {
-  const url = URL.createObjectURL(blob);
-  const link = el("a", { href: url, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  // The download has begun when the click returns, but its reading may not.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 function startBoot(current: Job, button: HTMLButtonElement, place: HTMLElement): void {
@@ -181,14 +174,25 @@ function actions(current: Job, guest: GuestView, place: HTMLElement): HTMLElemen
 
 function showGuest(current: Job, inspection: KernelInspection, guest: GuestView): void {
   const bootPlace = el("div", { id: "boot-place" });
-  picture = new MemoryPicture(guest);
   const isArm64 = guest.architecture === "aarch64";
+  const view = new BytesView(guest, (address, byteLength) => {
+    const request: InspectorRequest = { kind: "bytes", address, byteLength };
+    current.worker.postMessage(request);
+  });
+  bytes = view;
+  picture = new MemoryPicture(guest, ({ start }) => {
+    view.go(start);
+    byId("bytes-heading", HTMLElement).focus();
+  });
   const sections = [
-    memorySection(picture, guest),
+    section("memory-map", "Guest memory", picture.element),
+    toldSection(guest.told),
     e820Section(guest.map.e820),
     registerSection(guest.registers, isArm64),
+    gdtSection(guest.gdt, guest.registers),
     pageTableSection(guest.pageTables),
-    kernelSection(inspection),
+    view.element,
+    kernelSection(inspection, guest.unpacked),
   ].filter((section) => section !== undefined);
   const links = sections.map((section) =>
     el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2")?.textContent ?? "")),
@@ -234,6 +238,9 @@ function take(current: Job, event: InspectorEvent): void {
       break;
     case "failed":
       fail(current, event.problem);
+      break;
+    case "bytes":
+      bytes?.show(event.address, event.bytes);
       break;
     case "exported":
       break;

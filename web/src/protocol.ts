@@ -1,6 +1,12 @@
 /** Messages between the page and its workers: plain data, so that it can be posted. */
 import type { EntryMode, GuestArchitecture, X86Entry } from "directboot";
-import type { KernelInspection, MemoryMap, RegisterDescription } from "directboot/inspect";
+import type {
+  GdtEntry,
+  InspectedField,
+  KernelInspection,
+  MemoryMap,
+  RegisterDescription,
+} from "directboot/inspect";
 import type { PageTableView } from "./inspection.js";
 
 /** The chosen files. */
@@ -48,6 +54,25 @@ export interface RegionView {
   /** Bytes from the start that hold data; zeros follow. */
   readonly dataLength: number;
   readonly crc32: number;
+  /** The kernel's program headers whose bytes lie in it: one, or more that share a page. */
+  readonly segments: readonly RegionSegment[];
+}
+
+/** A program header, as it is named beside a region. */
+export interface RegionSegment {
+  /** In the table of program headers. */
+  readonly index: number;
+  /** By what may be done with it: "code", "data". */
+  readonly name: string;
+  readonly flags: string;
+  readonly virtualAddress: string;
+}
+
+/** What the kernel is told in memory: the zero page, or PVH's start info. */
+export interface ToldView {
+  readonly kind: "zero page" | "start info";
+  readonly address: bigint;
+  readonly fields: readonly InspectedField[];
 }
 
 /** How long each step took, milliseconds. */
@@ -74,6 +99,10 @@ export interface GuestView {
   readonly ram: readonly { readonly start: bigint; readonly end: bigint }[];
   readonly regions: readonly RegionView[];
   readonly map: MemoryMap;
+  /** The kernel that the host unpacked out of a bzImage. */
+  readonly unpacked: KernelInspection | undefined;
+  readonly told: ToldView | undefined;
+  readonly gdt: readonly GdtEntry[];
   readonly registers: readonly RegisterDescription[];
   readonly pageTables: PageTableView | undefined;
   readonly times: Times;
@@ -81,10 +110,11 @@ export interface GuestView {
   readonly hotPaths: "wasm" | "javascript";
 }
 
-/** From the page to the inspecting worker: one load, then exports of it. */
+/** From the page to the inspecting worker: one load, then exports of it and looks at its memory. */
 export type InspectorRequest =
   | { readonly kind: "load"; readonly files: KernelFiles; readonly choices: Choices }
-  | { readonly kind: "export" };
+  | { readonly kind: "export" }
+  | { readonly kind: "bytes"; readonly address: bigint; readonly byteLength: number };
 
 /** From the inspecting worker. */
 export type InspectorEvent =
@@ -92,6 +122,7 @@ export type InspectorEvent =
   | { readonly kind: "inspected"; readonly inspection: KernelInspection }
   | { readonly kind: "loaded"; readonly guest: GuestView }
   | { readonly kind: "exported"; readonly manifest: Blob; readonly memory: Blob }
+  | { readonly kind: "bytes"; readonly address: bigint; readonly bytes: Uint8Array }
   | { readonly kind: "failed"; readonly problem: Problem };
 
 /** From the page to the emulator's worker, once. */
@@ -115,6 +146,6 @@ export type EmulatorEvent =
       readonly total: number;
     }
   | { readonly kind: "started"; readonly entry: bigint }
-  | { readonly kind: "output"; readonly bytes: Uint8Array }
+  | { readonly kind: "output"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "reset" }
   | { readonly kind: "failed"; readonly problem: Problem };

@@ -10,7 +10,12 @@ export function describeFile({ description, compression, inside, format }: Kerne
   return `${description}, ${compression.description} inside`;
 }
 
-function fieldTable(title: string, fields: readonly InspectedField[]): HTMLElement {
+/** "1 field", "2 fields" */
+export function countOf(fields: number): string {
+  return `${fields} field${fields === 1 ? "" : "s"}`;
+}
+
+export function fieldTable(title: string, fields: readonly InspectedField[]): HTMLElement {
   return table(
     title,
     [
@@ -39,6 +44,7 @@ function segmentTable(segments: readonly InspectedSegment[]): HTMLElement {
   return table(
     "Program headers",
     [
+      { title: "Number", kind: "number" },
       { title: "Type", kind: "code" },
       { title: "Flags", kind: "code" },
       { title: "Offset", kind: "code" },
@@ -47,7 +53,8 @@ function segmentTable(segments: readonly InspectedSegment[]): HTMLElement {
       { title: "In the file", kind: "number" },
       { title: "In memory", kind: "number" },
     ],
-    segments.map((segment) => [
+    segments.map((segment, index) => [
+      String(index),
       code(segment.type),
       code(segment.flags),
       code(formatHex(segment.offset)),
@@ -59,7 +66,7 @@ function segmentTable(segments: readonly InspectedSegment[]): HTMLElement {
   );
 }
 
-function fold(title: string, count: string, isOpen: boolean, content: HTMLElement): HTMLElement {
+export function fold(title: string, count: string, isOpen: boolean, content: HTMLElement): HTMLElement {
   return el(
     "details",
     { class: "fold", open: isOpen },
@@ -72,23 +79,29 @@ function layers(inspection: KernelInspection): KernelInspection[] {
   return inspection.inside === undefined ? [inspection] : [inspection, ...layers(inspection.inside)];
 }
 
-/** The section with all headers; undefined if there are none to show. */
-export function kernelSection(inspection: KernelInspection): HTMLElement | undefined {
+/**
+ * The section with all headers; undefined if there are none to show.
+ *
+ * @param unpacked the kernel that was unpacked out of a bzImage
+ */
+export function kernelSection(
+  inspection: KernelInspection,
+  unpacked?: KernelInspection,
+): HTMLElement | undefined {
   const content: HTMLElement[] = [];
-  for (const layer of layers(inspection)) {
+  for (const layer of [...layers(inspection), ...(unpacked === undefined ? [] : [unpacked])]) {
     const { fields, segments, segmentCount } = layer;
     if (layer !== inspection) content.push(el("h3", {}, `Inside: ${layer.description}`));
     const sections = new Set(fields.map(({ section }) => section));
-    // The table of segments says it in fewer rows than the program headers' fields.
     for (const title of sections) {
       const inSection = fields.filter((field) => field.section === title);
       const isFirst = content.length === 0;
-      content.push(fold(title, `${inSection.length} fields`, isFirst, fieldTable(title, inSection)));
+      content.push(fold(title, countOf(inSection.length), isFirst, fieldTable(title, inSection)));
     }
     if (segments.length > 0) {
       const count =
         segments.length < segmentCount ? `${segments.length} of ${segmentCount}` : `${segmentCount}`;
-      content.push(fold("Segments", count, false, segmentTable(segments)));
+      content.push(fold("Program headers", count, layer === unpacked, segmentTable(segments)));
     }
   }
   return content.length === 0 ? undefined : section("header", "Headers", ...content);

@@ -3,11 +3,10 @@ import { drawMemoryMap, type NamedE820Entry } from "directboot/inspect";
 import { code, el, section, table } from "./dom.js";
 import { formatAddress, formatBytes, formatCrc32 } from "./format.js";
 import type { GuestView, RegionView } from "./protocol.js";
+import { segmented } from "./segmented.js";
 import { currentTheme } from "./theme.js";
 
 const ZOOM_BYTES = 16n << 20n;
-/** From here on the picture is drawn in its own size, and scrolls where that is more. */
-const WIDE_PIXELS = 720;
 /** The rules in a picture; no name of a region can end them. */
 const STYLE = /<style>([^<]*)<\/style>/;
 
@@ -27,6 +26,20 @@ const PURPOSES: Readonly<Record<string, string>> = {
   "linux-acpi-tables": "the ACPI tables; zero without any",
 };
 
+/** "kernel: code", so that the kernel's regions can be told apart; short, since the picture is narrow. */
+function pictureName({ tag, segments }: RegionView): string {
+  return segments.length === 0
+    ? tag
+    : `${tag.replace(/^linux-/, "")}: ${segments.map(({ name }) => name).join(", ")}`;
+}
+
+/** "0: code, R-X, 0xffffffff81000000" */
+function segmentWords({ segments }: RegionView): string {
+  return segments
+    .map(({ index, name, flags, virtualAddress }) => `${index}: ${name}, ${flags}, ${virtualAddress}`)
+    .join("; ");
+}
+
 function regionDetails(region: RegionView): HTMLElement[] {
   const { start, end, tag, dataLength, crc32, acceptance } = region;
   const fact = (term: string, ...value: (HTMLElement | string)[]): HTMLElement =>
@@ -42,6 +55,7 @@ function regionDetails(region: RegionView): HTMLElement[] {
       fact("Data", dataLength === 0 ? "none: zeros" : formatBytes(dataLength)),
       fact("CRC-32 of the data", code(formatCrc32(crc32))),
       fact("Acceptance", acceptance),
+      ...(region.segments.length === 0 ? [] : [fact("Program header", segmentWords(region))]),
     ),
   ];
 }
@@ -58,41 +72,38 @@ export class MemoryPicture {
   readonly #details = el("div", { class: "region-details", "aria-live": "polite" });
   readonly #guest: GuestView;
   #isZoomed = false;
-  /** Of the place for the picture, pixels; 0 until it is in the page. */
-  #width = 0;
 
-  constructor(guest: GuestView) {
+  /** @param onBytes called with a region whose bytes are to be shown */
+  constructor(guest: GuestView, onBytes: (region: RegionView) => void) {
     this.#guest = guest;
-    const radio = (label: string, isZoomed: boolean): HTMLElement => {
-      const input = el("input", { type: "radio", name: "zoom", checked: !isZoomed });
-      input.addEventListener("change", () => {
-        this.#isZoomed = isZoomed;
-        this.draw();
-      });
-      return el("label", {}, input, el("span", {}, label));
+    const zoomTo = (isZoomed: boolean) => (): void => {
+      this.#isZoomed = isZoomed;
+      this.draw();
     };
-    const zoom = el(
-      "fieldset",
-      { class: "segmented" },
-      el("legend", { class: "visually-hidden" }, "What the picture shows"),
-      radio("All RAM", false),
-      radio("First 16 MiB", true),
-    );
+    const zoom = segmented("What the picture shows", "zoom", [
+      ["All RAM", zoomTo(false)],
+      ["First 16 MiB", zoomTo(true)],
+    ]);
     this.#hint();
-    this.element = el("div", { class: "memory-view" }, zoom, this.#details, this.#picture);
+    this.element = el(
+      "div",
+      { class: "memory-view" },
+      el("div", { class: "memory-picture" }, zoom, this.#picture),
+      el(
+        "div",
+        { class: "memory-regions" },
+        this.#details,
+        el("h3", {}, "Regions"),
+        regionTable(guest.regions, onBytes),
+      ),
+    );
     for (const type of ["focusin", "pointerover", "click"]) {
       this.#picture.addEventListener(type, (event) => {
         const target = event.target instanceof Element ? event.target.closest(".region") : null;
         if (target !== null) this.#show(target);
       });
     }
-    new ResizeObserver(() => {
-      const width = this.#picture.clientWidth;
-      if (width === this.#width) return;
-      const isWide = width >= WIDE_PIXELS && this.#width >= WIDE_PIXELS;
-      this.#width = width;
-      if (!isWide) this.draw();
-    }).observe(this.#picture);
+    this.draw();
   }
 
   #hint(): void {
@@ -105,7 +116,7 @@ export class MemoryPicture {
     const name = element.getAttribute("data-name");
     const start = element.getAttribute("data-start");
     const region = this.#guest.regions.find(
-      (each) => each.tag === name && (start === null || BigInt(start) === each.start),
+      (each) => pictureName(each) === name && (start === null || BigInt(start) === each.start),
     );
     for (const other of this.#picture.querySelectorAll(".is-shown")) other.classList.remove("is-shown");
     element.classList.add("is-shown");
@@ -113,16 +124,18 @@ export class MemoryPicture {
     else this.#details.replaceChildren(...regionDetails(region));
   }
 
-  /** Draws anew: another zoom, theme or width. */
+  /** Draws anew: another zoom or theme. */
   draw(): void {
-    if (this.#width === 0) return;
-    const { map } = this.#guest;
+    const { regions } = this.#guest;
+    const names = new Map(regions.map((region) => [region.start, pictureName(region)]));
+    const map = {
+      ...this.#guest.map,
+      regions: this.#guest.map.regions.map((each) => ({ ...each, name: names.get(each.start) ?? each.name })),
+    };
     const start = map.ram[0]?.start ?? 0n;
     const text = drawMemoryMap(map, {
       theme: currentTheme(),
       title: this.#isZoomed ? "Guest memory, first 16 MiB" : "Guest memory",
-      // A wide place does not make the picture larger than its type should be.
-      ...(this.#width < WIDE_PIXELS ? { width: this.#width } : {}),
       ...(this.#isZoomed ? { start, end: start + ZOOM_BYTES } : {}),
     });
     // A policy without 'unsafe-inline' leaves a <style> without effect; a constructed style sheet is the script's own.
@@ -144,7 +157,7 @@ function pictureSheet(): CSSStyleSheet {
   return sheet;
 }
 
-function regionTable(regions: readonly RegionView[]): HTMLElement {
+function regionTable(regions: readonly RegionView[], onBytes: (region: RegionView) => void): HTMLElement {
   return table(
     "Regions",
     [
@@ -154,26 +167,25 @@ function regionTable(regions: readonly RegionView[]): HTMLElement {
       { title: "Data", kind: "number" },
       { title: "CRC-32", kind: "code" },
       { title: "Region", kind: "code" },
+      { title: "Program header" },
+      { title: "Bytes" },
     ],
-    regions.map(({ start, end, dataLength, crc32, tag }) => [
-      code(formatAddress(start)),
-      code(formatAddress(end)),
-      formatBytes(end - start),
-      dataLength === 0 ? "zeros" : formatBytes(dataLength),
-      code(formatCrc32(crc32)),
-      code(tag),
-    ]),
-  );
-}
-
-/** The section with the picture and the table of regions. */
-export function memorySection(picture: MemoryPicture, guest: GuestView): HTMLElement {
-  return section(
-    "memory-map",
-    "Guest memory",
-    picture.element,
-    el("h3", {}, "Regions"),
-    regionTable(guest.regions),
+    regions.map((region) => {
+      const { start, end, dataLength, crc32, tag } = region;
+      const label = `Show the bytes of ${tag} at ${formatAddress(start)}`;
+      const button = el("button", { type: "button", class: "quiet", "aria-label": label }, "Show");
+      button.addEventListener("click", () => onBytes(region));
+      return [
+        code(formatAddress(start)),
+        code(formatAddress(end)),
+        formatBytes(end - start),
+        dataLength === 0 ? "zeros" : formatBytes(dataLength),
+        code(formatCrc32(crc32)),
+        code(tag),
+        segmentWords(region),
+        button,
+      ];
+    }),
   );
 }
 

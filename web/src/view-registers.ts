@@ -1,5 +1,5 @@
 /** The registers, each to be unfolded to its bits. */
-import type { RegisterDescription } from "directboot/inspect";
+import type { GdtEntry, RegisterDescription } from "directboot/inspect";
 import { code, el, section, table } from "./dom.js";
 
 interface Group {
@@ -128,5 +128,39 @@ export function registerSection(registers: readonly RegisterDescription[], isArm
       el("h3", {}, title),
       el("div", { class: "registers" }, ...members.map(registerItem)),
     ]),
+  );
+}
+
+/** The section with the GDT, entry by entry; undefined where there is none. */
+export function gdtSection(
+  entries: readonly GdtEntry[],
+  registers: readonly RegisterDescription[],
+): HTMLElement | undefined {
+  if (entries.length === 0) return undefined;
+  const items = entries.map(({ selector, value, meaning, fields }) => {
+    const users = registers.filter(
+      (register) =>
+        register.fields.some(({ part }) => part === "selector") &&
+        register.value.startsWith(`selector ${selector},`),
+    );
+    const names = users.map(({ title }) => title).join(", ");
+    return registerItem({
+      name: `gdt-${selector}`,
+      title: selector,
+      value: meaning,
+      role: `the descriptor is ${value}${names === "" ? "" : `; loaded into ${names}`}`,
+      source: "SDM 3A, 3.4.5 Segment Descriptors",
+      fields: value === "0x0000000000000000" ? [] : fields.filter(({ part }) => part !== "selector"),
+    });
+  });
+  return section(
+    "gdt",
+    "GDT",
+    el(
+      "p",
+      { class: "lead" },
+      "The segments that there are, by their selectors. Open one to see it bit by bit.",
+    ),
+    el("div", { class: "registers" }, ...items),
   );
 }

@@ -1,4 +1,4 @@
-// npm run web:screenshots: the page's pictures in the README, of Debian's kernels, into web/screenshots/.
+// npm run web:screenshots: pictures of the page with Debian's kernels, into web/screenshots/, for web/README.md.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,9 +27,9 @@ const folder = mkdtempSync(join(tmpdir(), "directboot-screenshots-"));
 const server = await serveInspector(STRICT_POLICY);
 
 /** Opens the page in a browser of its own, and closes both when `work` is done. */
-async function withPage(colorScheme, height, work) {
-  const context = await launchChromium(join(folder, colorScheme), {
-    viewport: { width: 1280, height },
+async function withPage(colorScheme, [width, height], work) {
+  const context = await launchChromium(join(folder, `${colorScheme}-${width}`), {
+    viewport: { width, height },
     colorScheme,
     reducedMotion: "reduce",
   });
@@ -55,13 +55,23 @@ try {
   const initrd = join(folder, "initrd.img");
   writeFileSync(initrd, busyboxInitramfs({ busybox: readFileSync(await busybox("i386")), init: INIT }));
 
-  await withPage("light", 860, async (page) => {
-    await loadKernel(page, (await debianKernel("amd64")).vmlinuz, initrd);
-    await page.locator("#memory-map").evaluate((section) => section.scrollIntoView());
-    await page.locator('#memory-map .region[data-name="linux-zeropage"]').hover();
+  const show = (page, id) => page.locator(id).evaluate((section) => section.scrollIntoView());
+  const { vmlinuz } = await debianKernel("amd64");
+  await withPage("light", [1280, 1240], async (page) => {
+    await loadKernel(page, vmlinuz, initrd);
+    await show(page, "#memory-map");
+    await page.locator('#memory-map .region[data-name="kernel: per-CPU data"]').hover();
     await save(page, "memory.png");
+    await page.setViewportSize({ width: 1280, height: 860 });
+    await show(page, "#told");
+    await save(page, "zero-page.png");
   });
-  await withPage("dark", 860, async (page) => {
+  await withPage("light", [390, 844], async (page) => {
+    await loadKernel(page, vmlinuz, initrd);
+    await show(page, "#bytes");
+    await save(page, "phone.png");
+  });
+  await withPage("dark", [1280, 860], async (page) => {
     await loadKernel(page, i386.vmlinuz, initrd);
     await page.click("#boot-button");
     const end = performance.now() + BOOT_MILLISECONDS;

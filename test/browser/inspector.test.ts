@@ -170,9 +170,9 @@ describe("the inspector page", () => {
       await page.press("#bytes-address", "Enter");
       await shown(0x3000n);
       assert.match(await page.innerText("#bytes .dump"), /console=ttyS0/);
-      await page.click("#bytes-on");
+      await page.click("#bytes-next");
       await shown(0x3100n);
-      await page.click("#bytes-back");
+      await page.click("#bytes-previous");
       await shown(0x3000n);
       await page.fill("#bytes-address", "0x10000000");
       await page.press("#bytes-address", "Enter");

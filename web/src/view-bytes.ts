@@ -43,8 +43,8 @@ export class BytesView {
     "aria-describedby": "bytes-hint",
   });
   readonly #hint = el("p", { class: "hint", id: "bytes-hint" }, HINT);
-  readonly #back = el("button", { type: "button", id: "bytes-back" }, "Back");
-  readonly #on = el("button", { type: "button", id: "bytes-on" }, "On");
+  readonly #previous = el("button", { type: "button", id: "bytes-previous" }, "Previous");
+  readonly #next = el("button", { type: "button", id: "bytes-next" }, "Next");
   readonly #dump = el("pre", {
     class: "dump",
     tabindex: "0",
@@ -72,8 +72,8 @@ export class BytesView {
       if (this.#region.value !== "") this.go(BigInt(this.#region.value));
     });
     this.#address.addEventListener("change", () => this.#goToText());
-    this.#back.addEventListener("click", () => this.go(this.#before));
-    this.#on.addEventListener("click", () => this.go(this.#start + this.#length));
+    this.#previous.addEventListener("click", () => this.go(this.#before));
+    this.#next.addEventListener("click", () => this.go(this.#start + this.#length));
     const form = el(
       "form",
       { class: "bytes-form" },
@@ -85,7 +85,7 @@ export class BytesView {
         this.#address,
         this.#hint,
       ),
-      el("div", { class: "actions" }, this.#back, this.#on),
+      el("div", { class: "actions" }, this.#previous, this.#next),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -107,8 +107,8 @@ export class BytesView {
     this.#length = ram.end - address < wanted ? ram.end - address : wanted;
     // One page back, or to where RAM starts.
     this.#before = address - ram.start < wanted ? ram.start : address - wanted;
-    this.#back.disabled = address === ram.start;
-    this.#on.disabled = address + this.#length === ram.end;
+    this.#previous.disabled = address === ram.start;
+    this.#next.disabled = address + this.#length === ram.end;
     const region = this.#guest.regions.find(({ start, end }) => address >= start && address < end);
     this.#region.value = region === undefined ? "" : String(region.start);
     this.#address.value = formatAddress(address);

@@ -158,6 +158,7 @@ function pictureSheet(): CSSStyleSheet {
 }
 
 function regionTable(regions: readonly RegionView[], onBytes: (region: RegionView) => void): HTMLElement {
+  const hasSegments = regions.some(({ segments }) => segments.length > 0);
   return table(
     "Regions",
     [
@@ -167,7 +168,7 @@ function regionTable(regions: readonly RegionView[], onBytes: (region: RegionVie
       { title: "Data", kind: "number" },
       { title: "CRC-32", kind: "code" },
       { title: "Region", kind: "code" },
-      { title: "Program header" },
+      ...(hasSegments ? [{ title: "Program header" }] : []),
       { title: "Bytes" },
     ],
     regions.map((region) => {
@@ -182,7 +183,7 @@ function regionTable(regions: readonly RegionView[], onBytes: (region: RegionVie
         dataLength === 0 ? "zeros" : formatBytes(dataLength),
         code(formatCrc32(crc32)),
         code(tag),
-        segmentWords(region),
+        ...(hasSegments ? [segmentWords(region)] : []),
         button,
       ];
     }),

@@ -42,11 +42,31 @@ function isXen(name: Uint8Array): boolean {
   return text.byteLength === XEN_NAME.length && XEN_NAME.every((byte, index) => text[index] === byte);
 }
 
-/** The PVH note among the notes of a segment. */
+/** True for a name as notes have it: printable ASCII, ended by a NUL. */
+function isNoteName(name: Uint8Array): boolean {
+  const last = name.byteLength - 1;
+  return last > 0 && name.every((byte, at) => (at === last ? byte === 0 : byte >= 0x20 && byte < 0x7f));
+}
+
+/** The PVH entry of the note whose value is `size` bytes at `value`. */
+function pvhNoteAt(view: DataView, value: number, size: 4 | 8, header: ElfProgramHeader): PvhNote {
+  return {
+    entry: size === 8 ? view.getBigUint64(value, true) : BigInt(view.getUint32(value, true)),
+    offset: Number(header.offset) + value,
+    size,
+  };
+}
+
+/**
+ * The PVH note among the notes of a segment, from note to note. Linux pads every note to 4 bytes whatever p_align says
+ * (include/linux/elfnote.h), compilers pad theirs to 8, and linkers put both into one segment: where a walk meets what
+ * is no note, the PVH note is looked for at every fourth byte.
+ */
 function findInSegment(source: Source, notes: Uint8Array, header: ElfProgramHeader): PvhNote | undefined {
   const view = new DataView(notes.buffer, notes.byteOffset, notes.byteLength);
   // glibc and binutils: names and values are padded to 8 in a segment aligned so, otherwise to 4.
   const alignment = header.alignment === 8n ? 8 : 4;
+  let isSound = true;
   let at = 0;
   // A rest that is too short for a note is padding.
   while (at + NOTE_HEADER_BYTES <= notes.byteLength) {
@@ -56,6 +76,8 @@ function findInSegment(source: Source, notes: Uint8Array, header: ElfProgramHead
     const value = at + alignUp(NOTE_HEADER_BYTES + nameBytes, alignment);
     const end = value + valueBytes;
     if (end > notes.byteLength) {
+      const found = scanSegment(view, notes, header);
+      if (found !== undefined) return found;
       throw badNote(
         source,
         `the note at ${hex(header.offset + BigInt(at))} has ${nameBytes} bytes of name and ${valueBytes} of value, its segment ends at ${hex(header.offset + header.fileSize)}`,
@@ -66,13 +88,23 @@ function findInSegment(source: Source, notes: Uint8Array, header: ElfProgramHead
       if (valueBytes !== 4 && valueBytes !== 8) {
         throw badNote(source, `the PVH entry has ${valueBytes} bytes, 4 or 8 are wanted`);
       }
-      return {
-        entry: valueBytes === 8 ? view.getBigUint64(value, true) : BigInt(view.getUint32(value, true)),
-        offset: Number(header.offset) + value,
-        size: valueBytes,
-      };
+      return pvhNoteAt(view, value, valueBytes, header);
     }
+    isSound &&= isNoteName(name);
     at = alignUp(end, alignment);
+  }
+  return isSound ? undefined : scanSegment(view, notes, header);
+}
+
+/** The first whole PVH note at a multiple of 4 bytes. */
+function scanSegment(view: DataView, notes: Uint8Array, header: ElfProgramHeader): PvhNote | undefined {
+  const value = NOTE_HEADER_BYTES + XEN_NAME.length + 1;
+  for (let at = 0; at + value + 4 <= notes.byteLength; at += 4) {
+    if (view.getUint32(at + 8, true) !== XEN_ELFNOTE_PHYS32_ENTRY) continue;
+    const size = view.getUint32(at + 4, true);
+    if (view.getUint32(at, true) !== XEN_NAME.length + 1 || (size !== 4 && size !== 8)) continue;
+    if (!isXen(notes.subarray(at + NOTE_HEADER_BYTES, at + value))) continue;
+    if (at + value + size <= notes.byteLength) return pvhNoteAt(view, at + value, size, header);
   }
   return undefined;
 }

@@ -181,4 +181,32 @@ describe("findPvhNote", () => {
       assert.throws(() => find(new BytesSource(bytes)), refusal("ELF_BAD_NOTE", "0x100000"));
     }
   });
+
+  it("finds it among notes of which some are padded to 4 bytes and some to 8, whatever p_align says", () => {
+    const odd = makeNotes([{ type: 7, value: [0x32, 0x2e, 0x36, 0] }]);
+    const property = makeNotes(
+      [{ name: "GNU\0", type: 5, value: [2, 0, 1, 0xc0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0] }],
+      8,
+    );
+    // What follows one of 20 bytes lies at a multiple of 4 only.
+    const short = makeNotes([{ type: 8, value: [1, 0, 0, 0, 0, 0, 0, 0] }]);
+    const pvh = makeNotes([{}]);
+    const rows: readonly (readonly [alignment: bigint, notes: readonly Uint8Array[]])[] = [
+      [4n, [odd, new Uint8Array(4), property, pvh]],
+      [4n, [odd, new Uint8Array(12), property, pvh]],
+      [8n, [property, odd, pvh]],
+      [8n, [odd, pvh]],
+      [8n, [odd, short, short, pvh, short, property]],
+      [1n, [odd, pvh]],
+    ];
+    for (const [align, parts] of rows) {
+      const found = findIn(new Uint8Array(Buffer.concat(parts)), { align });
+      assert.equal(found?.entry, 0x100_0850n, `p_align ${align}, ${parts.map((part) => part.byteLength)}`);
+    }
+  });
+
+  it("does not take what looks like one in the value of another note", () => {
+    const inner = [...makeNotes([{}])];
+    assert.equal(findIn(makeNotes([{ name: "Linux\0", type: 1, value: inner }])), undefined);
+  });
 });

@@ -118,8 +118,9 @@ export interface BzImage {
   /** Where the protected-mode code starts in the file: (setup_sects + 1) * 512. */
   readonly protectedModeOffset: number;
   /**
-   * Bytes of protected-mode code: syssize * 16. Bytes behind it in the file (a signature) are no part of it. Before 2.04:
-   * all that follows, since syssize is too narrow to tell.
+   * Bytes of protected-mode code: syssize * 16, of which the last 15 need not be in the file: they are zero then. Bytes
+   * behind it in the file (a signature) are no part of it. Before 2.04: all that follows, since syssize is too narrow to
+   * tell.
    */
   readonly protectedModeLength: number;
 }
@@ -157,13 +158,23 @@ function protectedModeBytes(source: Source, version: number, syssize: number, of
   if (length === 0) {
     throw new DirectBootError("BZIMAGE_NO_KERNEL", `${source.name}: syssize is 0`);
   }
-  if (source.byteLength < offset + length) {
-    throw new DirectBootError(
-      "BZIMAGE_TRUNCATED",
-      `${source.name} has ${source.byteLength} bytes, its header tells of ${offset + length}`,
-    );
+  if (source.byteLength < leastBzImageBytes(offset, length)) {
+    throw cutOffBzImage(source.name, source.byteLength, offset + length);
   }
   return length;
+}
+
+/**
+ * Bytes that a file must have whose protected-mode code, `length` bytes, starts at `offset`: syssize is rounded up to
+ * whole paragraphs, and the builds of old kernels and other projects do not pad the file to them.
+ */
+export function leastBzImageBytes(offset: number, length: number): number {
+  return offset + length - (PARAGRAPH_BYTES - 1);
+}
+
+/** The error for a bzImage that ends too early. */
+export function cutOffBzImage(name: string, has: number, wants: number): DirectBootError {
+  return new DirectBootError("BZIMAGE_TRUNCATED", `${name} has ${has} bytes, its header tells of ${wants}`);
 }
 
 /** Checks what tells a bzImage from other files. Returns its protocol version, and where its setup header ends. */

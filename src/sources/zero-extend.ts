@@ -25,20 +25,20 @@ export interface LeastBytes {
  * A source of exactly `byteLength` bytes: those of `source`, then zeros. With it a stream of unknown length, whose
  * header says how much memory it fills, needs no spool: it is read straight to its place.
  *
- * @param tooLong makes the error for a source that has more bytes; SOURCE_TOO_LARGE by default. Of a stream of unknown
- *   length this is only seen when its last byte is read
+ * @param tooLong makes the error for a source that has more bytes; SOURCE_TOO_LARGE by default, null to ignore them. Of a
+ *   stream of unknown length this is only seen when its last byte is read
  * @param least what a stream of unknown length must have; nothing by default
  * @throws DirectBootError what `tooLong` makes, and `least.tooShort`
  */
 export function zeroExtend(
   source: Source,
   byteLength: number,
-  tooLong = (): DirectBootError =>
+  tooLong: (() => DirectBootError) | null = () =>
     new DirectBootError("SOURCE_TOO_LARGE", `${source.name} has more than ${byteLength} bytes`),
   least?: LeastBytes,
 ): Source {
   const { name } = source;
-  if (hasKnownLength(source) && source.byteLength > byteLength) throw tooLong();
+  if (tooLong !== null && hasKnownLength(source) && source.byteLength > byteLength) throw tooLong();
   const range = { name, byteLength };
   const guarded = guardSource(source);
   const isOpenEnded = source instanceof StreamSource && !hasKnownLength(source);
@@ -65,7 +65,7 @@ export function zeroExtend(
       }
       target.fill(0, own);
       // Whether it ends here is only known by asking for one byte more.
-      if (length > 0 && offset + length === byteLength) {
+      if (tooLong !== null && length > 0 && offset + length === byteLength) {
         if ((await source.readUpTo(new Uint8Array(1), byteLength, signal)) > 0) throw tooLong();
       }
     },
@@ -83,12 +83,13 @@ export function zeroExtend(
   needsNoGuard(extended);
   if (!isStreamed(guarded)) return extended;
   const inner = (ranges: readonly ByteRange[]): ByteRange[] => {
-    const own = isOpenEnded
-      ? [...ranges, { start: byteLength, end: byteLength + 1 }]
-      : ranges.map(({ start, end }) => ({
-          start: Math.min(start, guarded.byteLength),
-          end: Math.min(end, guarded.byteLength),
-        }));
+    const own =
+      isOpenEnded && tooLong !== null
+        ? [...ranges, { start: byteLength, end: byteLength + 1 }]
+        : ranges.map(({ start, end }) => ({
+            start: Math.min(start, guarded.byteLength),
+            end: Math.min(end, guarded.byteLength),
+          }));
     return own;
   };
   const streamed: StreamedSource = {

@@ -1,7 +1,13 @@
 /** An x86 kernel: its entry and its place. */
 import { ADDRESS_LIMIT, hex, hexRange, PAGE_BYTES, pagesOf } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { type BzImage, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64 } from "../images/bzimage.js";
+import {
+  type BzImage,
+  cutOffBzImage,
+  leastBzImageBytes,
+  XLF_CAN_BE_LOADED_ABOVE_4G,
+  XLF_KERNEL_64,
+} from "../images/bzimage.js";
 import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhNote } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
@@ -11,7 +17,8 @@ import type { Placement } from "../plan/placement.js";
 import type { PlanBuilder } from "../plan/plan.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { planKernelElf } from "../plan/static-elf.js";
-import type { Source } from "../sources/source.js";
+import { hasKnownLength, type Source } from "../sources/source.js";
+import { zeroExtend } from "../sources/zero-extend.js";
 import type { Task } from "../task/task.js";
 import type { KernelFile } from "../unpack/kernel-file.js";
 import { ENTRY_64_OFFSET, placeBzImage } from "./bzimage-boot.js";
@@ -118,9 +125,25 @@ export function* planKernel(
   const { loadAddress, end } = placeBzImage(placement, image, protocol, address, KERNEL_TAG);
   const entrypoint = protocol === "64" ? loadAddress + ENTRY_64_OFFSET : loadAddress;
   const { protectedModeOffset, protectedModeLength } = image;
-  builder.sourceRange(loadAddress, KERNEL_TAG, source, protectedModeOffset, protectedModeLength);
+  builder.sourceRange(
+    loadAddress,
+    KERNEL_TAG,
+    wholeBzImage(source, image),
+    protectedModeOffset,
+    protectedModeLength,
+  );
   const size = BigInt(pagesOf(protectedModeLength) * PAGE_BYTES);
   return { info: { gpa: loadAddress, size, entrypoint }, end };
+}
+
+/** The file, with zeros for the bytes that its last paragraph may lack. */
+function wholeBzImage(source: Source, { protectedModeOffset, protectedModeLength }: BzImage): Source {
+  const end = protectedModeOffset + protectedModeLength;
+  if (hasKnownLength(source) && source.byteLength >= end) return source;
+  return zeroExtend(source, end, null, {
+    byteLength: leastBzImageBytes(protectedModeOffset, protectedModeLength),
+    tooShort: (byteLength) => cutOffBzImage(source.name, byteLength, end),
+  });
 }
 
 /** One past the highest address that the initrd may have a byte at. */

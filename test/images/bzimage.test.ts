@@ -184,10 +184,11 @@ describe("readBzImage", () => {
       ["BZIMAGE_NO_KERNEL", { syssize: 0, payloadOffset: 5000, payloadLength: 1 }],
       ["BZIMAGE_TRUNCATED", { syssize: 257, payloadOffset: 5000, payloadLength: 1 }],
       ["BZIMAGE_TRUNCATED", { syssize: 0xffff_ffff }],
-      ["BZIMAGE_TRUNCATED", { byteLength: 1024 + 4095 }],
+      ["BZIMAGE_TRUNCATED", { byteLength: 1024 + 4096 - 16 }],
       ["BZIMAGE_TRUNCATED", { version: 0x200, byteLength: 1000 }],
       ["BZIMAGE_NO_KERNEL", { version: 0x200, syssize: 0, byteLength: 1024 }],
       ["BZIMAGE_BAD_PAYLOAD", { payloadOffset: 5000, payloadLength: 1 }],
+      ["accepted", { byteLength: 1024 + 4096 - 15 }],
       ["accepted", {}],
     ];
     for (const [code, shape] of rows) {

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { type LinuxGuest, loadLinux, loadLinuxSync, MemoryLayout, planLinuxSync } from "../../src/index.js";
+import { StreamSource } from "../../src/sources/stream.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { type ElfShape, makeElf } from "../support/elf-maker.js";
@@ -59,6 +60,44 @@ describe("a kernel as it is shipped", () => {
       const guest = loadLinuxSync({ ...options, memory: RAM });
       assert.equal(guest.entryMode, "protected32");
       assert.deepEqual([x86Registers(guest).rip, x86Registers(guest).cr0], [0x100_0000n, 1n]);
+    }
+  });
+
+  it("is whole if the last 15 bytes of its last paragraph are missing: they are zero, from every kind of source", async () => {
+    // Behind a gzip stream's end stands a checksum; behind a bzImage's, what a distribution appends to it.
+    const trailer = noise(100);
+    for (const version of [0x204, 0x20f]) {
+      for (const [missing, behind] of [
+        [0, trailer.subarray(0, 0)],
+        [0, trailer],
+        [1, trailer.subarray(0, 0)],
+        [15, trailer.subarray(0, 0)],
+        [16, trailer.subarray(0, 0)],
+      ] as const) {
+        const cut = makeBzImage({ version, code, trailer: behind });
+        const kernel = cut.subarray(0, cut.byteLength - missing);
+        const expected = code.slice();
+        expected.fill(0, code.byteLength - missing);
+        const inputs = [
+          kernel,
+          makeStream(kernel, { chunks: [997] }).stream,
+          new StreamSource(makeStream(kernel).stream, { byteLength: kernel.byteLength }),
+          makeStream(gzipSync(kernel)).stream,
+        ];
+        for (const [index, input] of inputs.entries()) {
+          const what = `2.${version & 0xff}, ${missing} missing, ${behind.byteLength} behind, input ${index}`;
+          const loading = loadLinux({ kernel: input, memory: RAM, decompress: "guest" });
+          if (missing > 15) {
+            await assert.rejects(loading, refusal("BZIMAGE_TRUNCATED"), what);
+            continue;
+          }
+          const { memory, info, regions } = await loading;
+          const read = memory.read(info.kernel.gpa, code.byteLength);
+          assert.deepEqual(read, expected, what);
+          const region = regions.find(({ tag }) => tag === "linux-kernel");
+          assert.equal(region?.dataLength, code.byteLength, what);
+        }
+      }
     }
   });
 

@@ -69,4 +69,19 @@ describe("a source with zeros behind it", () => {
     const exact = zeroExtend(new StreamSource(makeStream(BYTES).stream), 5000, tooLong);
     await exact.read(new Uint8Array(5000), 0);
   });
+
+  it("ignores what the source has behind, where it is told to", async () => {
+    const sources = [
+      new BytesSource(BYTES),
+      new StreamSource(makeStream(BYTES).stream),
+      new StreamSource(makeStream(BYTES).stream, { byteLength: 5000 }),
+    ];
+    for (const source of sources) {
+      const cut = zeroExtend(source, 4000, null);
+      if (isStreamed(cut)) cut.startStreaming([{ start: 0, end: 4000 }]);
+      const target = new Uint8Array(4000);
+      await cut.read(target, 0);
+      assert.ok(isSame(target, BYTES.subarray(0, 4000)));
+    }
+  });
 });

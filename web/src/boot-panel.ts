@@ -2,6 +2,7 @@
 import { download, el } from "./dom.js";
 import { formatBytes, formatMilliseconds } from "./format.js";
 import { showProblem } from "./problem.js";
+import { showProgress } from "./progress.js";
 import type { BootRequest, Choices, EmulatorEvent, GuestView, KernelFiles, Problem } from "./protocol.js";
 import type { SerialTerminal } from "./terminal.js";
 
@@ -164,12 +165,7 @@ export class BootPanel {
     if (this.#state === "ended") return;
     switch (event.kind) {
       case "progress":
-        this.#bar.value = event.total === 0 ? 0 : event.loaded / event.total;
-        this.#tell(
-          event.phase === "decompress"
-            ? `Decompressing the kernel, ${formatBytes(event.loaded)}…`
-            : `Loading into v86's memory, ${formatBytes(event.loaded)} of ${formatBytes(event.total)}…`,
-        );
+        showProgress(this.#bar, this.#status, event.progress);
         break;
       case "started":
         this.#state = "running";

@@ -55,7 +55,7 @@ async function boot({ files, choices }: BootRequest): Promise<void> {
   });
   const guest = await bootV86(emulator, {
     ...loadOptions(files, choices),
-    onProgress: ({ phase, loaded, total }) => post({ kind: "progress", phase, loaded, total }),
+    onProgress: (progress) => post({ kind: "progress", progress }),
   });
   onReset(emulator, () => {
     void emulator.stop();

@@ -5,10 +5,10 @@ import x86Guest from "../../guests/x86_64.elf?url";
 import { BootPanel, bootRefusal } from "./boot-panel.js";
 import { byId, download, el, section } from "./dom.js";
 import { FilePanel } from "./file-panel.js";
-import { formatBytes } from "./format.js";
 import { OptionPanel } from "./option-panel.js";
 import { showProblem } from "./problem.js";
 import { problemOf } from "./problem-of.js";
+import { phaseText, showProgress } from "./progress.js";
 import type {
   Choices,
   GuestView,
@@ -28,14 +28,6 @@ import { toldSection } from "./view-told.js";
 
 /** A load that is done sooner shows no bar: it would only flicker. */
 const BAR_AFTER_MILLISECONDS = 150;
-
-const PHASES: Readonly<Record<Progress["phase"], string>> = {
-  inspect: "Reading the headers",
-  decompress: "Decompressing the kernel",
-  load: "Loading into guest memory",
-  check: "Checking what lies where",
-  export: "Writing the export",
-};
 
 /** A load: its inputs and its results. */
 interface Job {
@@ -70,18 +62,11 @@ function setState(state: string): void {
   document.body.dataset["state"] = state;
 }
 
-function showProgress({ phase, loaded, total }: Progress): void {
-  const isKnown = total > 0;
-  if (isKnown) progressBar.value = loaded / total;
-  else progressBar.removeAttribute("value");
-  const text = PHASES[phase];
-  progressLabel.textContent = isKnown
-    ? `${text}: ${formatBytes(loaded)} of ${formatBytes(total)}`
-    : `${text}…`;
-  if (progressPanel.dataset["phase"] !== phase) {
-    progressPanel.dataset["phase"] = phase;
-    if (!progressPanel.hidden) announce(text);
-  }
+function tellProgress(progress: Progress): void {
+  showProgress(progressBar, progressLabel, progress);
+  if (progressPanel.dataset["phase"] === progress.phase) return;
+  progressPanel.dataset["phase"] = progress.phase;
+  if (!progressPanel.hidden) announce(phaseText(progress));
 }
 
 function endJob(): void {
@@ -220,7 +205,7 @@ function takeArchitecture({ isNewFile }: Job, isArm64: boolean): void {
 function take(current: Job, event: InspectorEvent): void {
   switch (event.kind) {
     case "progress":
-      showProgress(event.progress);
+      tellProgress(event.progress);
       break;
     case "inspected":
       current.inspection = event.inspection;
@@ -272,7 +257,7 @@ function load(isNewFile: boolean): void {
   problemPlace.hidden = true;
   report.setAttribute("aria-busy", "true");
   setState("loading");
-  showProgress({ phase: "inspect", loaded: 0, total: 0 });
+  tellProgress({ phase: "inspect", loaded: 0, total: 0 });
   const request: InspectorRequest = { kind: "load", files: chosen, choices };
   worker.postMessage(request);
 }

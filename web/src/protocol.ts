@@ -1,5 +1,5 @@
 /** Messages between the page and its workers: plain data, so that it can be posted. */
-import type { EntryMode, GuestArchitecture, X86Entry } from "directboot";
+import type { EntryMode, GuestArchitecture, LoadProgress, X86Entry } from "directboot";
 import type {
   GdtEntry,
   InspectedField,
@@ -37,12 +37,9 @@ export interface Problem {
   readonly meaning: string | undefined;
 }
 
-/** How far the work is. */
-export interface Progress {
-  readonly phase: "inspect" | "decompress" | "load" | "check" | "export";
-  /** Bytes; `total` is 0 where it is not known. */
-  readonly loaded: number;
-  readonly total: number;
+/** How far the work is: the library's, and before and after it the page's own. */
+export interface Progress extends Omit<LoadProgress, "phase"> {
+  readonly phase: LoadProgress["phase"] | "inspect" | "check";
 }
 
 /** Pages of the guest, and what was put there. */
@@ -139,12 +136,7 @@ export interface EmulatorInput {
 
 /** From the emulator's worker. */
 export type EmulatorEvent =
-  | {
-      readonly kind: "progress";
-      readonly phase: "load" | "decompress";
-      readonly loaded: number;
-      readonly total: number;
-    }
+  | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "started"; readonly entry: bigint }
   | { readonly kind: "output"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "reset" }

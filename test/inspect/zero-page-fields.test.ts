@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { loadLinuxSync } from "../../src/index.js";
 import { describeStartInfo, describeZeroPage, type InspectedField } from "../../src/inspect/index.js";
 import { buildBootParams } from "../../src/x86/boot-params.js";
@@ -100,6 +101,20 @@ describe("describeZeroPage", () => {
     assert.equal(named(fields, "header")[1], '"HdrS"');
   });
 
+  it("gives the bytes of every field, whatever is in the page", () => {
+    const bytes = fc.uint8Array({ minLength: 4096, maxLength: 4096 });
+    fc.assert(
+      fc.property(bytes, (page) => {
+        for (const { name, offset, size, value } of describeZeroPage(page)) {
+          const own = [...page.subarray(offset, offset + size)].reverse();
+          const hex = own.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+          assert.equal(BigInt(value), BigInt(`0x${hex}`), name);
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
+
   it("shows the entries that there is room for, whatever the count says", () => {
     const fields = describeZeroPage(new Uint8Array(4096).fill(0xff));
     assert.equal(fields.filter(({ name }) => name.startsWith("e820_table[")).length, 128 * 3);
@@ -144,6 +159,12 @@ describe("describeStartInfo", () => {
     const cut = describeStartInfo(bytes.subarray(0, bytes.byteLength - HVM_MEMMAP_ENTRY_BYTES), 0x6000n);
     assert.equal(cut.at(-1)?.name, "memmap[1].reserved");
     assert.equal(describeStartInfo(bytes, 0n).length, 10);
-    assert.ok(describeStartInfo(new Uint8Array(4096).fill(0xff), 0n).length <= 4096);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), fc.bigInt(0n, (1n << 64n) - 1n), (any, address) => {
+        for (const { offset, size } of describeStartInfo(any, address)) {
+          assert.ok(offset + size <= any.byteLength);
+        }
+      }),
+    );
   });
 });

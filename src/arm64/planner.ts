@@ -22,14 +22,15 @@ import { reservationsOfTree } from "../firmware/device-tree-memory.js";
 import type { Aarch64ImageHeader } from "../images/arm64-image.js";
 import type { Aarch64Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
 import { checkCommandLineLength, commandLineBytes } from "../plan/command-line.js";
 import { type Extent, Placement } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
-import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-guest.js";
+import type { GuestOptions, GuestSources, GuestText, PlannedGuest } from "../plan/planned-guest.js";
 import { BytesSource } from "../sources/bytes.js";
 import { knownLength } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import { readArm64Kernel } from "./kernel.js";
+import { type Arm64Kernel, readArm64Kernel } from "./kernel.js";
 import { planDirectBootRegistersArm64, planKernelAndInitrdArm64 } from "./openvmm.js";
 import type { Arm64Options } from "./options.js";
 import { INITRD_TAG, placeArm64 } from "./placement.js";
@@ -38,26 +39,57 @@ import { arm64LayoutOfSize, checkTreeMemory, treeMemory } from "./tree-memory.js
 /** COMMAND_LINE_SIZE - 1 (arch/arm64/include/uapi/asm/setup.h). */
 const COMMAND_LINE_BYTES = 2047;
 
+type Arm64GuestOptions = GuestOptions & Arm64Options;
+
 /** Plans an arm64 guest in the memory that the caller means, or the device tree describes. */
 export function* planArm64Guest(
-  options: GuestOptions & Arm64Options,
+  options: Arm64GuestOptions,
   sources: GuestSources,
   header: Aarch64ImageHeader,
 ): Task<PlannedGuest> {
   const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
   const described = treeMemory(tree);
-  const { layout, memory } = resolveMemory(options.memory, arm64LayoutOfSize(described));
-  checkTreeMemory(layout, described);
-  const { initrd } = sources;
-  const { commandLine } = options;
-  if (tree === undefined && (initrd ?? commandLine) !== undefined) {
+  const resolved = resolveMemory(options.memory, arm64LayoutOfSize(described));
+  checkTreeMemory(resolved.layout, described);
+  checkText(options, sources, tree);
+  const kernel = yield* readArm64Kernel(sources.kernel, header, options.arm64 ?? {});
+  const planned = (given: Arm64GuestOptions): PlannedGuest => ({
+    ...planGuest(given, resolved.layout, sources, kernel, tree),
+    ...resolved,
+    architecture: "aarch64",
+    entryMode: "aarch64",
+    with: (text) => {
+      const changed = { ...given, ...text };
+      checkText(changed, sources, tree);
+      return planned(changed);
+    },
+  });
+  return planned(options);
+}
+
+/** Throws DEVICE_TREE_MISSING if there is something to tell the kernel and no tree for it, COMMAND_LINE_TOO_LONG. */
+function checkText(
+  { commandLine, rngSeed }: GuestText,
+  { initrd }: GuestSources,
+  tree: Uint8Array | undefined,
+): void {
+  if (tree === undefined && (initrd ?? commandLine ?? rngSeed) !== undefined) {
     throw new DirectBootError(
       "DEVICE_TREE_MISSING",
-      "an arm64 kernel learns of its initrd and command line from the device tree, and there is none",
+      "an arm64 kernel learns of its initrd, command line and random seed from the device tree, and there is none",
     );
   }
   if (commandLine !== undefined) checkCommandLineLength(commandLineBytes(commandLine), COMMAND_LINE_BYTES);
-  const kernel = yield* readArm64Kernel(sources.kernel, header, options.arm64 ?? {});
+}
+
+/** Plans with all that was read. */
+function planGuest(
+  options: Arm64GuestOptions,
+  layout: MemoryLayout,
+  { initrd }: GuestSources,
+  kernel: Arm64Kernel,
+  tree: Uint8Array | undefined,
+): Pick<PlannedGuest, "plan" | "info"> {
   const initrdBytes = initrd === undefined ? undefined : BigInt(knownLength(initrd));
   const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
   // The tree names the initrd's place; its size does not depend on the numbers in it.
@@ -88,7 +120,7 @@ export function* planArm64Guest(
   const where = { start: base, tree: places.tree, initrd: address };
   const info = planKernelAndInitrdArm64(plan, kernel, { deviceTree, initrd }, where);
   planDirectBootRegistersArm64(plan, info);
-  return { plan, info, layout, memory, architecture: "aarch64", entryMode: "aarch64" };
+  return { plan, info };
 }
 
 /** The place that the caller has chosen for the initrd. Throws UNALIGNED_ADDRESS, ADDRESS_OVERFLOW. */
@@ -101,7 +133,7 @@ function chosenPlace(address: AddressLike | undefined, byteLength: bigint | unde
 /** The tree with the command line and the initrd's place in /chosen. Throws DEVICE_TREE_TOO_LARGE. */
 function treeFor(
   tree: Uint8Array | undefined,
-  { commandLine }: GuestOptions,
+  { commandLine, rngSeed }: GuestText,
   initrdBytes: bigint | undefined,
   initrdStart: bigint,
 ): Uint8Array | undefined {
@@ -111,7 +143,7 @@ function treeFor(
       ? // A tree that was saved from a running machine names that one's initrd.
         { initrdStart: null, initrdEnd: null }
       : { initrdStart, initrdEnd: initrdStart + initrdBytes };
-  const chosen = setChosen(tree, { bootargs: commandLine, ...initrd });
+  const chosen = setChosen(tree, { bootargs: commandLine, rngSeed, ...initrd });
   if (chosen.byteLength > MOST_TREE_BYTES) {
     throw new DirectBootError(
       "DEVICE_TREE_TOO_LARGE",

@@ -19,6 +19,7 @@ import { ARM64_PAGE_SIZES } from "../images/arm64-image.js";
 import { type MemoryInput, ramSizeOf } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
 import { APPLY_OPTIONS } from "../plan/apply.js";
+import { TEXT_OPTIONS } from "../plan/command-line.js";
 import { checkByteInput } from "../sources/open.js";
 import type { X86Addresses } from "../x86/options.js";
 import type { LoadLinuxOptions } from "./options.js";
@@ -56,15 +57,11 @@ export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string
   initrd: optional((value, path) =>
     Array.isArray(value) ? listOf(checkByteInput)(value, path) : checkByteInput(value, path),
   ),
-  commandLine: optional(
-    is("a string or a Uint8Array", (value) => typeof value === "string" || value instanceof Uint8Array),
-  ),
   deviceTree: optional(checkByteInput),
   acpi: optional(options({ rsdp: checkByteInput, tables: checkByteInput })),
   entry: optional(oneOf("64", "32", "pvh")),
   addresses: optional(options(ADDRESSES)),
   reservations: optional(listOf(shape(RESERVATION))),
-  rngSeed: optional(is("a Uint8Array", (value) => value instanceof Uint8Array)),
   mtrrs: optional(oneOf("variable", "fixed-only")),
   physicalAddressWidth: optional(isLength),
   arm64: optional(options(ARM64)),
@@ -80,6 +77,7 @@ export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string
     ),
   ),
   crc32: optional(isBoolean),
+  ...TEXT_OPTIONS,
   ...APPLY_OPTIONS,
 };
 

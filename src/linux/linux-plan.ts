@@ -1,11 +1,13 @@
 import { hex } from "../base/address.js";
+import { options } from "../base/options.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
 import { checkPlan, markChecked, rangeOf } from "../plan/check.js";
+import { TEXT_OPTIONS } from "../plan/command-line.js";
 import type { LoadInfo } from "../plan/load-info.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
-import type { EntryMode, GuestArchitecture, PlannedGuest } from "../plan/planned-guest.js";
+import type { EntryMode, GuestArchitecture, GuestText, PlannedGuest } from "../plan/planned-guest.js";
 import type { Source } from "../sources/source.js";
 import type { Decompression } from "../unpack/kernel-file.js";
 import {
@@ -16,6 +18,8 @@ import {
   registerToJSON,
   type X86Registers,
 } from "./registers.js";
+
+const checkText = options(TEXT_OPTIONS);
 
 /** Pages that a plan fills. */
 export interface PlannedPages {
@@ -51,16 +55,15 @@ class Plan implements LoadPlan {
   readonly layout: MemoryLayout;
   /** How the kernel is compressed, and who decompresses it; undefined if it is not. */
   readonly decompression: Decompression | undefined;
+  readonly #parts: LinuxPlanParts;
   readonly #close: () => void;
 
   /**
    * @param close gives back the files that were opened for the plan
    * @throws DirectBootError IMPORT_EMPTY, IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
    */
-  constructor(
-    { plan, architecture, entryMode, info, layout, decompression }: LinuxPlanParts,
-    close: () => void,
-  ) {
+  constructor(parts: LinuxPlanParts, close: () => void) {
+    const { plan, architecture, entryMode, info, layout, decompression } = parts;
     this.architecture = architecture;
     this.entryMode = entryMode;
     this.steps = Object.freeze([...plan.steps]);
@@ -68,6 +71,7 @@ class Plan implements LoadPlan {
     this.info = info;
     this.layout = layout;
     this.decompression = decompression;
+    this.#parts = parts;
     this.#close = close;
     checkPlan(this, true);
     markChecked(this);
@@ -97,6 +101,33 @@ class Plan implements LoadPlan {
   /** The registers, in the order of their import. */
   get registerList(): VpRegister[] {
     return this.steps.flatMap((step) => (step.kind === "register" ? [step.register] : []));
+  }
+
+  /**
+   * The plan of a guest that differs in its command line, its random seed, or both. Nothing is read or decompressed again.
+   * The new plan reads from this one's files: close this one last.
+   *
+   * @throws TypeError for options of a wrong type or an unknown name
+   * @throws DirectBootError what planning throws: COMMAND_LINE_TOO_LONG, PLACEMENT_NO_ROOM …
+   *
+   * @example
+   * ```ts
+   * import { applyPlanSync, GuestMemory, planLinuxSync } from "directboot";
+   *
+   * const plan = planLinuxSync({ kernel: "vmlinuz", memory: 64 * 1024 * 1024 });
+   * for (const name of ["one", "two"]) {
+   *   const rngSeed = crypto.getRandomValues(new Uint8Array(32));
+   *   applyPlanSync(plan.with({ commandLine: `hostname=${name}`, rngSeed }), GuestMemory.create(plan.layout));
+   * }
+   * plan.close();
+   * ```
+   */
+  with(text: GuestText): LinuxPlan {
+    checkText(text, "");
+    // What is undefined stays as it is.
+    const given = Object.entries(text).filter(([, value]) => value !== undefined);
+    const { decompression } = this;
+    return new LinuxPlan({ ...this.#parts.with(Object.fromEntries(given)), decompression }, () => {});
   }
 
   /** Closes the files that the plan opened. A plan of bytes and sources of the caller's needs no closing. */
@@ -130,10 +161,16 @@ class Plan implements LoadPlan {
 }
 
 /** A {@link LinuxPlan} for an x86 processor. */
-export interface X86LinuxPlan extends Omit<Plan, keyof ForX86>, ForX86 {}
+export interface X86LinuxPlan extends Omit<Plan, keyof ForX86 | "with">, ForX86 {
+  /** This plan with another command line, random seed, or both. */
+  with(text: GuestText): X86LinuxPlan;
+}
 
 /** A {@link LinuxPlan} for an arm64 processor. */
-export interface Arm64LinuxPlan extends Omit<Plan, keyof ForArm64>, ForArm64 {}
+export interface Arm64LinuxPlan extends Omit<Plan, keyof ForArm64 | "with">, ForArm64 {
+  /** This plan with another command line, random seed, or both. */
+  with(text: GuestText): Arm64LinuxPlan;
+}
 
 /** A load as data, and the sources that it reads from. Apply it as often as you like; then close it. */
 export type LinuxPlan = X86LinuxPlan | Arm64LinuxPlan;

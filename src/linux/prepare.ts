@@ -33,7 +33,6 @@ const X86_OPTIONS = [
   "physicalAddressWidth",
   "entry",
   "reservations",
-  "rngSeed",
 ] as const satisfies readonly (keyof PlanLinuxOptions)[];
 
 /** Throws OPTION_NOT_FOR_ARCHITECTURE for options that the kernel's architecture does not have. */

@@ -1,6 +1,16 @@
 /** The kernel command line: bytes without a NUL, up to what the kernel keeps. */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { type Checks, is, optional } from "../base/options.js";
+import type { GuestText } from "./planned-guest.js";
+
+/** The checks of {@link GuestText}. */
+export const TEXT_OPTIONS: Checks<keyof GuestText> = {
+  commandLine: optional(
+    is("a string or a Uint8Array", (value) => typeof value === "string" || value instanceof Uint8Array),
+  ),
+  rngSeed: optional(is("a Uint8Array", (value) => value instanceof Uint8Array)),
+};
 
 /** The bytes of a command line, without NUL. Throws COMMAND_LINE_NUL if there is one inside. */
 export function commandLineBytes(commandLine: string | Uint8Array, name = "commandLine"): Uint8Array {

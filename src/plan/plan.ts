@@ -157,6 +157,14 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
     });
   }
 
+  /** All steps of another plan. */
+  append({ steps, sources }: LoadPlan<R>): void {
+    for (const step of steps) {
+      const source = step.kind === "pages" && step.data.kind === "source" && sources[step.data.source];
+      this.#steps.push(source ? { ...step, data: { ...step.data, source: this.#number(source) } } : step);
+    }
+  }
+
   register(register: R): void {
     this.#steps.push({ kind: "register", register });
   }

@@ -24,6 +24,11 @@ export interface GuestOptions {
   /** Text (UTF-8) or bytes, without NUL; x86: empty by default; arm64: what the device tree has by default. */
   readonly commandLine?: string | Uint8Array | undefined;
   /**
+   * Bytes for the guest's random number generator, which is then seeded early in its start. x86: in setup_data, which PVH
+   * lacks. arm64: in the device tree.
+   */
+  readonly rngSeed?: Uint8Array | undefined;
+  /**
    * RAM: a number of bytes, a layout, a guest memory, or a buffer. On x86 up to 3 GiB is one range from 0, more is
    * [0, 3 GiB) and [4 GiB, …). On arm64 a size or a whole buffer starts where the device tree's first /memory range
    * does, without a tree at 0x40000000. With an `importer`: a number or a layout.
@@ -32,6 +37,9 @@ export interface GuestOptions {
   /** Where things go; by default each finds its own place. */
   readonly addresses?: GuestAddresses | undefined;
 }
+
+/** What one guest of many has for itself: a plan takes another without looking at its files again. */
+export type GuestText = Pick<GuestOptions, "commandLine" | "rngSeed">;
 
 /** Options that are opened as sources. */
 export interface GuestSources<T = Source> {
@@ -50,4 +58,6 @@ export interface PlannedGuest {
   readonly info: LoadInfo;
   readonly layout: MemoryLayout;
   readonly memory: GuestMemory | undefined;
+  /** Plans the same guest with another command line and seed; throws what planning throws. */
+  readonly with: (text: GuestText) => PlannedGuest;
 }

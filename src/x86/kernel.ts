@@ -8,15 +8,15 @@ import {
   XLF_CAN_BE_LOADED_ABOVE_4G,
   XLF_KERNEL_64,
 } from "../images/bzimage.js";
-import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
 import { findPvhNote } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import type { KernelInfo } from "../plan/load-info.js";
 import type { Placement } from "../plan/placement.js";
-import type { PlanBuilder } from "../plan/plan.js";
+import { PlanBuilder } from "../plan/plan.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
-import { planKernelElf } from "../plan/static-elf.js";
+import { type ElfLoadInfo, planKernelElf } from "../plan/static-elf.js";
 import { hasKnownLength, type Source } from "../sources/source.js";
 import { zeroExtend } from "../sources/zero-extend.js";
 import type { Task } from "../task/task.js";
@@ -38,7 +38,9 @@ export type X86Kernel = {
 } & (
   | {
       readonly format: "elf";
-      readonly elf: ElfImage;
+      /** Its segments, as steps of a plan: an ELF lies where it is linked. */
+      readonly segments: PlanBuilder<X86Register>;
+      readonly info: ElfLoadInfo;
       readonly pvhEntry: bigint | undefined;
       /** The header of the bzImage that it was taken out of. */
       readonly image: BzImage | undefined;
@@ -63,7 +65,7 @@ function notAvailable(source: Source, entry: X86Entry, has: string): DirectBootE
   );
 }
 
-/** Reads the kernel's headers and chooses its entry. Throws X86_ENTRY_NOT_AVAILABLE and what the parsers throw. */
+/** Reads all that planning wants to know of the kernel, and chooses its entry. Throws X86_ENTRY_NOT_AVAILABLE and what the parsers throw. */
 export function* readX86Kernel(
   source: Source,
   file: X86KernelFile,
@@ -90,23 +92,25 @@ export function* readX86Kernel(
   if (entry === "pvh" && pvhEntry === undefined) {
     throw notAvailable(source, entry, "no PVH note (CONFIG_PVH)");
   }
+  const segments = new PlanBuilder<X86Register>();
+  const info = yield* planKernelElf(segments, source, elf, {
+    startAddress: KERNEL_MINIMUM_START_ADDRESS,
+    tag: KERNEL_TAG,
+  });
   const architecture = is64 ? "x86_64" : "i386";
-  return { source, format: "elf", entry, elf, pvhEntry, image: file.image, architecture };
+  return { source, format: "elf", entry, segments, info, pvhEntry, image: file.image, architecture };
 }
 
 /** Places the kernel and adds its bytes to the plan: an ELF where it is linked, a bzImage at `address` or where it fits. */
-export function* planKernel(
+export function planKernel(
   builder: PlanBuilder<X86Register>,
   placement: Placement,
   kernel: X86Kernel,
   address: bigint | undefined,
-): Task<PlacedKernel> {
+): PlacedKernel {
   if (kernel.format === "elf") {
-    const { source, elf, pvhEntry } = kernel;
-    const info = yield* planKernelElf(builder, source, elf, {
-      startAddress: KERNEL_MINIMUM_START_ADDRESS,
-      tag: KERNEL_TAG,
-    });
+    const { source, segments, info, pvhEntry } = kernel;
+    builder.append(segments);
     const { minimumAddressUsed: gpa, nextAvailableAddress: end } = info;
     const entrypoint = pvhEntry ?? info.entrypoint;
     if (end > FOUR_GIB || entrypoint < gpa || entrypoint >= end) {

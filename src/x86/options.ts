@@ -36,8 +36,6 @@ export interface X86Options<Input> {
   readonly addresses?: X86Addresses | undefined;
   /** x86: ranges that the guest must not use as RAM; nothing is placed in them. */
   readonly reservations?: readonly E820EntryInput[] | undefined;
-  /** x86: bytes for the guest's random number generator, in setup_data; none by default. */
-  readonly rngSeed?: Uint8Array | undefined;
   /** x86: "variable" (default) sets the variable MTRRs for the layout, too; "fixed-only" what OpenVMM sets. */
   readonly mtrrs?: "variable" | "fixed-only" | undefined;
   /** x86: physical address bits of the guest's CPU, for the MTRR masks; 40 by default. */

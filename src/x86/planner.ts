@@ -72,12 +72,17 @@ const INITRD_TAG = "linux-initrd";
 
 type X86GuestOptions = GuestOptions & X86Options<unknown>;
 
-/** Bytes that the guest gets beside its kernel and initrd. */
-interface X86Parts {
-  /** Without its NUL. */
-  readonly commandLine: Uint8Array;
+/** Small inputs that are read. */
+interface X86Files {
   /** One page of tables, all zero, and an empty RSDP, where the caller gives none. */
   readonly acpi: { readonly rsdp: Uint8Array; readonly tables: Uint8Array; readonly isGiven: boolean };
+  readonly deviceTree: Uint8Array | undefined;
+}
+
+/** Bytes that the guest gets beside its kernel and initrd. */
+interface X86Parts extends Pick<X86Files, "acpi"> {
+  /** Without its NUL. */
+  readonly commandLine: Uint8Array;
   readonly reservations: readonly E820Entry[];
   readonly setupData: readonly SetupDataNode[];
 }
@@ -103,10 +108,27 @@ export function* planX86Guest(
   sources: GuestSources,
   file: X86KernelFile,
 ): Task<PlannedGuest> {
-  const { layout, memory } = resolveMemory(options.memory, x86LayoutOfSize);
+  const resolved = resolveMemory(options.memory, x86LayoutOfSize);
   const kernel = yield* readX86Kernel(sources.kernel, file, options.entry);
+  const files = yield* readFiles(sources);
+  const planned = (given: X86GuestOptions): PlannedGuest => ({
+    ...planGuest(given, resolved.layout, sources, kernel, files),
+    ...resolved,
+    with: (text) => planned({ ...given, ...text }),
+  });
+  return planned(options);
+}
+
+/** Plans with all that was read. */
+function planGuest(
+  options: X86GuestOptions,
+  layout: MemoryLayout,
+  sources: GuestSources,
+  kernel: X86Kernel,
+  files: X86Files,
+): Pick<PlannedGuest, "plan" | "info" | "architecture" | "entryMode"> {
   const { architecture, entry } = kernel;
-  const parts = yield* readParts(options, sources, layout, kernel);
+  const parts = partsOf(options, layout, kernel, files);
   const plan = new PlanBuilder<X86Register>();
   const chosen: Addresses = {};
   for (const [name, address] of Object.entries(options.addresses ?? {})) {
@@ -114,7 +136,7 @@ export function* planX86Guest(
       chosen[name as keyof Addresses] = toPageAddress(address, `addresses.${name}`);
     }
   }
-  const places = yield* placeAll(plan, new Placement(layout), chosen, sources.initrd, kernel, parts);
+  const places = placeAll(plan, new Placement(layout), chosen, sources.initrd, kernel, parts);
   planParts(plan, sources, kernel, parts, places);
   planEntry(plan, kernel, parts, places);
   if (options.mtrrs !== "fixed-only") {
@@ -123,31 +145,34 @@ export function* planX86Guest(
     for (const register of registers) plan.register(register);
   }
   const info = new LoadInfo(places.kernel.info, places.initrd, undefined);
-  return { plan, layout, memory, info, architecture, entryMode: entry === "64" ? "long64" : "protected32" };
+  return { plan, info, architecture, entryMode: entry === "64" ? "long64" : "protected32" };
 }
 
 /** Reads and checks the small inputs. */
-function* readParts(
-  options: X86GuestOptions,
-  { acpi, deviceTree }: GuestSources,
-  layout: MemoryLayout,
-  { entry, image }: X86Kernel,
-): Task<X86Parts> {
-  const commandLine = commandLineBytes(options.commandLine ?? "");
-  checkCommandLineLength(commandLine, image?.cmdlineSize ?? ELF_COMMAND_LINE_BYTES);
+function* readFiles({ acpi, deviceTree }: GuestSources): Task<X86Files> {
   const rsdp = acpi === undefined ? new Uint8Array(0) : yield* readTables(acpi.rsdp);
   const tables = acpi === undefined ? new Uint8Array(PAGE_BYTES) : yield* readTables(acpi.tables);
   checkRsdpLength(rsdp);
+  const tree = deviceTree && (yield* readTree(deviceTree));
+  // Only to refuse a malformed one.
+  if (tree !== undefined) readDeviceTree(tree);
+  return { acpi: { rsdp, tables, isGiven: acpi !== undefined }, deviceTree: tree };
+}
+
+/** The parts of one guest, checked. */
+function partsOf(
+  options: X86GuestOptions,
+  layout: MemoryLayout,
+  { entry, image }: X86Kernel,
+  { acpi, deviceTree }: X86Files,
+): X86Parts {
+  const commandLine = commandLineBytes(options.commandLine ?? "");
+  checkCommandLineLength(commandLine, image?.cmdlineSize ?? ELF_COMMAND_LINE_BYTES);
   // Checked, sorted and joined.
   const map = buildE820Map(layout, options.reservations ?? []);
   const reservations = map.filter(({ type }) => type !== E820_RAM);
   const setupData: SetupDataNode[] = [];
-  if (deviceTree !== undefined) {
-    const tree = yield* readTree(deviceTree);
-    // Only to refuse a malformed one.
-    readDeviceTree(tree);
-    setupData.push({ type: SETUP_DTB, data: tree });
-  }
+  if (deviceTree !== undefined) setupData.push({ type: SETUP_DTB, data: deviceTree });
   if (options.rngSeed !== undefined) setupData.push({ type: SETUP_RNG_SEED, data: options.rngSeed });
   if (entry === "pvh" && setupData.length > 0) {
     throw new DirectBootError(
@@ -155,7 +180,7 @@ function* readParts(
       "deviceTree and rngSeed go by setup_data, which PVH does not have",
     );
   }
-  return { commandLine, acpi: { rsdp, tables, isGiven: acpi !== undefined }, reservations, setupData };
+  return { commandLine, acpi, reservations, setupData };
 }
 
 /** All of a small source. Throws SOURCE_EMPTY without a byte, ACPI_TOO_LONG above 16 MiB. */
@@ -176,14 +201,14 @@ function* readTables(source: Source): Task<Uint8Array> {
 }
 
 /** Takes what is fixed; places the kernel, then the small parts in the order of the map, then the initrd. */
-function* placeAll(
+function placeAll(
   builder: PlanBuilder<X86Register>,
   placement: Placement,
   chosen: Readonly<Addresses>,
   initrd: Source | undefined,
   kernel: X86Kernel,
   parts: X86Parts,
-): Task<X86Places> {
+): X86Places {
   const { entry } = kernel;
   placement.takeAll(parts.reservations, "reservation");
   const at: Addresses = {};
@@ -208,7 +233,7 @@ function* placeAll(
       `addresses.kernel, but ${kernel.source.name} is an ELF`,
     );
   }
-  const placed = yield* planKernel(builder, placement, kernel, chosen.kernel);
+  const placed = planKernel(builder, placement, kernel, chosen.kernel);
 
   const end = mappedEnd(chosen, parts, placed.end);
   const below = entry === "pvh" ? PVH_START_INFO_BELOW : FOUR_GIB;

@@ -2,7 +2,7 @@
 import { hex } from "../base/address.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { LinuxGuest } from "./loaded-linux.js";
-import { registerToJSON } from "./registers.js";
+import { registersToJSON } from "./registers.js";
 
 /** The names of the two files. */
 export const EXPORT_MEMORY_FILE = "memory.bin";
@@ -14,18 +14,13 @@ export function* regionViews(
   region: LinuxGuest["regions"][number],
 ): Generator<Uint8Array> {
   const parts = guest.memory.parts(region.range.start, region.dataLength);
-  while (parts.length > 0) {
-    const last = parts[parts.length - 1] ?? new Uint8Array(0);
+  for (let last = parts.pop(); last !== undefined; last = parts.pop()) {
     let length = last.byteLength;
     while (length > 0 && last[length - 1] === 0) length--;
-    if (length === 0) {
-      parts.pop();
-      continue;
-    }
-    parts[parts.length - 1] = last.subarray(0, length);
-    break;
+    if (length === 0) continue;
+    yield* [...parts, last.subarray(0, length)];
+    return;
   }
-  yield* parts;
 }
 
 /** A region, and where its bytes lie in memory.bin. */
@@ -57,9 +52,7 @@ export function exportManifest(guest: LinuxGuest, exported: readonly ExportedReg
       tag: region.tag,
       acceptance: region.acceptance,
     })),
-    registers: Object.fromEntries(
-      guest.registerList.map((register) => [register.name, registerToJSON(register)]),
-    ),
+    registers: registersToJSON(guest.registerList),
     info: {
       kernel: { ...info.kernel, size: hex(kernel.size) },
       initrd: initrd === undefined ? null : { ...info.initrd, size: hex(initrd.size) },

@@ -1,20 +1,19 @@
 import { hex } from "../base/address.js";
 import { options } from "../base/options.js";
 import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
-import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { MemoryRange } from "../memory/memory-range.js";
 import { checkPlan, markChecked, rangeOf } from "../plan/check.js";
 import { TEXT_OPTIONS } from "../plan/command-line.js";
-import type { LoadInfo } from "../plan/load-info.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
-import type { EntryMode, GuestArchitecture, GuestText, PlannedGuest } from "../plan/planned-guest.js";
+import type { GuestText, PlannedGuest } from "../plan/planned-guest.js";
 import type { Source } from "../sources/source.js";
-import type { Decompression } from "../unpack/kernel-file.js";
 import {
   type Aarch64Registers,
   byName,
   type ForArm64,
   type ForX86,
+  factsToJSON,
+  GuestFacts,
   registerToJSON,
   type X86Registers,
 } from "./registers.js";
@@ -34,27 +33,15 @@ export interface PlannedPages {
 }
 
 /** A plan, and the guest that it is for. */
-export interface LinuxPlanParts extends Omit<PlannedGuest, "memory"> {
-  readonly decompression?: Decompression | undefined;
-}
+export interface LinuxPlanParts extends GuestFacts, Pick<PlannedGuest, "plan" | "with"> {}
 
-class Plan implements LoadPlan {
+class Plan extends GuestFacts implements LoadPlan {
   /** @internal The public name, in messages and in the console. */
-  static readonly name: string = "LinuxPlan";
-  /** The processor that the guest must have. */
-  readonly architecture: GuestArchitecture;
-  /** The state that the registers start the processor in. */
-  readonly entryMode: EntryMode;
+  static override readonly name: string = "LinuxPlan";
   /** The steps of the load, in order. */
   readonly steps: readonly PlanStep[];
   /** The sources of the steps, by number. */
   readonly sources: readonly Source[];
-  /** Where kernel, initrd and device tree will lie. */
-  readonly info: LoadInfo;
-  /** The RAM that the plan was made for. */
-  readonly layout: MemoryLayout;
-  /** How the kernel is compressed, and who decompresses it; undefined if it is not. */
-  readonly decompression: Decompression | undefined;
   readonly #parts: LinuxPlanParts;
   readonly #close: () => void;
 
@@ -63,14 +50,9 @@ class Plan implements LoadPlan {
    * @throws DirectBootError IMPORT_EMPTY, IMPORT_OVERLAP, GUEST_MEMORY_NOT_RAM, naming what collides or does not fit
    */
   constructor(parts: LinuxPlanParts, close: () => void) {
-    const { plan, architecture, entryMode, info, layout, decompression } = parts;
-    this.architecture = architecture;
-    this.entryMode = entryMode;
-    this.steps = Object.freeze([...plan.steps]);
-    this.sources = Object.freeze([...plan.sources]);
-    this.info = info;
-    this.layout = layout;
-    this.decompression = decompression;
+    super(parts);
+    this.steps = Object.freeze([...parts.plan.steps]);
+    this.sources = Object.freeze([...parts.plan.sources]);
     this.#parts = parts;
     this.#close = close;
     checkPlan(this, true);
@@ -79,18 +61,11 @@ class Plan implements LoadPlan {
 
   /** The pages of the plan, in the order of their import; `dataLength` bytes of each are not just zeros to fill up. */
   get pages(): PlannedPages[] {
-    return this.steps.flatMap((step) =>
-      step.kind === "pages"
-        ? [
-            {
-              range: rangeOf(step),
-              tag: step.tag,
-              acceptance: step.acceptance,
-              dataLength: dataLength(step.data),
-            },
-          ]
-        : [],
-    );
+    return this.steps.flatMap((step) => {
+      if (step.kind !== "pages") return [];
+      const { tag, acceptance, data } = step;
+      return [{ range: rangeOf(step), tag, acceptance, dataLength: dataLength(data) }];
+    });
   }
 
   /** The registers that the boot processor starts with, by name. */
@@ -138,10 +113,7 @@ class Plan implements LoadPlan {
   /** The plan without the bytes of its sources, with hex strings for addresses and register values, numbers for bytes. */
   toJSON(): unknown {
     return {
-      architecture: this.architecture,
-      entryMode: this.entryMode,
-      ram: this.layout,
-      ...(this.decompression === undefined ? {} : { decompression: this.decompression }),
+      ...factsToJSON(this),
       sources: this.sources.map(({ name, byteLength }) => ({ name, byteLength })),
       steps: this.steps.map((step) =>
         step.kind === "register"
@@ -189,13 +161,9 @@ function dataToJSON(data: PageData): Record<string, unknown> {
       return { kind: data.kind, length: data.bytes.byteLength };
     case "identity-map":
       return { kind: data.kind, gibibytes: data.map.gibibytes };
-    case "source":
-      return {
-        kind: data.kind,
-        source: data.source,
-        offset: data.offset,
-        length: data.length,
-        leadingBytes: data.leadingBytes,
-      };
+    case "source": {
+      const { chunked: _, ...range } = data;
+      return range;
+    }
   }
 }

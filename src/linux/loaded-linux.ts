@@ -3,60 +3,39 @@ import { hex } from "../base/address.js";
 import type { GuestMemoryImporter, ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import type { MemoryLayout } from "../memory/memory-layout.js";
-import type { LoadInfo } from "../plan/load-info.js";
-import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
-import type { Decompression } from "../unpack/kernel-file.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import {
   type Aarch64Registers,
   type ForArm64,
   type ForX86,
-  registerToJSON,
+  factsToJSON,
+  GuestFacts,
+  registersToJSON,
   type X86Registers,
 } from "./registers.js";
 
-class Loaded {
+class Loaded extends GuestFacts {
   /** @internal The public name, in messages and in the console. */
-  static readonly name: string = "LoadedLinux";
-  /** The processor that the guest must have. */
-  readonly architecture: GuestArchitecture;
-  /** The state that the registers start the processor in. */
-  readonly entryMode: EntryMode;
+  static override readonly name: string = "LoadedLinux";
   /** The registers that the boot processor starts with, by name. */
   readonly registers: X86Registers | Aarch64Registers;
   /** The registers in the order in which they were set. */
   readonly registerList: readonly VpRegister[];
-  /** Where kernel, initrd and device tree lie, and the entry point. */
-  readonly info: LoadInfo;
   /** The imported regions, in order. */
   readonly regions: readonly ImportedRegion[];
-  /** The RAM that it was loaded for. */
-  readonly layout: MemoryLayout;
-  /** How the kernel was compressed, and who decompresses it; undefined if it was not. */
-  readonly decompression: Decompression | undefined;
 
   constructor(plan: LinuxPlan, regions: readonly ImportedRegion[]) {
-    this.architecture = plan.architecture;
-    this.entryMode = plan.entryMode;
+    super(plan);
     this.registerList = plan.registerList;
     this.registers = plan.registers;
-    this.info = plan.info;
-    this.layout = plan.layout;
-    this.decompression = plan.decompression;
     this.regions = regions;
   }
 
   /** The result without the memory, with hex strings for addresses and register values, numbers for bytes. */
   toJSON(): unknown {
     return {
-      architecture: this.architecture,
-      entryMode: this.entryMode,
-      ram: this.layout,
-      ...(this.decompression === undefined ? {} : { decompression: this.decompression }),
-      registers: Object.fromEntries(
-        this.registerList.map((register) => [register.name, registerToJSON(register)]),
-      ),
+      ...factsToJSON(this),
+      registers: registersToJSON(this.registerList),
       info: this.info,
       regions: this.regions.map(({ range, tag, acceptance, dataLength, crc32 }) => ({
         gpa: hex(range.start),

@@ -1,7 +1,37 @@
-/** Registers by name, and the part of a result that depends on the architecture. */
+/** What plans and loaded guests have in common: for whom they are, and registers by name. */
 import { hex } from "../base/address.js";
 import type { Aarch64Register, VpRegister, X86Register } from "../importers/importer.js";
+import type { MemoryLayout } from "../memory/memory-layout.js";
+import type { LoadInfo } from "../plan/load-info.js";
 import type { EntryMode, GuestArchitecture } from "../plan/planned-guest.js";
+import type { Decompression } from "../unpack/kernel-file.js";
+
+/** The guest that a plan or the result of a load is for. */
+export class GuestFacts {
+  /** The processor that the guest must have. */
+  readonly architecture: GuestArchitecture;
+  /** The state that the registers start the processor in. */
+  readonly entryMode: EntryMode;
+  /** Where kernel, initrd and device tree lie, and the entry point. */
+  readonly info: LoadInfo;
+  /** The RAM that it is planned or loaded for. */
+  readonly layout: MemoryLayout;
+  /** How the kernel is compressed, and who decompresses it; undefined if it is not. */
+  readonly decompression: Decompression | undefined;
+
+  constructor({ architecture, entryMode, info, layout, decompression }: GuestFacts) {
+    this.architecture = architecture;
+    this.entryMode = entryMode;
+    this.info = info;
+    this.layout = layout;
+    this.decompression = decompression;
+  }
+}
+
+/** The first entries of a result's JSON. */
+export function factsToJSON({ architecture, entryMode, layout, decompression }: GuestFacts): object {
+  return { architecture, entryMode, ram: layout, ...(decompression && { decompression }) };
+}
 
 /** Values of registers of either architecture by name; one that was not set is undefined, and zero in the guest. */
 export type RegistersByName = { readonly [R in X86Register | Aarch64Register as R["name"]]?: R["value"] };
@@ -46,4 +76,9 @@ export function registerToJSON({ value }: VpRegister): string | Record<string, s
   return Object.fromEntries(
     Object.entries(value).map(([field, number]: [string, number | bigint]) => [field, hex(number)]),
   );
+}
+
+/** Registers by name, in the same form. */
+export function registersToJSON(registers: readonly VpRegister[]): Record<string, unknown> {
+  return Object.fromEntries(registers.map((register) => [register.name, registerToJSON(register)]));
 }

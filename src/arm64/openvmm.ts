@@ -17,11 +17,11 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { isAddress, shape } from "../base/options.js";
+import { isAddress, options } from "../base/options.js";
 import { readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
 import { applyPlanSync } from "../plan/apply.js";
-import { type InitrdAddressType, type InitrdConfig, planInitrd } from "../plan/initrd.js";
+import { checkInitrdConfig, type InitrdAddressType, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { checkByteInput, withSources } from "../sources/open.js";
@@ -86,7 +86,12 @@ export function planDirectBootRegistersArm64(
   if (loadInfo.dtb !== undefined) builder.register({ name: "x0", value: loadInfo.dtb.start });
 }
 
-const checkKernelOptions = shape({ kernelMinimumStartAddress: isAddress, kernel: checkByteInput });
+const checkKernelOptions = options({
+  kernelMinimumStartAddress: isAddress,
+  kernel: checkByteInput,
+  initrd: checkInitrdConfig,
+  deviceTree: () => {},
+});
 
 /**
  * Loads an arm64 Image, an optional device tree and an optional initrd, without registers.

@@ -8,9 +8,11 @@ function plainName(name: string): string {
 /** Names the type of `value`, for the message of a TypeError. */
 export function describeType(value: unknown): string {
   if (value === null) return "null";
-  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return `${value}`;
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "number" || typeof value === "boolean") return `${value}`;
   if (typeof value === "string") return `the string ${JSON.stringify(value.slice(0, 60))}`;
   if (typeof value !== "object") return typeof value;
+  if ("then" in value) return "a promise, which has to be awaited";
   const name: unknown = value.constructor?.name;
   return typeof name === "string" && name !== "" ? plainName(name) : "an object";
 }

@@ -82,6 +82,11 @@ export function options(fields: Checks): Check {
   };
 }
 
+/** An object without other fields than these, whose values somebody else checks. */
+export function named(...names: readonly string[]): Check {
+  return options(Object.fromEntries(names.map((name) => [name, () => {}])));
+}
+
 /** The word of `known` that `word` may be a misspelling of. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const [best] = known

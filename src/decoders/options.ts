@@ -1,7 +1,7 @@
 /** Options and results of the decoders, and their checks. */
-import { toLength } from "../base/address.js";
-import { describeType } from "../base/describe.js";
+import { describeType, hasMethods } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { is, isBoolean, isLength, optional, options as optionsOf } from "../base/options.js";
 import { DECODER_WORK_PAGES } from "../sources/source.js";
 
 /** The compression formats of kernels and initrds. "lz4-legacy" is `lz4 -l`, "lzma" the format of `xz --format=lzma`. */
@@ -55,6 +55,12 @@ export interface DecodedMember {
   readonly consumed: number;
 }
 
+const checkShape = optionsOf({
+  maxDecompressedSize: isLength,
+  expectedBytes: optional(isLength),
+  allowTrailing: optional(isBoolean),
+});
+
 /** Throws TypeError for options of a wrong type, DECOMPRESS_TOO_LARGE for a declared size beyond the limit. */
 export function checkOptions(
   formats: readonly string[],
@@ -68,26 +74,30 @@ export function checkOptions(
   if (!(input instanceof Uint8Array)) {
     throw new TypeError(`input must be a Uint8Array, got ${describeType(input)}`);
   }
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(`options must be an object with maxDecompressedSize, got ${describeType(options)}`);
-  }
-  const maximum = toLength(options.maxDecompressedSize, "maxDecompressedSize");
-  if (options.expectedBytes === undefined) return;
-  const expected = toLength(options.expectedBytes, "expectedBytes");
-  if (expected > maximum) {
+  checkShape(options, "");
+  const { expectedBytes = 0, maxDecompressedSize } = options;
+  if (expectedBytes > maxDecompressedSize) {
     throw new DirectBootError(
       "DECOMPRESS_TOO_LARGE",
-      `the declared size is ${expected} bytes, the limit is ${maximum}`,
+      `the declared size is ${expectedBytes} bytes, the limit is ${maxDecompressedSize}`,
     );
   }
 }
 
+const checkTargetShape = optionsOf({
+  memory: is("a WebAssembly.Memory", (value) => hasMethods(value, ["grow"]) && "buffer" in value),
+  offset: isLength,
+  byteLength: isLength,
+  scratchOffset: optional(isLength),
+});
+
 /** Throws TypeError for ranges outside the memory, or that overlap. */
-export function checkTarget({ memory, offset, byteLength, scratchOffset }: DecodeTarget): void {
+export function checkTarget(target: DecodeTarget): void {
+  checkTargetShape(target, "target");
+  const { memory, offset, byteLength, scratchOffset } = target;
   const size = memory.buffer.byteLength;
   const checkInside = (what: string, at: number, length: number): void => {
-    const isInside = Number.isInteger(at) && Number.isInteger(length) && at >= 0 && length >= 0;
-    if (isInside && at + length <= size) return;
+    if (at + length <= size) return;
     throw new TypeError(`the ${what} [${at}, ${at} + ${length}) is not within a memory of ${size} bytes`);
   };
   checkInside("target", offset, byteLength);

@@ -1,6 +1,8 @@
 /** Writing a loader's properties into /chosen of a device tree: Devicetree Specification v0.4, section 3.6. */
+
 import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import { commandLineBytes, withNul } from "../plan/command-line.js";
 import {
   alignUp,
@@ -139,6 +141,8 @@ function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>) {
   return { exists, insertAt: chosenAt ?? rootEnd - TOKEN_BYTES, replaced, nameOffsets, rootEnd };
 }
 
+const checkNames = named("bootargs", "initrdStart", "initrdEnd", "rngSeed", "padding");
+
 /**
  * A new tree with what `chosen` names in /chosen: bootargs, linux,initrd-start and -end (8 bytes each), rng-seed
  * (section 3.6; Documentation/arch/arm64/booting.rst, section 2; the kernel's dt-schema chosen.yaml). Properties of
@@ -163,6 +167,7 @@ function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>) {
  * ```
  */
 export function setChosen(tree: Uint8Array, chosen: Chosen): Uint8Array {
+  checkNames(chosen, "");
   const blocks = readBlocks(tree);
   const values = chosenValues(chosen);
   const padding = toLength(chosen.padding ?? 0, "padding");

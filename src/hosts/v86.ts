@@ -8,8 +8,10 @@
  *
  * @module
  */
+
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { wrongType } from "../base/options.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import { checkLoadOptions } from "../linux/check-options.js";
 import type { LinuxPlan } from "../linux/linux-plan.js";
@@ -100,6 +102,7 @@ function otherwise(field: string, value: unknown, wanted: string): DirectBootErr
 type Fields = Readonly<Record<string, unknown>>;
 
 function cpuFields(emulator: V86Emulator): Fields {
+  if (!isObject(emulator)) throw wrongType("emulator", "a V86 of v86", emulator);
   const cpu = isObject(emulator.v86) ? emulator.v86["cpu"] : undefined;
   if (!isObject(cpu)) throw otherwise("cpu", cpu, "its processor");
   return cpu;
@@ -278,7 +281,7 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
     checkPlan(plan);
     // The caller may have gone on while the plan was made.
     checkStopped(emulator);
-    const importer = new GuestMemoryImporter(memory, options);
+    const importer = new GuestMemoryImporter(memory, { crc32: options.crc32 });
     await applyPlan(plan, importer, { onProgress, signal });
     checkStopped(emulator);
     const guest = new LinuxGuest(importer, plan);

@@ -1,8 +1,10 @@
 /**
  * Streams file data into importers that only know importPages, through one page-aligned buffer.
  */
+
 import { type AddressLike, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import { openSource } from "../sources/open.js";
 import { fill } from "../sources/reading.js";
 import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
@@ -75,6 +77,8 @@ export function* importChunks<R extends VpRegister>(
   }
 }
 
+const checkRegion = named("file", "fileOffset", "fileLength", "gpa", "memoryLength", "acceptance", "tag");
+
 /**
  * A buffer of whole pages for streaming file data into guest memory (OpenVMM's `ChunkBuf`). Use one for many imports.
  *
@@ -131,6 +135,7 @@ export class ChunkBuf {
    *   anything is imported; REGION_IMPORT_PAGES when the importer refuses
    */
   importFileRegion<R extends VpRegister>(importer: ImageLoad<R>, region: ImportFileRegion): void {
+    checkRegion(region, "region");
     const { tag, acceptance } = region;
     const { source, close } = openSource(region.file, "file");
     try {

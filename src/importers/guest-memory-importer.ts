@@ -1,5 +1,6 @@
 import { HV_PAGE_SIZE, hex, PAGE_BYTES, toAddress, toLength } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { named, shape, wrongType } from "../base/options.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryClaim } from "../memory/memory-claim.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -51,6 +52,9 @@ function checkShape(pageBase: bigint, pageCount: number, tag: string, dataLength
   return range;
 }
 
+const checkOptions = named("crc32");
+const isRegister = shape({});
+
 /**
  * Puts pages into guest memory and keeps the registers. Refuses a range that overlaps one imported before (at page
  * granularity, naming both tags), data longer than its range, empty ranges, writes outside RAM, and a register set
@@ -82,6 +86,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
   #claim: MemoryClaim | undefined;
 
   constructor(memory: GuestMemory, options: GuestMemoryImporterOptions = {}) {
+    checkOptions(options, "");
     this.memory = memory;
     this.#hasCrc32 = options.crc32 ?? false;
   }
@@ -122,6 +127,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
 
   /** Throws IMPORT_REGISTER_TWICE if the register is set already. */
   checkVpRegister(register: R): void {
+    isRegister(register, "register");
     if (this.#registers.has(register.name)) {
       throw new DirectBootError("IMPORT_REGISTER_TWICE", `register ${register.name} is set already`);
     }
@@ -197,6 +203,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     acceptance: BootPageAcceptance,
     data: Uint8Array,
   ): void {
+    if (!(data instanceof Uint8Array)) throw wrongType("data", "a Uint8Array", data);
     const range = this.#add(pageBase, pageCount, tag, acceptance, data.byteLength);
     this.#writeData(range, data, 0);
     this.#zeroTail(range, data.byteLength);

@@ -1,3 +1,4 @@
+import { wrongType } from "../base/options.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
 
 /** A call that a {@link RecordingImporter} took. */
@@ -39,6 +40,7 @@ export class RecordingImporter<R extends VpRegister = VpRegister> implements Ima
     acceptance: BootPageAcceptance,
     data: Uint8Array,
   ): void {
+    if (!(data instanceof Uint8Array)) throw wrongType("data", "a Uint8Array", data);
     this.calls.push({ op: "pages", pageBase, pageCount, tag, acceptance, data: data.slice() });
   }
 

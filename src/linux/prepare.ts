@@ -118,7 +118,9 @@ export function* load(
         yield* carryOut<VpRegister>(plan, options.importer, carried);
         return new LoadedLinux(plan, plannedRegions(plan));
       }
-      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), options);
+      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), {
+        crc32: options.crc32,
+      });
       yield* carryOut(plan, importer, carried);
       return new LinuxGuest(importer, plan);
     } finally {

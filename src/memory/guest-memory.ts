@@ -8,6 +8,7 @@
  *
  *     sparse   one buffer for each GiB of RAM, made when it is first written: for guests beyond 4 GiB
  */
+
 import {
   type AddressLike,
   HV_PAGE_SIZE,
@@ -18,6 +19,7 @@ import {
 } from "../base/address.js";
 import { describeForeign, describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import type { MemoryPlace } from "../sources/source.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { checkSeed, hotPathsOverBuffer } from "../wasm/hot-paths.js";
@@ -48,6 +50,8 @@ export interface MemoryBank {
    */
   readonly buffer: ArrayBufferLike;
 }
+
+const checkCreateOptions = named("shared");
 
 /**
  * RAM of a guest, and the only place that knows in which buffer an address lies.
@@ -83,6 +87,9 @@ export class GuestMemory {
   readonly #handedOut = new PageSet();
 
   private constructor(layout: MemoryLayout, segments: readonly Segment[], fresh: boolean) {
+    if (!(layout instanceof MemoryLayout) || !Array.isArray(segments)) {
+      throw new TypeError("a GuestMemory is made by GuestMemory.create or GuestMemory.attach, not by new");
+    }
     this.layout = layout;
     this.ramSize = layout.ramSize;
     this.#segments = new SegmentMap(segments, layout);
@@ -119,6 +126,7 @@ export class GuestMemory {
         `layout must be a MemoryLayout or a number of bytes, got ${describeForeign(layout, [MemoryLayout])}`,
       );
     }
+    checkCreateOptions(options, "");
     const ram = layout instanceof MemoryLayout ? layout : new MemoryLayout(layout);
     return new GuestMemory(ram, allocateSegments(ram, options.shared ?? false), true);
   }

@@ -1,5 +1,6 @@
 import { ADDRESS_LIMIT, type AddressLike, HV_PAGE_SIZE, hex, hexRange, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { wrongType } from "../base/options.js";
 import { MemoryRange, type MemoryRangeInput } from "./memory-range.js";
 
 /** A range of RAM and the NUMA node that it belongs to. */
@@ -33,6 +34,7 @@ function checkGaps(list: readonly MemoryRange[], name: string): void {
 }
 
 function toRanges(inputs: readonly MemoryRangeInput[], name: string): MemoryRange[] {
+  if (!Array.isArray(inputs)) throw wrongType(name, "an array of ranges", inputs);
   const list = inputs.map((input, index) => MemoryRange.of(input, `${name}[${index}]`));
   checkGaps(list, name);
   return list;
@@ -70,6 +72,7 @@ function fillUpward(size: bigint, gaps: readonly MemoryRange[]): RamRange[] {
 }
 
 function checkRanges(inputs: readonly RamRangeInput[], gaps: readonly MemoryRange[]): RamRange[] {
+  if (!Array.isArray(inputs)) throw wrongType("ram", "an array of ranges", inputs);
   if (inputs.length === 0) throw new DirectBootError("LAYOUT_BAD_MEMORY_RANGES", "there are no RAM ranges");
   let previous: MemoryRange | undefined;
   let nextGap = 0;

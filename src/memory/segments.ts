@@ -1,4 +1,5 @@
 /** Contiguous parts of guest RAM, and the host buffers that they lie in. */
+
 import {
   ADDRESS_LIMIT,
   type AddressLike,
@@ -10,6 +11,7 @@ import {
   toLength,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { shape, wrongType } from "../base/options.js";
 import { type GuestBuffer, HostBuffer, MOST_FLAT_BYTES } from "./host-buffer.js";
 import type { ClaimedBuffer } from "./memory-claim.js";
 import type { MemoryLayout } from "./memory-layout.js";
@@ -71,6 +73,8 @@ function badBanks(details: string): DirectBootError {
   return new DirectBootError("GUEST_MEMORY_BAD_BANKS", details);
 }
 
+const isBank = shape({});
+
 /** RAM in a buffer of the caller's, in ascending order. Throws TypeError, GUEST_MEMORY_BAD_BANKS. */
 export function attachSegments(
   buffer: GuestBuffer,
@@ -80,7 +84,9 @@ export function attachSegments(
   const { byteLength } = host.buffer;
   const inputs = banks ?? [{ guestPhysicalAddress: 0, byteOffset: 0, byteLength }];
   if (inputs.length === 0) throw badBanks("there are no banks");
+  if (!Array.isArray(inputs)) throw wrongType("banks", "an array", inputs);
   const segments = inputs.map((bank, index): Segment => {
+    isBank(bank, `banks[${index}]`);
     const start = toAddress(bank.guestPhysicalAddress, `banks[${index}].guestPhysicalAddress`);
     const byteOffset = toLength(bank.byteOffset, `banks[${index}].byteOffset`);
     const length = toLength(bank.byteLength, `banks[${index}].byteLength`);

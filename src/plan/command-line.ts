@@ -18,7 +18,8 @@ export function commandLineBytes(commandLine: string | Uint8Array, name = "comma
     throw new TypeError(`${name} must be a string or a Uint8Array, got ${describeType(commandLine)}`);
   }
   const bytes = typeof commandLine === "string" ? new TextEncoder().encode(commandLine) : commandLine;
-  const nul = bytes.indexOf(0);
+  // A detached buffer has no bytes, and can't be searched.
+  const nul = bytes.byteLength === 0 ? -1 : bytes.indexOf(0);
   if (nul >= 0) {
     throw new DirectBootError("COMMAND_LINE_NUL", `byte ${nul} of ${bytes.byteLength} of ${name} is NUL`);
   }
@@ -38,6 +39,6 @@ export function checkCommandLineLength({ byteLength }: Uint8Array, longest: numb
 /** A command line as it lies in memory. */
 export function withNul(text: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(text.byteLength + 1);
-  bytes.set(text);
+  if (text.byteLength > 0) bytes.set(text);
   return bytes;
 }

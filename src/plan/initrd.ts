@@ -1,5 +1,8 @@
 /** OpenVMM's `import_initrd` (linux.rs). */
+
 import { type AddressLike, addAddresses, alignUpToLargePageSize, toPageAddress } from "../base/address.js";
+import { describeType } from "../base/describe.js";
+import { type Check, named } from "../base/options.js";
 import type { VpRegister } from "../importers/importer.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import type { InitrdInfo } from "./load-info.js";
@@ -14,6 +17,17 @@ export interface InitrdConfig {
   readonly initrdAddress?: InitrdAddressType;
   /** The archive: bytes, a source, or in Node a path. */
   readonly initrd: ByteInput;
+}
+
+/** The option `initrd` of OpenVMM's functions: null, undefined, or {@link InitrdConfig}. */
+export const checkInitrdConfig: Check = (value, path) => {
+  if (value != null) named("initrd", "initrdAddress")(value, path);
+};
+
+/** Throws TypeError for a string: the one that there is has another case. */
+function checkedAddress(address: AddressLike): AddressLike {
+  if (typeof address !== "string") return address;
+  throw new TypeError(`initrdAddress must be "AfterKernel" or an address, got ${describeType(address)}`);
 }
 
 /**
@@ -33,7 +47,7 @@ export function planInitrd<R extends VpRegister>(
   const gpa =
     address === undefined || address === "AfterKernel"
       ? alignUpToLargePageSize(nextAddress)
-      : toPageAddress(address, "initrdAddress");
+      : toPageAddress(checkedAddress(address), "initrdAddress");
   const size = BigInt(source.byteLength);
   addAddresses(gpa, size, "end of the initrd");
   builder.wholeSource(gpa, "linux-initrd", source);

@@ -1,5 +1,7 @@
 /** Where things were loaded: OpenVMM's KernelInfo, InitrdInfo and LoadInfo. */
+
 import { type AddressLike, hex, toAddress } from "../base/address.js";
+import { shape } from "../base/options.js";
 
 /** The kernel. */
 export interface KernelInfo {
@@ -67,8 +69,11 @@ export interface LoadInfoInput {
   readonly dtb?: { readonly start: AddressLike; readonly end: AddressLike } | null | undefined;
 }
 
+const isLoadInfo = shape({ kernel: shape({}) });
+
 /** Checks and converts a {@link LoadInfoInput}. */
 export function toLoadInfo(input: LoadInfoInput): LoadInfo {
+  isLoadInfo(input, "loadInfo");
   const { kernel, initrd, dtb } = input;
   return new LoadInfo(
     {

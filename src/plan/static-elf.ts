@@ -1,4 +1,5 @@
 /** `load_static_elf` of OpenVMM's loader: the PT_LOAD segments of an ELF at their physical addresses. */
+
 import {
   ADDRESS_LIMIT,
   type AddressLike,
@@ -8,6 +9,7 @@ import {
   toAddress,
 } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import {
   type ElfImage,
   type ElfProgramHeader,
@@ -18,7 +20,7 @@ import {
 } from "../images/elf.js";
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
-import { withSources } from "../sources/open.js";
+import { checkByteInput, withSources } from "../sources/open.js";
 import type { ByteInput, Source } from "../sources/source.js";
 import { runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
@@ -219,6 +221,16 @@ export interface StaticElfOptions {
   readonly architecture?: Architecture;
 }
 
+const checkNames = named(
+  "image",
+  "startAddress",
+  "loadOffset",
+  "assumePic",
+  "acceptance",
+  "tag",
+  "architecture",
+);
+
 /**
  * Loads the PT_LOAD segments of an ELF64 file at their physical addresses (OpenVMM's `load_static_elf`).
  *
@@ -243,6 +255,8 @@ export function loadStaticElf<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: StaticElfOptions,
 ): ElfLoadInfo {
+  checkNames(options, "");
+  checkByteInput(options.image, "image");
   return withSources({ image: options.image }, ({ image }) => {
     const builder = new PlanBuilder<R>();
     const info = runSync(

@@ -1,8 +1,10 @@
 /** A Blob or File as a source. */
+
 import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { wrongType } from "../base/options.js";
 import { abortedError } from "../task/run.js";
-import type { BlobLike } from "./platform-shapes.js";
+import { type BlobLike, isBlob } from "./platform-shapes.js";
 import { checkSourceRange, checkTarget, needsNoGuard, type Source } from "./source.js";
 
 // A Blob gives its bytes in buffers of its own: large ranges are read in pieces, so that never much is held twice.
@@ -16,6 +18,7 @@ export class BlobSource implements Source {
   readonly #blob: BlobLike;
 
   constructor(blob: BlobLike, name = "blob") {
+    if (!isBlob(blob)) throw wrongType("blob", "a Blob", blob);
     this.#blob = blob;
     this.name = typeof blob.name === "string" && blob.name !== "" ? blob.name : name;
     this.byteLength = blob.size;

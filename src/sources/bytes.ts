@@ -1,4 +1,5 @@
 import { DirectBootError } from "../base/errors.js";
+import { wrongType } from "../base/options.js";
 import { checkSourceRange, needsNoGuard, type SyncSource } from "./source.js";
 
 /**
@@ -18,6 +19,7 @@ export class BytesSource implements SyncSource {
   readonly byteLength: number;
 
   constructor(bytes: Uint8Array, name = "bytes") {
+    if (!(bytes instanceof Uint8Array)) throw wrongType("bytes", "a Uint8Array", bytes);
     this.#bytes = bytes;
     this.byteLength = bytes.byteLength;
     this.name = name;

@@ -73,8 +73,9 @@ function* stretches(parts: readonly Part[], offset: number, length: number): Gen
 export function concatSources(
   sources: readonly Source[],
   alignment: number = INITRAMFS_ALIGNMENT,
-  name: string = sources.map((source) => source.name).join(" + "),
+  name: string = Array.isArray(sources) ? sources.map((source) => source?.name).join(" + ") : "",
 ): Source {
+  if (!Array.isArray(sources)) throw new TypeError(`sources must be an array, got ${describeType(sources)}`);
   if (!Number.isSafeInteger(alignment) || alignment < 1) {
     throw new TypeError(`alignment must be an integer from 1 up, got ${describeType(alignment)}`);
   }

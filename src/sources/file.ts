@@ -1,8 +1,10 @@
 /**
  * Files, in Node and what is compatible with it, read at positions: no seek, no state, no stream.
  */
+
 import type * as NodeFs from "node:fs";
 import { DirectBootError } from "../base/errors.js";
+import { wrongType } from "../base/options.js";
 import { abortedError } from "../task/run.js";
 import { type FileHandle, isFileHandle } from "./platform-shapes.js";
 import { checkSourceRange, checkTarget, needsNoGuard, type SyncSource } from "./source.js";
@@ -58,9 +60,16 @@ export class FileSource implements SyncSource {
    */
   constructor(file: string | URL | FileHandle, name = "file") {
     const fs = nodeFs();
+    if (typeof file !== "string" && !(file instanceof URL) && !isFileHandle(file)) {
+      throw wrongType("file", "a path, a file: URL or a FileHandle", file);
+    }
     this.#handle = isFileHandle(file) ? file : undefined;
     this.name = isFileHandle(file) ? name : typeof file === "string" ? file : file.href;
-    if (fs === undefined) throw new TypeError(`a path is only understood in Node: ${this.name}`);
+    const cure = "give await fetch(url)";
+    if (/^https?:/i.test(this.name)) {
+      throw new DirectBootError("SOURCE_NOT_FOUND", `${this.name} is no file`, { cure });
+    }
+    if (fs === undefined) throw new TypeError(`a path is only understood in Node: ${this.name}; ${cure}`);
     this.#fs = fs;
     try {
       if (isFileHandle(file)) {

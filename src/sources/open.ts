@@ -27,6 +27,11 @@ export function checkByteInput(input: unknown, name: string): void {
   if (!isResponse(input) && !isBlob(input) && !isByteStream(input)) throw notBytes(input, name);
 }
 
+/** A view of a buffer; of one that is detached, which has no bytes, and no view either. */
+function bytesOfArrayBuffer(buffer: ArrayBuffer): Uint8Array {
+  return buffer.byteLength === 0 ? new Uint8Array(0) : new Uint8Array(buffer);
+}
+
 const nothing = (): void => {};
 
 /**
@@ -47,7 +52,7 @@ export function openSource(
   const keep = (source: Source): OpenSource => ({ source, close: nothing });
   const stream = (source: StreamSource): OpenSource => ({ source, close: () => source.cancel() });
   if (input instanceof Uint8Array) return keep(new BytesSource(input, name));
-  if (input instanceof ArrayBuffer) return keep(new BytesSource(new Uint8Array(input), name));
+  if (input instanceof ArrayBuffer) return keep(new BytesSource(bytesOfArrayBuffer(input), name));
   if (typeof input === "string" || input instanceof URL) {
     const file = new FileSource(input);
     return { source: file, close: () => file.close() };

@@ -1,6 +1,8 @@
 /** A Response of fetch as a source. */
+
 import { DirectBootError } from "../base/errors.js";
-import type { ResponseLike } from "./platform-shapes.js";
+import { wrongType } from "../base/options.js";
+import { isResponse, type ResponseLike } from "./platform-shapes.js";
 import { type StreamOptions, StreamSource } from "./stream.js";
 
 /**
@@ -31,6 +33,7 @@ function bodyLength(response: ResponseLike): number | undefined {
  * ```
  */
 export function responseSource(response: ResponseLike, options: StreamOptions = {}): StreamSource {
+  if (!isResponse(response)) throw wrongType("response", "a Response", response);
   const name = response.url === "" ? (options.name ?? "response") : response.url;
   const { body } = response;
   if (!response.ok) {
@@ -40,7 +43,11 @@ export function responseSource(response: ResponseLike, options: StreamOptions = 
       cure: "check the URL and the server",
     });
   }
-  if (response.bodyUsed) throw new DirectBootError("SOURCE_READ", `${name}: the body was read already`);
+  if (response.bodyUsed) {
+    throw new DirectBootError("SOURCE_CONSUMED", `${name}: the body of this Response was read already`, {
+      cure: "fetch it again for each use, or keep its bytes: await response.arrayBuffer()",
+    });
+  }
   if (body === null) throw new DirectBootError("SOURCE_READ", `${name}: the response has no body`);
   return new StreamSource(body, { ...options, byteLength: options.byteLength ?? bodyLength(response), name });
 }

@@ -177,6 +177,7 @@ export function checkSourceRange(
   if (!Number.isInteger(offset) || offset < 0) {
     throw new TypeError(`offset must be an integer from 0 up, got ${describeType(offset)}`);
   }
+  if (!Number.isInteger(length)) throw new TypeError("the target of a read must be a Uint8Array");
   if (offset + length > source.byteLength) {
     throw new DirectBootError(
       "SOURCE_SHORT",
@@ -220,8 +221,9 @@ export function needsNoGuard(source: Source): void {
 export function guardSource(source: Source): Source {
   const known = guards.get(source);
   if (known !== undefined) return known;
+  if (!isSource(source)) throw notBytes(source, "source");
   const { byteLength } = source;
-  const name = String(source.name);
+  const name = String(source.name ?? "a source without a name");
   if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
     throw new TypeError(`${name}: byteLength must be an integer, got ${describeType(byteLength)}`);
   }

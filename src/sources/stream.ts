@@ -1,6 +1,8 @@
 /** Bytes that arrive once, in order: a ReadableStream, or whatever gives chunks. */
+
 import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import { abortedError } from "../task/run.js";
 import { type ChunkSupply, supplyOf } from "./chunk-supply.js";
 import { type ByteStream, isUint8Array } from "./platform-shapes.js";
@@ -64,6 +66,8 @@ function wantedTwice(ranges: readonly ByteRange[]): number {
   return bytes;
 }
 
+const checkNames = named("name", "byteLength", "spoolLimit");
+
 /**
  * A stream as a source. Reads may go forwards and back until {@link startStreaming} is called, within the first
  * `spoolLimit` bytes; from then on they go forwards. Reads that are asked for at once are done one after the other. A
@@ -96,6 +100,7 @@ export class StreamSource implements StreamedSource {
    * @throws DirectBootError SOURCE_READ if the stream has a reader already
    */
   constructor(stream: ByteStream | ChunkSupply, options: StreamOptions = {}) {
+    checkNames(options, "");
     const { name = "stream", byteLength, spoolLimit = DEFAULT_SPOOL_LIMIT } = options;
     if (byteLength !== undefined && (!Number.isSafeInteger(byteLength) || byteLength < 0)) {
       throw new TypeError(

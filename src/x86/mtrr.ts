@@ -1,8 +1,9 @@
 /** Variable MTRRs: OpenVMM's `compute_variable_mtrrs` and `mtrr_mask` (common.rs). */
 import { type AddressLike, hex, toAddress, toLength } from "../base/address.js";
+import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import type { X86Register } from "../importers/importer.js";
-import type { MemoryLayout } from "../memory/memory-layout.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
 import { MemoryRange, type MemoryRangeInput } from "../memory/memory-range.js";
 
 const WRITEBACK = 0x6n; // Intel SDM, volume 3A, table 12-8
@@ -58,8 +59,11 @@ export function computeVariableMtrrs(
   lowMmioGap: MemoryRangeInput,
   highMmioGap: MemoryRangeInput,
 ): X86Register[] {
+  if (!(memory instanceof MemoryLayout)) {
+    throw new TypeError(`memory must be a MemoryLayout, got ${describeType(memory)}`);
+  }
   if (!Number.isInteger(physicalAddressWidth)) {
-    throw new TypeError(`physicalAddressWidth must be an integer, got ${physicalAddressWidth}`);
+    throw new TypeError(`physicalAddressWidth must be an integer, got ${describeType(physicalAddressWidth)}`);
   }
   const lowMmio = MemoryRange.of(lowMmioGap, "lowMmioGap");
   const highMmio = MemoryRange.of(highMmioGap, "highMmioGap");

@@ -11,12 +11,12 @@ import {
 } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
-import { isAddress, shape } from "../base/options.js";
+import { isAddress, named, options } from "../base/options.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import { applyPlanSync } from "../plan/apply.js";
 import { commandLineBytes, withNul } from "../plan/command-line.js";
-import { type InitrdConfig, planInitrd } from "../plan/initrd.js";
+import { checkInitrdConfig, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { planStaticElf } from "../plan/static-elf.js";
@@ -85,14 +85,20 @@ export interface ConfigOptions {
 /** Options of {@link loadX86}. */
 export interface LoadX86Options extends KernelAndInitrdX64Options, ConfigOptions {}
 
-const anObject = shape({});
-const checkKernelOptions = shape({ kernelMinimumStartAddress: isAddress, kernel: checkByteInput });
-const checkConfigOptions = shape({
-  commandLine: anObject,
-  zeroPage: anObject,
-  acpi: anObject,
-  registers: anObject,
-});
+const KERNEL_OPTIONS = {
+  kernelMinimumStartAddress: isAddress,
+  kernel: checkByteInput,
+  initrd: checkInitrdConfig,
+};
+const CONFIG_OPTIONS = {
+  commandLine: named("address", "commandLine"),
+  zeroPage: named("address", "memoryLayout", "acpiBaseAddress", "acpiLength"),
+  acpi: named("rdspAddress", "rdsp", "tablesAddress", "tables"),
+  registers: named("gdtAddress", "pageTableAddress"),
+};
+const checkKernelOptions = options(KERNEL_OPTIONS);
+const checkConfigOptions = options(CONFIG_OPTIONS);
+const checkAllOptions = options({ ...KERNEL_OPTIONS, ...CONFIG_OPTIONS });
 
 /** Bytes of a table. Throws TypeError for anything but a Uint8Array or an ArrayBuffer. */
 function toBytes(input: Uint8Array | ArrayBuffer, name: string): Uint8Array {
@@ -256,7 +262,6 @@ export function loadConfig(
  * ```
  */
 export function loadX86(importer: ImageLoad<X86Register>, options: LoadX86Options): LoadInfo {
-  checkKernelOptions(options, "");
-  checkConfigOptions(options, "");
+  checkAllOptions(options, "");
   return load(importer, options, (builder, info) => planConfig(builder, info, options));
 }

@@ -1,7 +1,9 @@
 /** x86-64 page tables of any ranges: `page_table::x64::PageTableBuilder` of OpenVMM. */
+
 import { type AddressLike, HV_PAGE_SIZE, hex, hexRange, toAddress, toLength } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { named, shape } from "../base/options.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { BufferHotPaths } from "../wasm/hot-path-functions.js";
 import { generate } from "../wasm/hot-paths.js";
@@ -76,10 +78,13 @@ interface TableVisitor {
   ): void;
 }
 
+const isRange = shape({});
+
 function checkRanges(ranges: readonly MappedRange[]): CheckedRange[] {
   if (!Array.isArray(ranges)) throw new TypeError(`ranges must be an array, got ${describeType(ranges)}`);
   let previous: CheckedRange | undefined;
   return ranges.map((range, index) => {
+    isRange(range, `ranges[${index}]`);
     const start = toAddress(range.start, `ranges[${index}].start`);
     const end = toAddress(range.end, `ranges[${index}].end`);
     const text = `range ${index}, ${hexRange(start, end)},`;
@@ -163,6 +168,8 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor?: T
   return known;
 }
 
+const checkNames = named("pageTableGpa", "ranges", "largestPage", "confidentialBit", "maximumTables");
+
 /**
  * Page tables that map any ranges onto themselves with the largest leaf that fits (1 GiB, 2 MiB, 4 KiB): OpenVMM's
  * `PageTableBuilder`. The PML4 comes first; other tables follow in the order of first need. An aligned range of
@@ -196,14 +203,16 @@ export class PageTableBuilder {
    *   PAGE_TABLE_NOT_ENOUGH_MEMORY, PAGE_TABLE_INVALID_ADDRESS
    */
   constructor(options: PageTableBuilderOptions) {
+    checkNames(options, "");
     const { largestPage = "1GiB", confidentialBit } = options;
     const maximumTables = Math.min(
       toLength(options.maximumTables ?? MOST_TABLES, "maximumTables"),
       MOST_TABLES,
     );
-    const largestLevel = Object.hasOwn(LARGEST_LEVEL, largestPage) ? LARGEST_LEVEL[largestPage] : undefined;
+    const isKnown = typeof largestPage === "string" && Object.hasOwn(LARGEST_LEVEL, largestPage);
+    const largestLevel = isKnown ? LARGEST_LEVEL[largestPage] : undefined;
     if (largestLevel === undefined) {
-      throw new TypeError(`largestPage must be "1GiB", "2MiB" or "4KiB", got ${String(largestPage)}`);
+      throw new TypeError(`largestPage must be "1GiB", "2MiB" or "4KiB", got ${describeType(largestPage)}`);
     }
     const tableAddress = toAddress(options.pageTableGpa, "pageTableGpa");
     this.#ranges = checkRanges(options.ranges);

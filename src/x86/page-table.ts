@@ -1,4 +1,5 @@
 /** x86-64 page tables of the first GiBs: `page_table::x64::build_page_tables_64` of OpenVMM. */
+
 import {
   type AddressLike,
   HV_PAGE_SIZE,
@@ -10,6 +11,7 @@ import {
 } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { named, optional } from "../base/options.js";
 import { generate } from "../wasm/hot-paths.js";
 import { type IdentityMap, identityMapBytes } from "../wasm/identity-map.js";
 
@@ -70,11 +72,15 @@ export function toEncryptionMask(confidentialBit: number | undefined, highest: b
   return 2 ** confidentialBit;
 }
 
+const checkNames = named("pageTableGpa", "addressBias", "size", "pml4eLink", "confidentialBit");
+
 /** Checks the options and makes them what the kernel takes. */
 export function toIdentityMap(options: PageTableOptions): IdentityMap {
+  checkNames(options, "");
   const { size = "4GiB", confidentialBit, pml4eLink } = options;
-  const gibibytes = Object.hasOwn(GIBIBYTES, size) ? GIBIBYTES[size] : undefined;
-  if (gibibytes === undefined) throw new TypeError(`size must be "4GiB" or "8GiB", got ${String(size)}`);
+  const gibibytes = typeof size === "string" && Object.hasOwn(GIBIBYTES, size) ? GIBIBYTES[size] : undefined;
+  if (gibibytes === undefined)
+    throw new TypeError(`size must be "4GiB" or "8GiB", got ${describeType(size)}`);
   const tableAddress = toAddress(options.pageTableGpa, "pageTableGpa");
   const addressBias = toAddress(options.addressBias ?? 0n, "addressBias");
   if (addressBias % LARGE_PAGE_SIZE !== 0n) {
@@ -85,6 +91,7 @@ export function toIdentityMap(options: PageTableOptions): IdentityMap {
   }
 
   let linkIndex = -1;
+  optional(named("linkTargetGpa", "linkageGpa"))(pml4eLink, "pml4eLink");
   let linkTarget = 0n;
   if (pml4eLink !== undefined && addressBias === 0n) {
     const linkage = toAddress(pml4eLink.linkageGpa, "linkageGpa");

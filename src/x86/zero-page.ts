@@ -2,9 +2,11 @@
  * The zero page, `struct boot_params`, as OpenVMM builds it (linux.rs, `build_zero_page`). The complete one,
  * for kernels and guests that OpenVMM does not know, is in boot-params.ts.
  */
+
 import { type AddressLike, addAddresses, HV_PAGE_SIZE, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import type { MemoryLayout } from "../memory/memory-layout.js";
+import { named, wrongType } from "../base/options.js";
+import { MemoryLayout } from "../memory/memory-layout.js";
 import { commandLineBytes } from "../plan/command-line.js";
 import { BOOT_PARAMS_OFFSETS, buildBootParams } from "./boot-params.js";
 import { E820_ACPI, E820_MAX_ENTRIES, E820_RAM } from "./e820.js";
@@ -48,6 +50,9 @@ function toU32(
   throw new DirectBootError(code, `${name} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
 }
 
+const isCommandLine = named("address", "commandLine");
+const checkNames = named("memoryLayout", "acpiBase", "acpiLength", "commandLine", "initrdBase", "initrdSize");
+
 /**
  * The 4096 bytes of `struct boot_params` exactly as OpenVMM builds them: RAM below 0xe0000, ACPI from there, RAM
  * up to the end of the first range, then the other RAM ranges. Fields that OpenVMM does not name are zero.
@@ -71,7 +76,11 @@ function toU32(
  * ```
  */
 export function buildZeroPage(options: ZeroPageOptions): Uint8Array {
+  checkNames(options, "");
   const { memoryLayout } = options;
+  if (!(memoryLayout instanceof MemoryLayout))
+    throw wrongType("memoryLayout", "a MemoryLayout", memoryLayout);
+  isCommandLine(options.commandLine, "commandLine");
   const text = commandLineBytes(options.commandLine.commandLine);
   const { address } = options.commandLine;
   const commandLineAddress = toU32(address, "commandLine.address", "ZERO_PAGE_COMMAND_LINE_TOO_HIGH");

@@ -118,11 +118,20 @@ function random(seed: number): (limit: number) => number {
 
 const leaks = new Map<string, string>();
 
+/** The engine's own words, which tell of our code and not of the caller's mistake. */
+const ENGINE =
+  /Cannot (read|mix|convert|destructure|set|assign|access|perform|create)|is not (a function|iterable|a constructor|defined|callable|extensible)|private member|incompatible receiver|Illegal (constructor|invocation)|^undefined|undefined,|\+ undefined/;
+
+/** What only directboot calls: methods of public classes, reads of a source, the constructor of errors. */
+const INTERNAL =
+  /^(\w+\.(checkClaim|pageAt|begin|importIdentityMap|writeIdentityMap|buildIn|read|readSync)|DirectBootError(\.prepareStackTrace)?|LinuxGuest|LinuxPlan|LoadedLinux)\(/;
+
 function judge(what: string, cause: unknown): void {
-  if (cause instanceof DirectBootError || cause instanceof TypeError) return;
+  if (cause instanceof DirectBootError) return;
+  if (cause instanceof TypeError && (!ENGINE.test(cause.message) || INTERNAL.test(what))) return;
   const said = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
   // One of each kind will do.
-  const kind = what.replace(/( = |\().*/s, "");
+  const kind = `${what.replace(/( = |\().*/s, "")} ${said.slice(0, 30)}`;
   if (!leaks.has(kind)) leaks.set(kind, `${what}: ${said}`);
 }
 
@@ -350,12 +359,26 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
     recipe("loadKernelAndInitrdX64", new directboot.RecordingImporter(), {
       kernel: vmlinux,
       kernelMinimumStartAddress: 0x10_0000,
-      initrd: { initrd: noise(10), address: "AfterKernel" },
+      initrd: { initrd: noise(10), initrdAddress: "AfterKernel" },
+    }),
+    recipe("loadX86", new directboot.RecordingImporter(), {
+      kernel: vmlinux,
+      kernelMinimumStartAddress: 0x10_0000,
+      initrd: { initrd: noise(10), initrdAddress: 0x180_0000 },
+      commandLine: { address: 0x3000, commandLine: "quiet" },
+      zeroPage: {
+        address: 0x2000,
+        memoryLayout: new directboot.MemoryLayout(32 * MIB),
+        acpiBaseAddress: 0xe_0000,
+        acpiLength: 0x2000,
+      },
+      acpi: { rdspAddress: 0xe_0000, rdsp: noise(36), tablesAddress: 0xe_1000, tables: noise(100) },
+      registers: { gdtAddress: 0x1000, pageTableAddress: 0x4000 },
     }),
     recipe("loadKernelAndInitrdArm64", new directboot.RecordingImporter(), {
       kernel: image,
       kernelMinimumStartAddress: 0x4000_0000,
-      initrd: { initrd: noise(10), address: "AfterKernel" },
+      initrd: { initrd: noise(10), initrdAddress: "AfterKernel" },
       deviceTree: tree,
     }),
     recipe("buildZeroPage", {
@@ -378,7 +401,7 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
       pageTableGpa: 4096,
       addressBias: 0,
       size: "4GiB",
-      pml4eLink: { index: 1, gpa: 4096 },
+      pml4eLink: { linkTargetGpa: 4096, linkageGpa: 1n << 39n },
       confidentialBit: 51,
     }),
     recipe("PageTableBuilder", {
@@ -494,4 +517,74 @@ describe("a call that would be right, but for one argument or option", () => {
       checkNothingLeaked();
     });
   }
+});
+
+/** Calls whose arguments are right, with the index of their options, and the options' own options by name. */
+const OPTION_BAGS: Readonly<Record<string, readonly [index: number, nested?: readonly string[]]>> = {
+  loadLinux: [0, ["acpi", "addresses", "arm64"]],
+  loadLinuxSync: [0, ["acpi", "addresses", "arm64"]],
+  planLinux: [0, ["acpi", "addresses", "arm64"]],
+  planLinuxSync: [0, ["acpi", "addresses", "arm64"]],
+  loadStaticElf: [1],
+  loadKernelAndInitrdX64: [1, ["initrd"]],
+  loadKernelAndInitrdArm64: [1, ["initrd"]],
+  loadX86: [1, ["initrd", "commandLine", "zeroPage", "acpi", "registers"]],
+  buildZeroPage: [0],
+  buildPageTables64: [0],
+  PageTableBuilder: [0],
+  setChosen: [1],
+  decompress: [2],
+  decompressInto: [3],
+};
+
+/** A name with its third letter left out. */
+const misspelt = (name: string): string => `${name.slice(0, 2)}${name.slice(3)}`;
+
+/** An object in which a field has another name. */
+function renamed(bag: object, name: string): object {
+  const { [name]: value, ...rest } = { ...bag } as Record<string, unknown>;
+  return { ...rest, [misspelt(name)]: value };
+}
+
+describe("an option with a letter too few is refused, and the error has the name that is meant", () => {
+  for (const [recipe, [call, make]] of Object.entries(recipes)) {
+    const [name = ""] = recipe.split(" ");
+    const [index, nested = []] = OPTION_BAGS[name] ?? [];
+    if (index === undefined) continue;
+    it(recipe, async () => {
+      assert.ok(call !== undefined);
+      const args = make();
+      const bag = args[index];
+      assert.ok(typeof bag === "object" && bag !== null);
+      const wrong: [meant: string, bag: object][] = Object.keys(bag).map((each) => [
+        each,
+        renamed(bag, each),
+      ]);
+      for (const outer of nested) {
+        const inner: unknown = Reflect.get(bag, outer);
+        if (typeof inner !== "object" || inner === null) continue;
+        for (const each of Object.keys(inner)) {
+          wrong.push([`${outer}.${each}`, { ...bag, [outer]: renamed(inner, each) }]);
+        }
+      }
+      for (const [meant, options] of wrong) {
+        const given = args.with(index, options);
+        const act = async (): Promise<unknown> =>
+          isClass(call) ? Reflect.construct(call, given) : call(...given);
+        await assert.rejects(act, (cause: unknown) => {
+          assert.ok(cause instanceof TypeError, `${meant}: ${cause}`);
+          assert.ok(cause.message.includes(meant), `${meant}: ${cause.message}`);
+          return true;
+        });
+      }
+    });
+  }
+
+  it("covers every function that takes options", () => {
+    const covered = new Set(Object.keys(recipes).map((recipe) => recipe.split(" ")[0]));
+    assert.deepEqual(
+      Object.keys(OPTION_BAGS).filter((name) => !covered.has(name)),
+      [],
+    );
+  });
 });

@@ -103,7 +103,9 @@ describe("FileSource", () => {
       assert.throws(() => new FileSource(other), refusal("SOURCE_NOT_FOUND", other, "regular"));
     }
     assert.throws(() => new FileSource("a\0b"), refusal("SOURCE_NOT_FOUND"));
-    assert.throws(() => new FileSource(new URL("https://example.org/vmlinux")), refusal("SOURCE_NOT_FOUND"));
+    for (const url of [new URL("https://example.org/vmlinux"), "http://example.org/vmlinux"]) {
+      assert.throws(() => new FileSource(url), refusal("SOURCE_NOT_FOUND", "give await fetch(url)"));
+    }
   });
 
   it("leaves no file open when it can't be opened, nor after close", () => {

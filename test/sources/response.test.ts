@@ -79,11 +79,11 @@ describe("a Response as a source", () => {
     assert.ok(isCancelled());
   });
 
-  it("without a body, or with one that was read or is being read, is SOURCE_READ", async () => {
+  it("without a body, or with one that is being read, is SOURCE_READ; with one that was read SOURCE_CONSUMED", async () => {
     assert.throws(() => responseSource(new Response(null)), refusal("SOURCE_READ", "no body"));
     const used = new Response(BYTES);
     await used.arrayBuffer();
-    assert.throws(() => responseSource(used), refusal("SOURCE_READ", "read already"));
+    assert.throws(() => responseSource(used), refusal("SOURCE_CONSUMED", "read already"));
     const locked = new Response(BYTES);
     locked.body?.getReader();
     assert.throws(() => responseSource(locked), refusal("SOURCE_READ", "locked"));

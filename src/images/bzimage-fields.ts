@@ -8,20 +8,11 @@ import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import {
-  CAN_USE_HEAP,
   formatProtocolVersion,
-  KASLR_FLAG,
-  KEEP_SEGMENTS,
   LOADED_HIGH,
-  QUIET_FLAG,
   SETUP_HEADER_LIMIT,
   SETUP_HEADER_OFFSET,
-  XLF_5LEVEL,
-  XLF_5LEVEL_ENABLED,
   XLF_CAN_BE_LOADED_ABOVE_4G,
-  XLF_EFI_HANDOVER_32,
-  XLF_EFI_HANDOVER_64,
-  XLF_EFI_KEXEC,
   XLF_KERNEL_64,
 } from "./bzimage.js";
 import { describeFormat, detectFormat } from "./detect.js";
@@ -47,21 +38,21 @@ const PAYLOAD_MAGIC_BYTES = 16;
 /** The bits of loadflags. */
 export const LOADFLAGS: Readonly<Record<string, number>> = {
   LOADED_HIGH,
-  KASLR_FLAG,
-  QUIET_FLAG,
-  KEEP_SEGMENTS,
-  CAN_USE_HEAP,
+  KASLR_FLAG: 0x02, // the decompressor has chosen the kernel's place
+  QUIET_FLAG: 0x20,
+  KEEP_SEGMENTS: 0x40, // obsolete
+  CAN_USE_HEAP: 0x80, // heap_end_ptr is valid
 };
 
 /** The bits of xloadflags. */
 export const XLOADFLAGS: Readonly<Record<string, number>> = {
   XLF_KERNEL_64,
   XLF_CAN_BE_LOADED_ABOVE_4G,
-  XLF_EFI_HANDOVER_32,
-  XLF_EFI_HANDOVER_64,
-  XLF_EFI_KEXEC,
-  XLF_5LEVEL,
-  XLF_5LEVEL_ENABLED,
+  XLF_EFI_HANDOVER_32: 0x04,
+  XLF_EFI_HANDOVER_64: 0x08,
+  XLF_EFI_KEXEC: 0x10,
+  XLF_5LEVEL: 0x20,
+  XLF_5LEVEL_ENABLED: 0x40,
   XLF_MEM_ENCRYPTION: 0x80, // bootparam.h; set by the decompressor for the kernel
 };
 

@@ -34,29 +34,11 @@ const LONGEST_JUMP = 0x7f;
 
 /** loadflags: the protected-mode code is loaded at 0x100000, not at 0x10000. */
 export const LOADED_HIGH = 0x01;
-/** loadflags: KASLR is on (from the decompressor to the kernel). */
-export const KASLR_FLAG = 0x02;
-/** loadflags: no early messages (set by the loader). */
-export const QUIET_FLAG = 0x20;
-/** loadflags: obsolete. */
-export const KEEP_SEGMENTS = 0x40;
-/** loadflags: heap_end_ptr is valid (set by the loader). */
-export const CAN_USE_HEAP = 0x80;
 
 /** xloadflags: there is a 64-bit entry point at 0x200 of the protected-mode code. */
 export const XLF_KERNEL_64 = 0x01;
 /** xloadflags: kernel, boot_params, command line and initrd may lie above 4 GiB. */
 export const XLF_CAN_BE_LOADED_ABOVE_4G = 0x02;
-/** xloadflags: the 32-bit EFI handover entry exists. */
-export const XLF_EFI_HANDOVER_32 = 0x04;
-/** xloadflags: the 64-bit EFI handover entry exists. */
-export const XLF_EFI_HANDOVER_64 = 0x08;
-/** xloadflags: kexec boot with EFI runtime support. */
-export const XLF_EFI_KEXEC = 0x10;
-/** xloadflags: the decompressor can deal with 5-level paging. */
-export const XLF_5LEVEL = 0x20;
-/** xloadflags: the kernel can use 5-level paging. */
-export const XLF_5LEVEL_ENABLED = 0x40;
 
 // Values for kernels whose protocol lacks the field.
 const OLD_INITRD_ADDR_MAX = 0x37ff_ffff; // boot.rst, initrd_addr_max: before 2.03

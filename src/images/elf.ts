@@ -59,65 +59,45 @@ export interface ElfImage {
   readonly programHeaders: readonly ElfProgramHeader[];
 }
 
-/** Where the fields of one class of ELF stand. Sizes and offsets in bytes. */
+/** One class of ELF: its headers have the same fields, whose addresses, offsets and sizes are words of 4 or 8 bytes. */
 interface ElfLayout {
   /** EI_CLASS */
-  readonly elfClass: number;
+  readonly elfClass: 1 | 2;
   /** The cure for a file of another class, where the code's own cure does not fit. */
   readonly cure: { readonly cure?: string };
+  readonly wordBytes: 4 | 8;
   /** sizeof(ElfNN_Ehdr), sizeof(ElfNN_Phdr), sizeof(ElfNN_Shdr) */
   readonly fileHeaderBytes: number;
   readonly programHeaderBytes: number;
   readonly sectionHeaderBytes: number;
-  /** Offsets in ElfNN_Ehdr; e_phnum and e_shentsize follow e_phentsize. */
-  readonly entry: number;
-  readonly programHeaderOffset: number;
-  readonly sectionHeaderOffset: number;
-  readonly programHeaderEntryBytes: number;
-  /** Offsets in ElfNN_Phdr; p_offset, p_vaddr, p_paddr, p_filesz and p_memsz are words 1 to 5. */
-  readonly segmentFlags: number;
-  readonly segmentAlignment: number;
-  readonly wordBytes: number;
-  /** Offset of sh_info in ElfNN_Shdr */
-  readonly sectionInfo: number;
-  /** An address, an offset or a size of this class. */
-  word(view: DataView, at: number): bigint;
 }
 
 const ELF64: ElfLayout = {
   elfClass: 2, // ELFCLASS64
   cure: {},
+  wordBytes: 8,
   fileHeaderBytes: 64,
   programHeaderBytes: 56,
   sectionHeaderBytes: 64,
-  entry: 24,
-  programHeaderOffset: 32,
-  sectionHeaderOffset: 40,
-  programHeaderEntryBytes: 54,
-  segmentFlags: 4,
-  segmentAlignment: 48,
-  wordBytes: 8,
-  sectionInfo: 44,
-  word: (view, at) => view.getBigUint64(at, true),
 };
 
 const ELF32: ElfLayout = {
   elfClass: 1, // ELFCLASS32
   cure: { cure: "give an uncompressed 32-bit ELF kernel (vmlinux)" },
+  wordBytes: 4,
   fileHeaderBytes: 52,
   programHeaderBytes: 32,
   sectionHeaderBytes: 40,
-  entry: 24,
-  programHeaderOffset: 28,
-  sectionHeaderOffset: 32,
-  programHeaderEntryBytes: 42,
-  segmentFlags: 24,
-  segmentAlignment: 28,
-  wordBytes: 4,
-  sectionInfo: 28,
-  word: (view, at) => BigInt(view.getUint32(at, true)),
 };
 
+/** Word number `index` of those that follow `start`. */
+function wordAt(view: DataView, start: number, index: number, { wordBytes }: ElfLayout): bigint {
+  const at = start + index * wordBytes;
+  return wordBytes === 8 ? view.getBigUint64(at, true) : BigInt(view.getUint32(at, true));
+}
+
+/** e_entry, e_phoff and e_shoff are words from here on. */
+const FILE_HEADER_WORDS = 24;
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -132,47 +112,59 @@ function* describeSource(source: Source): Task<string> {
     : what;
 }
 
-function* countProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Task<number> {
-  const count = header.getUint16(layout.programHeaderEntryBytes + 2, true);
+/** The number of program headers; `size` is where e_phentsize stands, e_phnum and e_shentsize follow. */
+function* countProgramHeaders(
+  source: Source,
+  header: DataView,
+  size: number,
+  layout: ElfLayout,
+): Task<number> {
+  const count = header.getUint16(size + 2, true);
   if (count !== PN_XNUM) return count;
-  const sectionHeaderOffset = layout.word(header, layout.sectionHeaderOffset);
-  const sectionHeaderBytes = header.getUint16(layout.programHeaderEntryBytes + 4, true);
+  const sectionHeaderOffset = wordAt(header, FILE_HEADER_WORDS, 2, layout);
+  const entryBytes = header.getUint16(size + 4, true);
+  const { sectionHeaderBytes } = layout;
   const invalid = (why: string): DirectBootError =>
     new DirectBootError(
       "ELF_INVALID_PROGRAM_HEADER",
       `${source.name}: e_phnum is ${hex(PN_XNUM)}, but ${why}`,
     );
   if (sectionHeaderOffset === 0n) throw invalid("there is no section 0 to hold the count (e_shoff is 0)");
-  if (sectionHeaderBytes !== layout.sectionHeaderBytes) {
-    throw invalid(`e_shentsize is ${sectionHeaderBytes}, not ${layout.sectionHeaderBytes}`);
+  if (entryBytes !== sectionHeaderBytes) {
+    throw invalid(`e_shentsize is ${entryBytes}, not ${sectionHeaderBytes}`);
   }
-  if (sectionHeaderOffset + BigInt(layout.sectionHeaderBytes) > BigInt(source.byteLength)) {
+  if (sectionHeaderOffset + BigInt(sectionHeaderBytes) > BigInt(source.byteLength)) {
     throw invalid(`section 0 at ${hex(sectionHeaderOffset)} lies past the end, ${source.byteLength} bytes`);
   }
-  const section = yield* readBytes(source, Number(sectionHeaderOffset), layout.sectionHeaderBytes);
-  return viewOf(section).getUint32(layout.sectionInfo, true);
+  const section = yield* readBytes(source, Number(sectionHeaderOffset), sectionHeaderBytes);
+  // sh_info; sh_addralign and sh_entsize, two words, follow.
+  return viewOf(section).getUint32(sectionHeaderBytes - 2 * layout.wordBytes - 4, true);
 }
 
 function programHeaderAt(table: DataView, at: number, layout: ElfLayout): ElfProgramHeader {
-  const word = (index: number): bigint => layout.word(table, at + index * layout.wordBytes);
+  const is64 = layout.wordBytes === 8;
+  // Behind p_type stand the words; p_flags comes before them in Elf64_Phdr, before the last in Elf32_Phdr.
+  const word = (index: number): bigint => wordAt(table, at + layout.wordBytes, index, layout);
   return {
     type: table.getUint32(at, true),
-    flags: table.getUint32(at + layout.segmentFlags, true),
-    offset: word(1),
-    virtualAddress: word(2),
-    physicalAddress: word(3),
-    fileSize: word(4),
-    memorySize: word(5),
-    alignment: layout.word(table, at + layout.segmentAlignment),
+    flags: table.getUint32(at + (is64 ? 4 : 24), true),
+    offset: word(0),
+    virtualAddress: word(1),
+    physicalAddress: word(2),
+    fileSize: word(3),
+    memorySize: word(4),
+    alignment: word(is64 ? 5 : 6),
   };
 }
 
 function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout): Task<ElfProgramHeader[]> {
-  const offset = layout.word(header, layout.programHeaderOffset);
+  const offset = wordAt(header, FILE_HEADER_WORDS, 1, layout);
   if (offset === 0n) return [];
-  const count = yield* countProgramHeaders(source, header, layout);
+  // Behind the three words stand e_flags and e_ehsize.
+  const size = FILE_HEADER_WORDS + 3 * layout.wordBytes + 6;
+  const count = yield* countProgramHeaders(source, header, size, layout);
   if (count === 0) return [];
-  const entryBytes = header.getUint16(layout.programHeaderEntryBytes, true);
+  const entryBytes = header.getUint16(size, true);
   if (entryBytes !== layout.programHeaderBytes) {
     throw new DirectBootError(
       "ELF_INVALID_PROGRAM_HEADER",
@@ -228,8 +220,8 @@ function* readHeaders(source: Source, machine: number | undefined, layout: ElfLa
   return {
     type: header.getUint16(16, true),
     machine: found,
-    entry: layout.word(header, layout.entry),
-    programHeaderOffset: layout.word(header, layout.programHeaderOffset),
+    entry: wordAt(header, FILE_HEADER_WORDS, 0, layout),
+    programHeaderOffset: wordAt(header, FILE_HEADER_WORDS, 1, layout),
     programHeaders: yield* readProgramHeaders(source, header, layout),
   };
 }

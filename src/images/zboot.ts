@@ -19,6 +19,8 @@ export const ZBOOT_COMPRESSION_OFFSET = 24;
 export const ZBOOT_COMPRESSION_LIMIT = 60;
 const MZ_MAGIC = 0x5a4d;
 const IMAGE_TYPE = 0x676d_697a; // "zimg"
+/** Behind a payload stands its size, but for gzip, which has it within (scripts/Makefile.lib, size_append). */
+export const SIZE_TRAILER_BYTES = 4;
 
 /** The header. Offsets and lengths in bytes. */
 export interface ZbootImage {
@@ -29,6 +31,8 @@ export interface ZbootImage {
    * are: there they belong to the format).
    */
   readonly payloadLength: number;
+  /** Where the payload ends with the size behind it. */
+  readonly payloadEnd: number;
   /** The build's name of the compression: gzip, lz4, lzma, lzo, xzkern, zstd22 or what later kernels may say. */
   readonly compression: string;
 }
@@ -71,11 +75,13 @@ export function* readZboot(source: Source): Task<ZbootImage> {
       `${name}: a payload of ${payloadLength} bytes at ${payloadOffset} is empty or lies in the header of ${ZBOOT_HEADER_BYTES} bytes`,
     );
   }
-  if (payloadOffset + payloadLength > byteLength) {
+  const text = String.fromCharCode(...compression);
+  const payloadEnd = payloadOffset + payloadLength + (text === "gzip" ? 0 : SIZE_TRAILER_BYTES);
+  if (payloadEnd > byteLength) {
     throw new DirectBootError(
       "ZBOOT_TRUNCATED",
-      `${name} has ${byteLength} bytes, its payload ends at ${payloadOffset + payloadLength}`,
+      `${name} has ${byteLength} bytes, its payload and the size behind it end at ${payloadEnd}`,
     );
   }
-  return { payloadOffset, payloadLength, compression: String.fromCharCode(...compression) };
+  return { payloadOffset, payloadLength, payloadEnd, compression: text };
 }

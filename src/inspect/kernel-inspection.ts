@@ -9,13 +9,12 @@ import {
 } from "../images/detect.js";
 import { readZboot } from "../images/zboot.js";
 import { checkInspectOptions } from "../linux/check-options.js";
-import { openSource } from "../sources/open.js";
 import { readBytes, readHead, withKnownLength } from "../sources/reading.js";
 import { type AsyncByteInput, type ByteInput, hasKnownLength, type Source } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { formatOfKernel, openKernelFile } from "../unpack/kernel-file.js";
-import { type Decoders, Unpacking } from "../unpack/unpacking.js";
+import { formatOfKernel, openKernelFile, withKernel } from "../unpack/kernel-file.js";
+import type { Decoders, Unpacking } from "../unpack/unpacking.js";
 import { attempt, type KernelHeaders, readHeaders } from "./kernel-headers.js";
 
 /** The compression in a file. */
@@ -143,25 +142,18 @@ export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unp
   };
 }
 
-function* inspectOpened(source: Source, options: InspectKernelSyncOptions): Task<SourceInspection> {
+function inspect(input: AsyncByteInput, options: InspectKernelSyncOptions): Task<SourceInspection> {
   const { decoders, spoolLimit, unpack = "wrappers" } = options;
-  const unpacking = new Unpacking({
-    decoders,
-    maxDecompressedSize: MOST_UNPACKED,
-    inPlace: true,
-    spoolLimit,
-  });
-  try {
+  const unpacking = { decoders, maxDecompressedSize: MOST_UNPACKED, inPlace: true, spoolLimit };
+  return withKernel(input, unpacking, function* (source, by) {
     // A header may point anywhere: a source of unknown length is read to its end first.
-    return yield* inspectSource(yield* withKnownLength(source, spoolLimit), unpacking, unpack);
-  } finally {
-    unpacking.close();
-  }
+    return yield* inspectSource(yield* withKnownLength(source, spoolLimit), by, unpack);
+  });
 }
 
 /** The synchronous {@link inspectKernel} of an open source, with the error that its refusal was. */
 export function inspectSourceSync(source: Source, options: InspectKernelSyncOptions = {}): SourceInspection {
-  return runSync(inspectOpened(source, options));
+  return runSync(inspect(source, options));
 }
 
 /**
@@ -184,12 +176,7 @@ export async function inspectKernel(
   options: InspectKernelOptions = {},
 ): Promise<KernelInspection> {
   checkInspectOptions(options, "");
-  const { source, close } = openSource(input, "kernel", { spoolLimit: options.spoolLimit });
-  try {
-    return (await runAsync(inspectOpened(source, options), options.signal)).inspection;
-  } finally {
-    close();
-  }
+  return (await runAsync(inspect(input, options), options.signal)).inspection;
 }
 
 /** The synchronous {@link inspectKernel}: with `decoders` it looks into all compressed files, without into gzip (Node). */
@@ -198,10 +185,5 @@ export function inspectKernelSync(
   options: InspectKernelSyncOptions = {},
 ): KernelInspection {
   checkInspectOptions(options, "");
-  const { source, close } = openSource(input, "kernel");
-  try {
-    return inspectSourceSync(source, options).inspection;
-  } finally {
-    close();
-  }
+  return runSync(inspect(input, options)).inspection;
 }

@@ -43,6 +43,37 @@ function withoutFinalZeros(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(0, end);
 }
 
+/** Writes to a DecompressionStream, and keeps count. */
+class Feed {
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  /** The last four bytes that were fed. */
+  readonly last = new Uint8Array(4);
+  fed = 0;
+
+  constructor(writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>) {
+    this.#writer = writer;
+  }
+
+  async bytes(bytes: Uint8Array): Promise<void> {
+    // A stream's chunk may be shared memory, which a DecompressionStream does not take.
+    const plain =
+      bytes.buffer instanceof ArrayBuffer
+        ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+        : new Uint8Array(bytes);
+    const tail = bytes.subarray(-this.last.byteLength);
+    this.last.copyWithin(0, tail.byteLength);
+    this.last.set(tail, this.last.byteLength - tail.byteLength);
+    this.fed += bytes.byteLength;
+    await this.#writer.write(plain);
+  }
+
+  async zeros(count: number): Promise<void> {
+    for (let left = count; left > 0; left -= PIECE_BYTES) {
+      await this.bytes(new Uint8Array(Math.min(left, PIECE_BYTES)));
+    }
+  }
+}
+
 /**
  * Feeds a DecompressionStream and takes what comes out.
  *
@@ -50,139 +81,99 @@ function withoutFinalZeros(bytes: Uint8Array): Uint8Array {
  * then lose output that was not taken yet. So zeros are held back until something follows them. Those at the end of
  * the file are fed one by one, until ISIZE, the last four bytes that were fed, is the number of bytes that came out.
  */
-class GunzipSupply implements ChunkSupply {
-  /** CRC-32 and size stand behind the data. */
-  readonly isCheckedAtEnd = true;
-  readonly #source: Source;
-  readonly #maxDecompressedSize: number;
-  readonly #name: string;
-  readonly #abort = new AbortController();
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  #isStarted = false;
-  #isOver = false;
-  #mayBeOver = false;
+function gunzipSupply(
+  source: Source,
+  maxDecompressedSize: number,
+  name: string,
+  stream: DecompressionStream,
+): ChunkSupply {
+  const abort = new AbortController();
+  const writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>> = stream.writable.getWriter();
+  const reader: ReadableStreamDefaultReader<Uint8Array> = stream.readable.getReader();
+  const feed = new Feed(writer);
+  let isStarted = false;
+  let isOver = false;
+  let mayBeOver = false;
   /** The error that the compressed source threw. */
-  #failure: { readonly cause: unknown } | undefined;
-  #fed = 0;
-  #came = 0;
-  #zeros = 0;
-  readonly #last = new Uint8Array(4);
+  let failure: { readonly cause: unknown } | undefined;
+  let came = 0;
 
-  constructor(source: Source, maxDecompressedSize: number, name: string, stream: DecompressionStream) {
-    this.#source = source;
-    this.#maxDecompressedSize = maxDecompressedSize;
-    this.#name = name;
-    // The DOM's type wants a BufferSource, of which these are one.
-    this.#writer = stream.writable.getWriter();
-    this.#reader = stream.readable.getReader();
-    // Failures are seen where it is read; these promises fail, too, with nobody looking.
-    this.#writer.closed.catch(ignore);
-    this.#writer.ready.catch(ignore);
-    this.#reader.closed.catch(ignore);
-  }
-
-  async #feed(bytes: Uint8Array): Promise<void> {
-    if (bytes.byteLength === 0) return;
-    // A stream's chunk may be shared memory, which a DecompressionStream does not take.
-    const plain =
-      bytes.buffer instanceof ArrayBuffer
-        ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-        : new Uint8Array(bytes);
-    const tail = bytes.subarray(-this.#last.byteLength);
-    this.#last.copyWithin(0, tail.byteLength);
-    this.#last.set(tail, this.#last.byteLength - tail.byteLength);
-    this.#fed += bytes.byteLength;
-    await this.#writer.write(plain);
-  }
-
-  async #feedZeros(count: number): Promise<void> {
-    for (let left = count; left > 0; left -= PIECE_BYTES) {
-      await this.#feed(new Uint8Array(Math.min(left, PIECE_BYTES)));
-    }
-  }
+  // Failures are seen where it is read; these promises fail, too, with nobody looking.
+  for (const promise of [writer.closed, writer.ready, reader.closed]) promise.catch(ignore);
 
   /** True if ISIZE, were it the last that was fed, is what came out. */
-  async #isAtTrailer(): Promise<boolean> {
+  const isAtTrailer = async (): Promise<boolean> => {
     // An empty write is done when all output of those before was taken.
-    await this.#writer.write(new Uint8Array(0));
-    return this.#came > 0 && new DataView(this.#last.buffer).getUint32(0, true) === this.#came % 2 ** 32;
-  }
+    await writer.write(new Uint8Array(0));
+    return came > 0 && new DataView(feed.last.buffer).getUint32(0, true) === came % 2 ** 32;
+  };
 
-  async #pump(): Promise<void> {
-    const { signal } = this.#abort;
-    const next = chunksOf(this.#source);
+  const pump = async (): Promise<void> => {
+    let zeros = 0;
+    const next = chunksOf(source);
     for (;;) {
-      let chunk: Uint8Array | undefined;
-      try {
-        chunk = await next(signal);
-      } catch (cause) {
-        this.#failure = { cause };
+      const chunk = await next(abort.signal).catch((cause: unknown) => {
+        failure = { cause };
         throw cause;
-      }
+      });
       if (chunk === undefined) break;
       const bytes = withoutFinalZeros(chunk);
       if (bytes.byteLength > 0) {
-        const zeros = this.#zeros;
-        this.#zeros = 0;
-        await this.#feedZeros(zeros);
-        await this.#feed(bytes);
+        await feed.zeros(zeros);
+        await feed.bytes(bytes);
+        zeros = 0;
       }
-      this.#zeros += chunk.byteLength - bytes.byteLength;
+      zeros += chunk.byteLength - bytes.byteLength;
     }
-    const final = Math.min(this.#zeros, MOST_FINAL_ZEROS);
+    const final = Math.min(zeros, MOST_FINAL_ZEROS);
     for (let done = 0; done < final; done++) {
-      if (await this.#isAtTrailer()) break;
+      if (await isAtTrailer()) break;
       // Nothing has a trailer of zeros only, which can't be told from what follows: there a failure is the end.
-      this.#mayBeOver = this.#came === 0 && done >= TRAILER_BYTES;
-      await this.#feedZeros(1);
-      this.#mayBeOver = false;
+      mayBeOver = came === 0 && done >= TRAILER_BYTES;
+      await feed.zeros(1);
+      mayBeOver = false;
     }
-    await this.#writer.close();
-  }
+    await writer.close();
+  };
 
-  async pull(): Promise<Uint8Array | undefined> {
-    if (!this.#isStarted) {
-      this.#isStarted = true;
+  return {
+    // CRC-32 and size stand behind the data.
+    isCheckedAtEnd: true,
+    pull: async () => {
       // An error that ends the pump ends the reading below, too.
-      this.#pump().catch((cause: unknown) => this.#writer.abort(cause).catch(ignore));
-    }
-    let value: Uint8Array | undefined;
-    try {
-      ({ value } = await this.#reader.read());
-    } catch (cause) {
-      if (this.#failure !== undefined) throw this.#failure.cause;
-      if (this.#mayBeOver) return undefined;
-      if (this.#isOver) throw abortedError(this.#name, this.#abort.signal);
-      const said = messageOf(cause);
-      // The platform does not say where a member ends, so what follows one (a device tree, say) looks like damage.
-      throw new DirectBootError(
-        "DECOMPRESS_CORRUPT",
-        `${this.#name}: gzip: the data up to byte ${this.#fed}: ${said}`,
-        {
-          cause,
-          cure: "check that the file is complete and unmodified, and that nothing but zeros follows what is compressed",
-        },
-      );
-    }
-    this.#came += value?.byteLength ?? 0;
-    if (this.#came > this.#maxDecompressedSize) {
-      throw new DirectBootError(
-        "DECOMPRESS_TOO_LARGE",
-        `${this.#name}: gzip: it decompresses to more than ${this.#maxDecompressedSize} bytes`,
-      );
-    }
-    return value;
-  }
-
-  cancel(reason: unknown): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#abort.abort(reason);
-    this.#writer.abort(reason).catch(ignore);
-    this.#reader.cancel(reason).catch(ignore);
-    if (isStreamed(this.#source)) this.#source.cancel(reason);
-  }
+      if (!isStarted) pump().catch((cause: unknown) => writer.abort(cause).catch(ignore));
+      isStarted = true;
+      let value: Uint8Array | undefined;
+      try {
+        ({ value } = await reader.read());
+      } catch (cause) {
+        if (failure !== undefined) throw failure.cause;
+        if (mayBeOver) return undefined;
+        if (isOver) throw abortedError(name, abort.signal);
+        // The platform does not say where a member ends, so what follows one (a device tree, say) looks like damage.
+        const cure =
+          "check that the file is complete and unmodified, and that nothing but zeros follows what is compressed";
+        const details = `${name}: gzip: the data up to byte ${feed.fed}: ${messageOf(cause)}`;
+        throw new DirectBootError("DECOMPRESS_CORRUPT", details, { cause, cure });
+      }
+      came += value?.byteLength ?? 0;
+      if (came > maxDecompressedSize) {
+        throw new DirectBootError(
+          "DECOMPRESS_TOO_LARGE",
+          `${name}: gzip: it decompresses to more than ${maxDecompressedSize} bytes`,
+        );
+      }
+      return value;
+    },
+    cancel: (reason) => {
+      if (isOver) return;
+      isOver = true;
+      abort.abort(reason);
+      writer.abort(reason).catch(ignore);
+      reader.cancel(reason).catch(ignore);
+      if (isStreamed(source)) source.cancel(reason);
+    },
+  };
 }
 
 /**
@@ -212,8 +203,6 @@ export function gunzipSource(
       { cause },
     );
   }
-  return new StreamSource(new GunzipSupply(guardSource(source), maxDecompressedSize, name, stream), {
-    name,
-    spoolLimit,
-  });
+  const supply = gunzipSupply(guardSource(source), maxDecompressedSize, name, stream);
+  return new StreamSource(supply, { name, spoolLimit });
 }

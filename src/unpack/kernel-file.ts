@@ -15,7 +15,7 @@ import {
   type ImageFormat,
   isCompressionFormat,
 } from "../images/detect.js";
-import { readZboot } from "../images/zboot.js";
+import { readZboot, SIZE_TRAILER_BYTES } from "../images/zboot.js";
 import { BytesSource } from "../sources/bytes.js";
 import { openSource } from "../sources/open.js";
 import { readBytes, readHead, readWhole } from "../sources/reading.js";
@@ -60,32 +60,25 @@ export function isLengthNeeded(file: KernelFile): boolean {
 
 /** A kernel in a gzip file in a zboot image in a gzip file is the most that anybody has. */
 const MOST_WRAPPERS = 3;
-/** Behind a payload stands its size, but for gzip, which has it within (scripts/Makefile.lib, size_append). */
-const SIZE_TRAILER_BYTES = 4;
 
 /** For a bzImage whose payload the host can't take out. */
 const GUEST_CURE = 'load it with decompress: "guest", which starts the bzImage\'s own code';
 
 /** The payload of a bzImage or a zboot image, and what it says of its size. */
-interface Payload {
-  readonly source: Source;
-  readonly offset: number;
-  /** Without the trailer. */
+type Payload = Omit<PackedRange, "format" | "length" | "allowTrailing"> & {
   readonly length: number;
   readonly format: ImageFormat;
-  readonly expectedBytes: number | undefined;
-}
+};
 
-/** Looks at a payload of `length` bytes with its trailer. */
+/** Looks at a payload of `length` bytes with its trailer, which is no part of what is found. */
 function* lookAtPayload(source: Source, offset: number, length: number): Task<Payload> {
   const head = yield* readBytes(source, offset, Math.min(DETECT_BYTES, length));
   const format = formatOfKernel(head);
   if (length <= SIZE_TRAILER_BYTES) return { source, offset, length, format, expectedBytes: undefined };
-  const isOwn = format === "gzip";
-  const at = offset + length - SIZE_TRAILER_BYTES;
-  const trailer = yield* readBytes(source, at, SIZE_TRAILER_BYTES);
+  const withoutSize = length - SIZE_TRAILER_BYTES;
+  const trailer = yield* readBytes(source, offset + withoutSize, SIZE_TRAILER_BYTES);
   const expectedBytes = new DataView(trailer.buffer, trailer.byteOffset).getUint32(0, true);
-  return { source, offset, length: isOwn ? length : length - SIZE_TRAILER_BYTES, format, expectedBytes };
+  return { source, offset, length: format === "gzip" ? length : withoutSize, format, expectedBytes };
 }
 
 /** An arm64 Image that is unpacked where it is to lie, planned by its first bytes; undefined for anything else. */
@@ -160,26 +153,18 @@ function* unpackZboot(
   source: Source,
   unpacking: Unpacking,
 ): Task<Pick<KernelFile, "source" | "decompression">> {
-  const zboot = yield* readZboot(source);
-  const end =
-    zboot.payloadOffset + zboot.payloadLength + (zboot.compression === "gzip" ? 0 : SIZE_TRAILER_BYTES);
-  if (end > source.byteLength) {
-    throw new DirectBootError(
-      "ZBOOT_TRUNCATED",
-      `${source.name} has ${source.byteLength} bytes, the size behind its payload ends at ${end}`,
-    );
-  }
-  const payload = yield* lookAtPayload(source, zboot.payloadOffset, end - zboot.payloadOffset);
+  const { payloadOffset, payloadLength, payloadEnd, compression } = yield* readZboot(source);
+  const payload = yield* lookAtPayload(source, payloadOffset, payloadEnd - payloadOffset);
   const { format, expectedBytes } = payload;
   if (!isCompressionFormat(format)) {
     throw new DirectBootError(
       "DECOMPRESS_UNSUPPORTED",
-      `${source.name} is an EFI zboot image with ${zboot.compression} compression`,
+      `${source.name} is an EFI zboot image with ${compression} compression`,
     );
   }
   return {
     source: yield* unpack({ ...payload, format, allowTrailing: true }, unpacking, true),
-    decompression: { by: "host", format, compressedBytes: zboot.payloadLength, bytes: expectedBytes },
+    decompression: { by: "host", format, compressedBytes: payloadLength, bytes: expectedBytes },
   };
 }
 

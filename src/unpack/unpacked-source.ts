@@ -61,21 +61,18 @@ export function unpackedSource(decoders: Decoders, input: UnpackedInput): MadeSo
     target.fill(0, own.byteLength);
     return true;
   };
+  const readTask = function* (target: Uint8Array, offset: number): Task<void> {
+    const { byteLength: length } = target;
+    if (copy(target, offset)) return;
+    yield* unpackWhole();
+    // Others may have had turns meanwhile, in which the target may have gone away.
+    checkTarget(name, target, length);
+    copy(target, offset);
+  };
   const source: MadeSource = {
     ...range,
-    readSync: (target, offset) => {
-      if (copy(target, offset)) return;
-      runSync(unpackWhole());
-      copy(target, offset);
-    },
-    read: async (target, offset, signal) => {
-      const { byteLength: length } = target;
-      if (copy(target, offset)) return;
-      await runAsync(unpackWhole(), signal);
-      // Others had turns meanwhile, in which the target may have gone away.
-      checkTarget(name, target, length);
-      copy(target, offset);
-    },
+    readSync: (target, offset) => runSync(readTask(target, offset)),
+    read: (target, offset, signal) => runAsync(readTask(target, offset), signal),
     makeInto: function* (place: MemoryPlace, onMade?: (byteLength: number) => void) {
       const { buffer } = place.memory;
       let made = 0;

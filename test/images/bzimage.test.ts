@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { DirectBootErrorCode } from "../../src/base/errors.js";
-import * as bzimage from "../../src/images/bzimage.js";
 import { type BzImage, formatProtocolVersion, readBzImage } from "../../src/images/bzimage.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import type { SyncSource } from "../../src/sources/source.js";
 import { runSync } from "../../src/task/run.js";
 import { type BzImageShape, makeBzImage } from "../support/bzimage-maker.js";
-import { macros, setupHeaderMembers } from "../support/c-structs.js";
+import { setupHeaderMembers } from "../support/c-structs.js";
 import { outcome, refusal } from "../support/refusal.js";
 import { tempFolder } from "../support/temp-folder.js";
 
@@ -70,17 +69,6 @@ describe("readBzImage", () => {
       protectedModeOffset: 8 * 512,
       protectedModeLength: 0x1230,
     });
-  });
-
-  it("names the bits of loadflags and xloadflags as the kernel's header does", () => {
-    const pattern = /^(LOADED_HIGH|KASLR_FLAG|QUIET_FLAG|KEEP_SEGMENTS|CAN_USE_HEAP|XLF_\w+)$/;
-    const found = macros("asm/bootparam.h", folder, pattern);
-    assert.ok(found.size >= 12, `${[...found.keys()]}`);
-    const exported = new Map(Object.entries(bzimage));
-    for (const [name, value] of found) {
-      // Set by the decompressor for the kernel: of no concern to a loader.
-      if (name !== "XLF_MEM_ENCRYPTION") assert.equal(exported.get(name), value, name);
-    }
   });
 
   it("gives a copy of the header that ends where the jump says", () => {

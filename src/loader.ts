@@ -8,6 +8,7 @@
 export {
   type KernelAndInitrdArm64Options,
   loadKernelAndInitrdArm64,
+  loadKernelAndInitrdArm64Async,
   setDirectBootRegistersArm64,
 } from "./arm64/openvmm.js";
 export {
@@ -38,6 +39,7 @@ export {
   type Architecture,
   ElfLoadInfo,
   loadStaticElf,
+  loadStaticElfAsync,
   type StaticElfOptions,
 } from "./plan/static-elf.js";
 export {
@@ -56,7 +58,9 @@ export {
   type LoadX86Options,
   loadConfig,
   loadKernelAndInitrdX64,
+  loadKernelAndInitrdX64Async,
   loadX86,
+  loadX86Async,
   type RegisterConfig,
   type ZeroPageConfig,
 } from "./x86/openvmm.js";
@@ -71,4 +75,16 @@ export {
   PageTableBuilder,
   type PageTableBuilderOptions,
 } from "./x86/page-table-builder.js";
+export {
+  X64_CR0_PE,
+  X64_CR0_PG,
+  X64_CR4_PAE,
+  X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES,
+  X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES,
+  X64_EFER_LMA,
+  X64_EFER_LME,
+  X64_EFER_NXE,
+  X64_EFER_SCE,
+  X86X_MSR_DEFAULT_PAT,
+} from "./x86/registers.js";
 export { buildZeroPage, type CommandLineConfig, type ZeroPageOptions } from "./x86/zero-page.js";

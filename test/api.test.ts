@@ -35,6 +35,20 @@ const MAIN = [
 ];
 
 const LOADER = [
+  "loadKernelAndInitrdArm64Async",
+  "loadKernelAndInitrdX64Async",
+  "loadStaticElfAsync",
+  "loadX86Async",
+  "X64_CR0_PE",
+  "X64_CR0_PG",
+  "X64_CR4_PAE",
+  "X64_DEFAULT_CODE_SEGMENT_ATTRIBUTES",
+  "X64_DEFAULT_DATA_SEGMENT_ATTRIBUTES",
+  "X64_EFER_LMA",
+  "X64_EFER_LME",
+  "X64_EFER_NXE",
+  "X64_EFER_SCE",
+  "X86X_MSR_DEFAULT_PAT",
   // linux.rs
   ..."buildZeroPage loadKernelAndInitrdX64 loadConfig loadX86".split(" "),
   ..."loadKernelAndInitrdArm64 setDirectBootRegistersArm64".split(" "),

@@ -20,26 +20,28 @@ import { DirectBootError } from "../base/errors.js";
 import { isAddress, options } from "../base/options.js";
 import { readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
-import { applyPlanSync } from "../plan/apply.js";
+import { applyPlanSync, carryOut } from "../plan/apply.js";
 import { checkInitrdConfig, type InitrdAddressType, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { checkByteInput, withSources } from "../sources/open.js";
-import type { ByteInput, Source } from "../sources/source.js";
-import { runSync } from "../task/run.js";
+import { withKnownLength } from "../sources/reading.js";
+import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
+import type { Task } from "../task/task.js";
 import { type Arm64Kernel, readArm64Kernel } from "./kernel.js";
 import { DIRECT_BOOT_CPSR, DIRECT_BOOT_SCTLR_EL1, DIRECT_BOOT_TCR_EL1 } from "./registers.js";
 
 /** Options of {@link loadKernelAndInitrdArm64}. */
-export interface KernelAndInitrdArm64Options {
+export interface KernelAndInitrdArm64Options<Input = ByteInput> {
   /** The uncompressed `Image`: bytes, a source, or in Node a path. */
-  readonly kernel: ByteInput;
+  readonly kernel: Input;
   /** The base that text_offset counts from, 2 MiB aligned. */
   readonly kernelMinimumStartAddress: AddressLike;
   /** The initrd and its place; none by default. */
-  readonly initrd?: InitrdConfig | null | undefined;
+  readonly initrd?: InitrdConfig<Input> | null | undefined;
   /** A flattened device tree; goes to the page behind the kernel as it is. */
-  readonly deviceTree?: ByteInput | null | undefined;
+  readonly deviceTree?: Input | null | undefined;
 }
 
 /**
@@ -121,21 +123,41 @@ export function loadKernelAndInitrdArm64(
   options: KernelAndInitrdArm64Options,
 ): LoadInfo {
   checkKernelOptions(options, "");
+  return runSync(load(importer, options));
+}
+
+/** The asynchronous {@link loadKernelAndInitrdArm64}: its inputs may also come from Blobs, Responses and streams. */
+export async function loadKernelAndInitrdArm64Async(
+  importer: ImageLoad<Aarch64Register>,
+  options: KernelAndInitrdArm64Options<AsyncByteInput>,
+): Promise<LoadInfo> {
+  checkKernelOptions(options, "");
+  return await runAsync(load(importer, options));
+}
+
+function* load(
+  importer: ImageLoad<Aarch64Register>,
+  options: KernelAndInitrdArm64Options<AsyncByteInput>,
+): Task<LoadInfo> {
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
   const { kernel, deviceTree, initrd } = options;
-  return withSources({ kernel, deviceTree, initrd: initrd?.initrd }, (sources) => {
+  return yield* withSources({ kernel, deviceTree, initrd: initrd?.initrd }, function* (sources) {
     if (start % LARGE_PAGE_SIZE !== 0n) {
       throw new DirectBootError(
         "ARM64_START_UNALIGNED",
         `the kernel's start address ${hex(start)} is not a multiple of ${hex(LARGE_PAGE_SIZE)}`,
       );
     }
-    const header = runSync(readArm64Image(sources.kernel));
-    const image = runSync(readArm64Kernel(sources.kernel, header, undefined, start));
+    const header = yield* readArm64Image(sources.kernel);
+    const image = yield* readArm64Kernel(sources.kernel, header, undefined, start);
     const builder = new PlanBuilder<Aarch64Register>();
     const places = { start, initrd: initrd?.initrdAddress };
-    const info = planKernelAndInitrdArm64(builder, image, sources, places);
-    applyPlanSync(builder, importer);
+    const whole = {
+      deviceTree: sources.deviceTree == null ? undefined : yield* withKnownLength(sources.deviceTree),
+      initrd: sources.initrd == null ? undefined : yield* withKnownLength(sources.initrd),
+    };
+    const info = planKernelAndInitrdArm64(builder, image, whole, places);
+    yield* carryOut(builder, importer, {});
     return info;
   });
 }

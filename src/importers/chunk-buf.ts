@@ -7,8 +7,14 @@ import { DirectBootError } from "../base/errors.js";
 import { named } from "../base/options.js";
 import { openSource } from "../sources/open.js";
 import { fill } from "../sources/reading.js";
-import { type ByteInput, checkSourceRange, type Source, toSyncSource } from "../sources/source.js";
-import { runSync } from "../task/run.js";
+import {
+  type AsyncByteInput,
+  type ByteInput,
+  checkSourceRange,
+  type Source,
+  toSyncSource,
+} from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import { crc32 } from "../wasm/hot-paths.js";
 import { callImporter, wrapSourceError } from "./errors.js";
@@ -19,9 +25,9 @@ import type { BootPageAcceptance, ImageLoad, VpRegister } from "./importer.js";
 const DEFAULT_CHUNK_BYTES = 64 * 1024;
 
 /** Parameters of {@link ChunkBuf.importFileRegion}: OpenVMM's `ImportFileRegion`. */
-export interface ImportFileRegion {
+export interface ImportFileRegion<Input = ByteInput> {
   /** Where the bytes come from. */
-  readonly file: ByteInput;
+  readonly file: Input;
   /** Offset in the file, bytes. */
   readonly fileOffset: AddressLike;
   /** Bytes to read from the file. */
@@ -127,6 +133,11 @@ export class ChunkBuf {
     }
   }
 
+  /** OpenVMM's `with_size`: the same as the constructor. */
+  static withSize(byteSize: number): ChunkBuf {
+    return new ChunkBuf(byteSize);
+  }
+
   /**
    * Imports a region of a file: `fileLength` bytes from `fileOffset` to `gpa`. Leading bytes of the first page,
    * and what `memoryLength` has beyond `fileLength` up to the end of the last page, are zero.
@@ -135,6 +146,21 @@ export class ChunkBuf {
    *   anything is imported; REGION_IMPORT_PAGES when the importer refuses
    */
   importFileRegion<R extends VpRegister>(importer: ImageLoad<R>, region: ImportFileRegion): void {
+    runSync(this.#import(importer, region));
+  }
+
+  /** The asynchronous {@link importFileRegion}: the file may also be a Blob, a Response or a stream. */
+  importFileRegionAsync<R extends VpRegister>(
+    importer: ImageLoad<R>,
+    region: ImportFileRegion<AsyncByteInput>,
+  ): Promise<void> {
+    return runAsync(this.#import(importer, region));
+  }
+
+  *#import<R extends VpRegister>(
+    importer: ImageLoad<R>,
+    region: ImportFileRegion<AsyncByteInput>,
+  ): Task<void> {
     checkRegion(region, "region");
     const { tag, acceptance } = region;
     const { source, close } = openSource(region.file, "file");
@@ -154,7 +180,7 @@ export class ChunkBuf {
         "REGION_IMPORT_PAGES",
         tag,
       );
-      runSync(importChunks(this.bytes, importer, source, shape, tag, acceptance));
+      yield* importChunks(this.bytes, importer, source, shape, tag, acceptance);
     } finally {
       close();
     }

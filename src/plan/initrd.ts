@@ -12,11 +12,11 @@ import type { PlanBuilder } from "./plan.js";
 export type InitrdAddressType = "AfterKernel" | AddressLike;
 
 /** An initrd and its place. */
-export interface InitrdConfig {
+export interface InitrdConfig<Input = ByteInput> {
   /** "AfterKernel" by default. */
   readonly initrdAddress?: InitrdAddressType;
   /** The archive: bytes, a source, or in Node a path. */
-  readonly initrd: ByteInput;
+  readonly initrd: Input;
 }
 
 /** The option `initrd` of OpenVMM's functions: null, undefined, or {@link InitrdConfig}. */

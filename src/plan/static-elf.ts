@@ -21,10 +21,10 @@ import {
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
 import { checkByteInput, withSources } from "../sources/open.js";
-import type { ByteInput, Source } from "../sources/source.js";
-import { runSync } from "../task/run.js";
+import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { applyPlanSync } from "./apply.js";
+import { carryOut } from "./apply.js";
 import { PlanBuilder } from "./plan.js";
 import { planSegments } from "./segments.js";
 
@@ -204,9 +204,9 @@ function staticElf(
 }
 
 /** Options of {@link loadStaticElf}. */
-export interface StaticElfOptions {
+export interface StaticElfOptions<Input = ByteInput> {
   /** The ELF: bytes, a source, or in Node a path. */
-  readonly image: ByteInput;
+  readonly image: Input;
   /** No segment and no entry may lie below; 0 by default. */
   readonly startAddress?: AddressLike;
   /** Added to every address; 0 by default. */
@@ -234,7 +234,7 @@ const checkNames = named(
 /**
  * Loads the PT_LOAD segments of an ELF64 file at their physical addresses (OpenVMM's `load_static_elf`).
  *
- * @throws DirectBootError ELF_* and REGION_* before anything is imported; see {@link applyPlanSync} for the rest
+ * @throws DirectBootError ELF_* and REGION_* before anything is imported; see applyPlanSync for the rest
  *
  * @example
  * ```ts
@@ -255,21 +255,35 @@ export function loadStaticElf<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: StaticElfOptions,
 ): ElfLoadInfo {
+  return runSync(load(importer, options));
+}
+
+/** The asynchronous {@link loadStaticElf}: the file may also come from a Blob, a Response or a stream. */
+export function loadStaticElfAsync<R extends VpRegister>(
+  importer: ImageLoad<R>,
+  options: StaticElfOptions<AsyncByteInput>,
+): Promise<ElfLoadInfo> {
+  return runAsync(load(importer, options));
+}
+
+function* load<R extends VpRegister>(
+  importer: ImageLoad<R>,
+  options: StaticElfOptions<AsyncByteInput>,
+): Task<ElfLoadInfo> {
   checkNames(options, "");
   checkByteInput(options.image, "image");
-  return withSources({ image: options.image }, ({ image }) => {
+  const placement = {
+    architecture: options.architecture ?? "x86_64",
+    startAddress: toAddress(options.startAddress ?? 0n, "startAddress"),
+    loadOffset: toAddress(options.loadOffset ?? 0n, "loadOffset"),
+    assumePic: options.assumePic ?? false,
+    acceptance: options.acceptance ?? "Exclusive",
+    tag: options.tag ?? "elf",
+  } as const;
+  return yield* withSources({ image: options.image }, function* ({ image }) {
     const builder = new PlanBuilder<R>();
-    const info = runSync(
-      planStaticElf(builder, image, {
-        architecture: options.architecture ?? "x86_64",
-        startAddress: toAddress(options.startAddress ?? 0n, "startAddress"),
-        loadOffset: toAddress(options.loadOffset ?? 0n, "loadOffset"),
-        assumePic: options.assumePic ?? false,
-        acceptance: options.acceptance ?? "Exclusive",
-        tag: options.tag ?? "elf",
-      }),
-    );
-    applyPlanSync(builder, importer);
+    const info = yield* planStaticElf(builder, image, placement);
+    yield* carryOut(builder, importer, {});
     return info;
   });
 }

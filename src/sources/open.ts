@@ -1,16 +1,10 @@
+import type { Task } from "../task/task.js";
 import { BlobSource } from "./blob.js";
 import { BytesSource } from "./bytes.js";
 import { FileSource } from "./file.js";
 import { isBlob, isByteStream, isFileHandle, isResponse } from "./platform-shapes.js";
 import { responseSource } from "./response.js";
-import {
-  type AsyncByteInput,
-  type ByteInput,
-  guardSource,
-  isSource,
-  notBytes,
-  type Source,
-} from "./source.js";
+import { type AsyncByteInput, guardSource, isSource, notBytes, type Source } from "./source.js";
 import { type StreamOptions, StreamSource } from "./stream.js";
 
 /** An input as a source. */
@@ -66,21 +60,24 @@ export function openSource(
 }
 
 /** Opens inputs for the time of `use`; null and undefined stay what they are. Messages call an input by its name. */
-export function withSources<Inputs extends Readonly<Record<string, ByteInput | null | undefined>>, Result>(
+export function* withSources<
+  Inputs extends Readonly<Record<string, AsyncByteInput | null | undefined>>,
+  Result,
+>(
   inputs: Inputs,
   use: (
     sources: {
       readonly [Name in keyof Inputs]: Source | Extract<Inputs[Name], null | undefined>;
     },
-  ) => Result,
-): Result {
+  ) => Task<Result>,
+): Task<Result> {
   const opened: [name: string, source: OpenSource][] = [];
   try {
     for (const [name, input] of Object.entries(inputs)) {
       if (input != null) opened.push([name, openSource(input, name)]);
     }
     const sources = Object.fromEntries(opened.map(([name, { source }]) => [name, source]));
-    return use(sources as Parameters<typeof use>[0]);
+    return yield* use(sources as Parameters<typeof use>[0]);
   } finally {
     for (const [, { close }] of opened) close();
   }

@@ -14,15 +14,17 @@ import { DirectBootError } from "../base/errors.js";
 import { isAddress, named, options } from "../base/options.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
-import { applyPlanSync } from "../plan/apply.js";
+import { applyPlanSync, carryOut } from "../plan/apply.js";
 import { commandLineBytes, withNul } from "../plan/command-line.js";
 import { checkInitrdConfig, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
 import { planStaticElf } from "../plan/static-elf.js";
 import { checkByteInput, withSources } from "../sources/open.js";
-import type { ByteInput } from "../sources/source.js";
-import { runSync } from "../task/run.js";
+import { withKnownLength } from "../sources/reading.js";
+import type { AsyncByteInput, ByteInput } from "../sources/source.js";
+import { runAsync, runSync } from "../task/run.js";
+import type { Task } from "../task/task.js";
 import { planDefaultGdt } from "./gdt.js";
 import { toIdentityMap } from "./page-table.js";
 import { planLongModeRegisters } from "./registers.js";
@@ -61,13 +63,13 @@ export interface RegisterConfig {
 }
 
 /** Options of {@link loadKernelAndInitrdX64}. */
-export interface KernelAndInitrdX64Options {
+export interface KernelAndInitrdX64Options<Input = ByteInput> {
   /** The uncompressed ELF (vmlinux): bytes, a source, or in Node a path. */
-  readonly kernel: ByteInput;
+  readonly kernel: Input;
   /** No segment and no entry of the kernel may lie below. */
   readonly kernelMinimumStartAddress: AddressLike;
   /** The initrd and its place; none by default. */
-  readonly initrd?: InitrdConfig | null | undefined;
+  readonly initrd?: InitrdConfig<Input> | null | undefined;
 }
 
 /** Options of {@link loadConfig}. */
@@ -83,7 +85,7 @@ export interface ConfigOptions {
 }
 
 /** Options of {@link loadX86}. */
-export interface LoadX86Options extends KernelAndInitrdX64Options, ConfigOptions {}
+export interface LoadX86Options<Input = ByteInput> extends KernelAndInitrdX64Options<Input>, ConfigOptions {}
 
 const KERNEL_OPTIONS = {
   kernelMinimumStartAddress: isAddress,
@@ -153,29 +155,29 @@ function planConfig(builder: PlanBuilder<X86Register>, loadInfo: LoadInfo, optio
 }
 
 /** Plans kernel, initrd and what `more` adds, and carries the plan out. */
-function load(
+function* load(
   importer: ImageLoad<X86Register>,
-  options: KernelAndInitrdX64Options,
-  more: (builder: PlanBuilder<X86Register>, info: LoadInfo) => void,
-): LoadInfo {
-  const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
-  return withSources({ kernel: options.kernel, initrd: options.initrd?.initrd }, ({ kernel, initrd }) => {
+  options: KernelAndInitrdX64Options<AsyncByteInput>,
+  more: (builder: PlanBuilder<X86Register>, info: LoadInfo) => void = () => {},
+): Task<LoadInfo> {
+  const startAddress = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
+  const inputs = { kernel: options.kernel, initrd: options.initrd?.initrd };
+  return yield* withSources(inputs, function* ({ kernel, initrd }) {
     const builder = new PlanBuilder<X86Register>();
-    const elf = runSync(
-      planStaticElf(builder, kernel, {
-        architecture: "x86_64",
-        startAddress: start,
-        loadOffset: 0n,
-        assumePic: false,
-        acceptance: "Exclusive",
-        tag: "linux-kernel",
-      }),
-    );
+    const elf = yield* planStaticElf(builder, kernel, {
+      architecture: "x86_64",
+      startAddress,
+      loadOffset: 0n,
+      assumePic: false,
+      acceptance: "Exclusive",
+      tag: "linux-kernel",
+    });
     const { minimumAddressUsed: gpa, nextAvailableAddress: end, entrypoint } = elf;
-    const initrdInfo = planInitrd(builder, initrd, options.initrd?.initrdAddress, end);
+    const whole = initrd == null ? initrd : yield* withKnownLength(initrd);
+    const initrdInfo = planInitrd(builder, whole, options.initrd?.initrdAddress, end);
     const info = new LoadInfo({ gpa, size: end - gpa, entrypoint }, initrdInfo, undefined);
     more(builder, info);
-    applyPlanSync(builder, importer);
+    yield* carryOut(builder, importer, {});
     return info;
   });
 }
@@ -201,7 +203,16 @@ export function loadKernelAndInitrdX64(
   options: KernelAndInitrdX64Options,
 ): LoadInfo {
   checkKernelOptions(options, "");
-  return load(importer, options, () => {});
+  return runSync(load(importer, options));
+}
+
+/** The asynchronous {@link loadKernelAndInitrdX64}: kernel and initrd may also come from Blobs, Responses and streams. */
+export async function loadKernelAndInitrdX64Async(
+  importer: ImageLoad<X86Register>,
+  options: KernelAndInitrdX64Options<AsyncByteInput>,
+): Promise<LoadInfo> {
+  checkKernelOptions(options, "");
+  return await runAsync(load(importer, options));
 }
 
 /**
@@ -263,5 +274,14 @@ export function loadConfig(
  */
 export function loadX86(importer: ImageLoad<X86Register>, options: LoadX86Options): LoadInfo {
   checkAllOptions(options, "");
-  return load(importer, options, (builder, info) => planConfig(builder, info, options));
+  return runSync(load(importer, options, (builder, info) => planConfig(builder, info, options)));
+}
+
+/** The asynchronous {@link loadX86}: kernel and initrd may also come from Blobs, Responses and streams. */
+export async function loadX86Async(
+  importer: ImageLoad<X86Register>,
+  options: LoadX86Options<AsyncByteInput>,
+): Promise<LoadInfo> {
+  checkAllOptions(options, "");
+  return await runAsync(load(importer, options, (builder, info) => planConfig(builder, info, options)));
 }

@@ -3,18 +3,25 @@ import type { X86Register, X86ValueRegisterName } from "../importers/importer.js
 import type { PlanBuilder } from "../plan/plan.js";
 
 // Intel SDM, volume 3A, section 2.5 "Control Registers"
-const X64_CR0_PE = 1n << 0n;
-const X64_CR0_PG = 1n << 31n;
-const X64_CR4_PAE = 1n << 5n;
+/** CR0.PE: protected mode. */
+export const X64_CR0_PE = 1n << 0n;
+/** CR0.PG: paging. */
+export const X64_CR0_PG = 1n << 31n;
+/** CR4.PAE: 64-bit page table entries. */
+export const X64_CR4_PAE = 1n << 5n;
 
 // Intel SDM, volume 3A, section 2.2.1 "Extended Feature Enable Register"
-const X64_EFER_SCE = 1n << 0n;
-const X64_EFER_LME = 1n << 8n;
-const X64_EFER_LMA = 1n << 10n;
-const X64_EFER_NXE = 1n << 11n;
+/** EFER.SCE: SYSCALL. */
+export const X64_EFER_SCE = 1n << 0n;
+/** EFER.LME: long mode is enabled. */
+export const X64_EFER_LME = 1n << 8n;
+/** EFER.LMA: long mode is active. */
+export const X64_EFER_LMA = 1n << 10n;
+/** EFER.NXE: pages may forbid execution. */
+export const X64_EFER_NXE = 1n << 11n;
 
 /** PAT after reset: WB, WT, UC-, UC, twice (Intel SDM, volume 3A, table 12-12). */
-const X86X_MSR_DEFAULT_PAT = 0x0007_0406_0007_0406n;
+export const X86X_MSR_DEFAULT_PAT = 0x0007_0406_0007_0406n;
 
 /** MTRRs enabled (bit 11), fixed ranges enabled (bit 10), default uncacheable (SDM 3A, 12.11.2.1). */
 const MTRR_DEF_TYPE_ENABLED_UC = 0xc00n;

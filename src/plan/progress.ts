@@ -1,7 +1,15 @@
 /** How far a load is, told to the caller while it goes on. */
-import { DirectBootError } from "../base/errors.js";
 import { fill } from "../sources/reading.js";
-import { isMade, isSyncSource, type MadeSource, needsNoGuard, type Source } from "../sources/source.js";
+import {
+  checkTarget,
+  isMade,
+  isSyncSource,
+  type MadeSource,
+  type MemoryPlace,
+  needsNoGuard,
+  type Source,
+  type SyncSource,
+} from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 
@@ -61,20 +69,16 @@ export class ProgressCount {
       this.report();
     };
     const { name, byteLength } = source;
-    const reporting: Source = {
+    const task = (target: Uint8Array, offset: number): Task<void> => inPieces(source, target, offset, onRead);
+    const made: Source & Partial<SyncSource & MadeSource> = {
       name,
       byteLength,
-      read: (target, offset, signal) => runAsync(inPieces(source, target, offset, onRead), signal),
-      ...(isSyncSource(source)
-        ? {
-            readSync: (target: Uint8Array, offset: number) =>
-              runSync(inPieces(source, target, offset, onRead)),
-          }
-        : {}),
+      read: (target, offset, signal) => runAsync(task(target, offset), signal),
+      ...(isSyncSource(source) && {
+        readSync: (target: Uint8Array, offset: number) => runSync(task(target, offset)),
+      }),
+      ...(isMade(source) && { makeInto: (place: MemoryPlace) => source.makeInto(place, onRead) }),
     };
-    const made: Source | MadeSource = isMade(source)
-      ? { ...reporting, makeInto: (place) => source.makeInto(place, onRead) }
-      : reporting;
     needsNoGuard(made);
     return made;
   }
@@ -89,12 +93,7 @@ function* inPieces(
   const { byteLength: total } = target;
   for (let done = 0; done < total; done += PROGRESS_BYTES) {
     // Between two pieces a callback or an await may have let the memory grow, which detaches its views.
-    if (target.byteLength !== total) {
-      throw new DirectBootError(
-        "GUEST_MEMORY_DETACHED",
-        `${source.name}: the buffer went away at byte ${done} of ${total}`,
-      );
-    }
+    checkTarget(source.name, target, total);
     const piece = target.subarray(done, Math.min(done + PROGRESS_BYTES, total));
     yield* fill(source, piece, offset + done);
     onRead(piece.byteLength);

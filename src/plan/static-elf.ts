@@ -56,19 +56,6 @@ export class ElfLoadInfo {
   }
 }
 
-/** How an ELF is to be loaded; every address a u64. */
-export interface StaticElfPlacement {
-  readonly architecture: Architecture;
-  /** No segment and no entry may lie below. */
-  readonly startAddress: bigint;
-  /** Added to every address. */
-  readonly loadOffset: bigint;
-  /** Position-independent: the image is moved so that it starts at startAddress. */
-  readonly assumePic: boolean;
-  readonly acceptance: BootPageAcceptance;
-  readonly tag: string;
-}
-
 const floorToPage = (address: bigint): bigint => address - (address % HV_PAGE_SIZE);
 
 /**
@@ -230,6 +217,13 @@ const checkNames = named(
   "tag",
   "architecture",
 );
+
+/** How an ELF is to be loaded; every address a u64. */
+export interface StaticElfPlacement
+  extends Omit<Required<StaticElfOptions>, "image" | "startAddress" | "loadOffset"> {
+  readonly startAddress: bigint;
+  readonly loadOffset: bigint;
+}
 
 /**
  * Loads the PT_LOAD segments of an ELF64 file at their physical addresses (OpenVMM's `load_static_elf`).

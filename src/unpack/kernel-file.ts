@@ -88,7 +88,6 @@ function* unpackInPlace(
   packed: PackedRange,
   maxDecompressedSize: number,
 ): Task<Source | undefined> {
-  const { format, expectedBytes, allowTrailing } = packed;
   const { name } = packed.source;
   const head = unpackedHead(decoders, input, packed, maxDecompressedSize);
   if (head === undefined || detectFormat(head.subarray(0, DETECT_BYTES)) !== "arm64-image") return undefined;
@@ -98,11 +97,9 @@ function* unpackInPlace(
   const first = head.slice(0, DETECT_BYTES);
   const least = leastArm64ImageBytes(first);
   return unpackedSource(decoders, {
+    ...packed,
     name,
-    format,
     packed: input,
-    expectedBytes,
-    allowTrailing,
     head: first,
     byteLength: Number(imageSize),
     checkLength: (bytes) => {

@@ -1,6 +1,5 @@
 /** A compressed file as the bytes that it unpacks to, which are made where they are to lie. */
 import { DirectBootError } from "../base/errors.js";
-import type { CompressionFormat } from "../decoders/options.js";
 import {
   checkSourceRange,
   checkTarget,
@@ -10,16 +9,13 @@ import {
 } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import type { Decoders } from "./unpacking.js";
+import type { Decoders, PackedRange } from "./unpacking.js";
 
 /** The packed bytes, and how many bytes they may become. */
-export interface UnpackedInput {
+export interface UnpackedInput extends Pick<PackedRange, "format" | "expectedBytes" | "allowTrailing"> {
   readonly name: string;
-  readonly format: CompressionFormat;
   /** The compressed bytes. They must not change as long as the source is used. */
   readonly packed: Uint8Array;
-  readonly expectedBytes: number | undefined;
-  readonly allowTrailing: boolean;
   /** The first bytes of what comes out, which were looked at already. */
   readonly head: Uint8Array;
   /** Bytes of the source: what comes out, then zeros. More coming out is DECOMPRESS_TOO_LARGE. */

@@ -184,7 +184,16 @@ function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout
   );
 }
 
-function* readHeaders(source: Source, machine: number | undefined, layout: ElfLayout): Task<ElfImage> {
+/**
+ * Reads the headers of an ELF64 or ELF32 file. `e_type` and `e_version` are not checked, as upstream. Addresses and sizes of an
+ * ELF32 file are below 4 GiB.
+ *
+ * @param machine the e_machine that is wanted, for example {@link EM_386}, or undefined for any
+ * @throws DirectBootError in this order: ELF_READ_FILE_HEADER, ELF_INVALID_FILE_HEADER,
+ *   ELF_BIG_ENDIAN_ELF_ON_LITTLE, ELF_TARGET_MACHINE_MISMATCH, ELF_INVALID_PROGRAM_HEADER
+ */
+export function* readElf(source: Source, machine: number | undefined, bits: 64 | 32 = 64): Task<ElfImage> {
+  const layout = bits === 64 ? ELF64 : ELF32;
   if (source.byteLength < layout.fileHeaderBytes) {
     throw new DirectBootError(
       "ELF_READ_FILE_HEADER",
@@ -224,25 +233,4 @@ function* readHeaders(source: Source, machine: number | undefined, layout: ElfLa
     programHeaderOffset: wordAt(header, FILE_HEADER_WORDS, 1, layout),
     programHeaders: yield* readProgramHeaders(source, header, layout),
   };
-}
-
-/**
- * Reads the headers of an ELF64 file. `e_type` and `e_version` are not checked, as upstream.
- *
- * @param machine the e_machine that is wanted, or undefined for any
- * @throws DirectBootError in this order: ELF_READ_FILE_HEADER, ELF_INVALID_FILE_HEADER,
- *   ELF_BIG_ENDIAN_ELF_ON_LITTLE, ELF_TARGET_MACHINE_MISMATCH, ELF_INVALID_PROGRAM_HEADER
- */
-export function readElf(source: Source, machine: number | undefined): Task<ElfImage> {
-  return readHeaders(source, machine, ELF64);
-}
-
-/**
- * Reads the headers of an ELF32 file, as {@link readElf} does those of an ELF64 file. Addresses and sizes are below 4 GiB.
- *
- * @param machine the e_machine that is wanted, for example {@link EM_386}, or undefined for any
- * @throws DirectBootError the same codes in the same order
- */
-export function readElf32(source: Source, machine: number | undefined): Task<ElfImage> {
-  return readHeaders(source, machine, ELF32);
 }

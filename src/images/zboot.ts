@@ -31,8 +31,6 @@ export interface ZbootImage {
    * are: there they belong to the format).
    */
   readonly payloadLength: number;
-  /** Where the payload ends with the size behind it. */
-  readonly payloadEnd: number;
   /** The build's name of the compression: gzip, lz4, lzma, lzo, xzkern, zstd22 or what later kernels may say. */
   readonly compression: string;
 }
@@ -76,12 +74,12 @@ export function* readZboot(source: Source): Task<ZbootImage> {
     );
   }
   const text = String.fromCharCode(...compression);
-  const payloadEnd = payloadOffset + payloadLength + (text === "gzip" ? 0 : SIZE_TRAILER_BYTES);
-  if (payloadEnd > byteLength) {
+  const end = payloadOffset + payloadLength + (text === "gzip" ? 0 : SIZE_TRAILER_BYTES);
+  if (end > byteLength) {
     throw new DirectBootError(
       "ZBOOT_TRUNCATED",
-      `${name} has ${byteLength} bytes, its payload and the size behind it end at ${payloadEnd}`,
+      `${name} has ${byteLength} bytes, its payload and the size behind it end at ${end}`,
     );
   }
-  return { payloadOffset, payloadLength, payloadEnd, compression: text };
+  return { payloadOffset, payloadLength, compression: text };
 }

@@ -6,7 +6,7 @@ import { readArm64ImageFields } from "../images/arm64-image-fields.js";
 import { formatProtocolVersion, readBzImage, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { readBzImageFields } from "../images/bzimage-fields.js";
 import { describeFormat, type ImageFormat } from "../images/detect.js";
-import { type ElfImage, EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { type ElfImage, EM_386, EM_X86_64, readElf } from "../images/elf.js";
 import {
   fileTypeName,
   MOST_PROGRAM_HEADERS_SHOWN,
@@ -102,7 +102,7 @@ function segmentsOf(elf: ElfImage): InspectedSegment[] {
 
 function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void> {
   found.fields = yield* readElfFileHeaderFields(source, elfClass);
-  const elf = yield* (elfClass === 64 ? readElf : readElf32)(source, undefined);
+  const elf = yield* readElf(source, undefined, elfClass);
   const is64 = elfClass === 64;
   const entry = is64 ? "64" : "32";
   const isKnown = elf.machine === (is64 ? EM_X86_64 : EM_386);

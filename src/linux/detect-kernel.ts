@@ -3,7 +3,7 @@ import { DirectBootError } from "../base/errors.js";
 import { ARM64_PAGE_SIZES, type Arm64PageSize, decodeAarch64ImageFlags } from "../images/arm64-image.js";
 import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
-import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf } from "../images/elf.js";
 import { findPvhNote } from "../images/elf-notes.js";
 import { readZboot } from "../images/zboot.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
@@ -53,7 +53,7 @@ function* tell(file: KernelFile): Task<Told> {
     case "elf64":
     case "elf32": {
       const { format } = file;
-      const elf = yield* format === "elf64" ? readElf(source, undefined) : readElf32(source, undefined);
+      const elf = yield* readElf(source, undefined, format === "elf64" ? 64 : 32);
       const architecture = elf.machine === MACHINES[format] ? ARCHITECTURES[format] : undefined;
       if (architecture === undefined) {
         const machine = elf.machine === EM_AARCH64 ? "arm64" : `machine ${elf.machine}`;

@@ -150,8 +150,9 @@ function* unpackZboot(
   source: Source,
   unpacking: Unpacking,
 ): Task<Pick<KernelFile, "source" | "decompression">> {
-  const { payloadOffset, payloadLength, payloadEnd, compression } = yield* readZboot(source);
-  const payload = yield* lookAtPayload(source, payloadOffset, payloadEnd - payloadOffset);
+  const { payloadOffset, payloadLength, compression } = yield* readZboot(source);
+  const sizeBytes = compression === "gzip" ? 0 : SIZE_TRAILER_BYTES;
+  const payload = yield* lookAtPayload(source, payloadOffset, payloadLength + sizeBytes);
   const { format, expectedBytes } = payload;
   if (!isCompressionFormat(format)) {
     throw new DirectBootError(

@@ -8,7 +8,7 @@ import {
   XLF_CAN_BE_LOADED_ABOVE_4G,
   XLF_KERNEL_64,
 } from "../images/bzimage.js";
-import { EM_386, EM_X86_64, readElf, readElf32 } from "../images/elf.js";
+import { EM_386, EM_X86_64, readElf } from "../images/elf.js";
 import { findPvhNote } from "../images/elf-notes.js";
 import type { X86Register } from "../importers/importer.js";
 import { MemoryRange } from "../memory/memory-range.js";
@@ -83,7 +83,7 @@ export function* readX86Kernel(
   }
   // Anything else goes to the ELF64 parser, whose error names the format it found.
   const is64 = file.format !== "elf32";
-  const elf = yield* is64 ? readElf(source, EM_X86_64) : readElf32(source, EM_386);
+  const elf = yield* is64 ? readElf(source, EM_X86_64) : readElf(source, EM_386, 32);
   const entry = asked ?? (is64 ? "64" : "32");
   if (entry !== "pvh" && entry !== (is64 ? "64" : "32")) {
     throw notAvailable(source, entry, is64 ? "the 64-bit one of an ELF64" : "the 32-bit one of an ELF32");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type ElfImage, readElf, readElf32 } from "../../src/images/elf.js";
+import { type ElfImage, readElf } from "../../src/images/elf.js";
 import { readElfFileHeaderFields, readElfProgramHeaderFields } from "../../src/images/elf-fields.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { runSync } from "../../src/task/run.js";
@@ -41,7 +41,7 @@ for (const elfClass of [64, 32] as const) {
       }
       assert.equal(end, 16);
       assert.deepEqual(fields.slice(parts.length), others);
-      const elf: ElfImage = runSync((elfClass === 64 ? readElf : readElf32)(source, undefined));
+      const elf: ElfImage = runSync(readElf(source, undefined, elfClass));
       assert.deepEqual(
         runSync(readElfProgramHeaderFields(source, elfClass, elf)).map(({ name, offset, size }) => ({
           name: name.replace("phdr[0].", ""),
@@ -65,7 +65,7 @@ for (const elfClass of [64, 32] as const) {
       };
       const make = elfClass === 64 ? makeElf : makeElf32;
       const source = new BytesSource(make({ segments: [{}, segment], entry: 0x1234n, machine: 3 }));
-      const elf: ElfImage = runSync((elfClass === 64 ? readElf : readElf32)(source, undefined));
+      const elf: ElfImage = runSync(readElf(source, undefined, elfClass));
       const fields = runSync(readElfProgramHeaderFields(source, elfClass, elf));
       const values = (index: number): Record<string, unknown> =>
         Object.fromEntries(

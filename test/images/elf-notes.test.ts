@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { PT_LOAD, PT_NOTE, readElf, readElf32 } from "../../src/images/elf.js";
+import { PT_LOAD, PT_NOTE, readElf } from "../../src/images/elf.js";
 import { findPvhNote, type PvhNote } from "../../src/images/elf-notes.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
@@ -95,8 +95,7 @@ describe("findPvhNote", () => {
       runTool("binutils", "as", [`--${bits}`, "-o", object, source]);
       runTool("binutils", "ld", ["-m", emulation, "-o", program, object]);
       const file = new FileSource(program);
-      const read = bits === 64 ? readElf : readElf32;
-      const elf = runSync(read(file, undefined));
+      const elf = runSync(readElf(file, undefined, bits));
       const note = runSync(findPvhNote(file, elf));
       assert.ok(note !== undefined);
       assert.deepEqual([note.entry, note.size], [0x100_0850n, bits / 8]);

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type ElfImage, EM_386, EM_X86_64, readElf32 } from "../../src/images/elf.js";
+import { type ElfImage, EM_386, EM_X86_64, readElf } from "../../src/images/elf.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { FileSource } from "../../src/sources/file.js";
 import { runAsync, runSync } from "../../src/task/run.js";
@@ -17,10 +17,10 @@ import { runTool } from "../support/tool.js";
 const folder = tempFolder();
 
 function read(bytes: Uint8Array, machine?: number): ElfImage {
-  return runSync(readElf32(new BytesSource(bytes, "vmlinux"), machine));
+  return runSync(readElf(new BytesSource(bytes, "vmlinux"), machine, 32));
 }
 
-describe("readElf32", () => {
+describe("readElf of an ELF32", () => {
   it("says of a linked i386 program what readelf says", () => {
     const source = join(folder, "guest.s");
     const object = join(folder, "guest.o");
@@ -29,7 +29,7 @@ describe("readElf32", () => {
     runTool("binutils", "as", ["--32", "-o", object, source]);
     runTool("binutils", "ld", ["-m", "elf_i386", "-o", program, object]);
     const file = new FileSource(program);
-    const image = runSync(readElf32(file, EM_386));
+    const image = runSync(readElf(file, EM_386, 32));
     file.close();
     const text = runTool("binutils", "readelf", ["-hlW", program]);
     assert.match(text, new RegExp(`Entry point address: +0x${image.entry.toString(16)}\\n`));
@@ -82,7 +82,7 @@ describe("readElf32", () => {
       fc.asyncProperty(anElf, async (shape) => {
         const bytes = makeElf32({ ...shape, byteLength: 52 + shape.segments.length * 32 });
         const image = read(bytes, shape.machine);
-        assert.deepEqual(image, await runAsync(readElf32(asyncOnly(bytes), shape.machine)));
+        assert.deepEqual(image, await runAsync(readElf(asyncOnly(bytes), shape.machine, 32)));
         assert.deepEqual(image, {
           type: shape.type,
           machine: shape.machine,

@@ -5,7 +5,7 @@ import { setChosen } from "../../../src/firmware/device-tree-chosen.js";
 import { memoryOfTree, reservationsOfTree } from "../../../src/firmware/device-tree-memory.js";
 import { type Aarch64ImageHeader, readArm64Image } from "../../../src/images/arm64-image.js";
 import { type BzImage, readBzImage } from "../../../src/images/bzimage.js";
-import { type ElfImage, readElf, readElf32 } from "../../../src/images/elf.js";
+import { type ElfImage, readElf } from "../../../src/images/elf.js";
 import { findPvhNote, type PvhNote } from "../../../src/images/elf-notes.js";
 import { readZboot, type ZbootImage } from "../../../src/images/zboot.js";
 import { inspectKernelSync } from "../../../src/inspect/index.js";
@@ -23,7 +23,7 @@ interface Elf {
 }
 
 function* readAnyElf(source: Source, bytes: Uint8Array): Task<Elf> {
-  const elf = yield* (bytes[4] === 1 ? readElf32 : readElf)(source, undefined);
+  const elf = yield* readElf(source, undefined, bytes[4] === 1 ? 32 : 64);
   return { elf, note: yield* findPvhNote(source, elf) };
 }
 

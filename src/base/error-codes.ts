@@ -203,6 +203,15 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, Meaning>> = {
   V86_RUNNING: "the v86 machine runs already",
   V86_DOWNLOAD: "v86 can't load a file that it needs",
 
+  // machines
+  MACHINE_BAD_VALUE: "a number or a name in a machine's description is not one that its tables can hold",
+  MACHINE_DUPLICATE: "two parts of a machine have the same id",
+  MACHINE_OVERLAP:
+    "two parts of a machine, or one and RAM, share an address, a port, a bus or an interrupt line",
+  MACHINE_NO_SUCH_INTERRUPT: "a device's interrupt line is none of the machine's controllers",
+  MACHINE_INCOMPLETE: "a machine's description lacks what its tables need",
+  MACHINE_TABLES_TOO_LARGE: "a machine's tables do not fit where they must lie",
+
   // plans
   PLAN_INVALID: "a plan's step is malformed",
   PLAN_DOES_NOT_FIT_MEMORY: "the plan was made for RAM that the memory does not have",

@@ -172,6 +172,14 @@ export const ERROR_CURES = {
   V86_RUNNING: "make it with autostart: false, and run it when the load is done",
   V86_DOWNLOAD: "check wasm_path and the machine's images",
 
+  // machines
+  MACHINE_BAD_VALUE: "give a value within the limit that is named",
+  MACHINE_DUPLICATE: "give each its own",
+  MACHINE_OVERLAP: "move one of the two",
+  MACHINE_NO_SUCH_INTERRUPT: "use a line that an interrupt controller of the machine has",
+  MACHINE_INCOMPLETE: "add what is missing",
+  MACHINE_TABLES_TOO_LARGE: "describe fewer devices, or leave more room",
+
   // plans
   PLAN_INVALID: "make plans with directboot's functions",
   PLAN_DOES_NOT_FIT_MEMORY: "give a memory with all RAM of the plan's layout, or plan for this memory",

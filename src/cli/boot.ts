@@ -4,17 +4,12 @@ import { join } from "node:path";
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { guestFiles } from "../hosts/qemu/guest-files.js";
-import {
-  dumpDeviceTree,
-  EMULATORS,
-  type Machine,
-  machineArguments,
-  x86Layout,
-} from "../hosts/qemu/machines.js";
+import { dumpDeviceTree, EMULATORS, type Machine, machineArguments } from "../hosts/qemu/machines.js";
 import { checkResult, type RunResult, runQemu } from "../hosts/qemu/process.js";
 import type { DetectedKernel } from "../linux/detect-kernel.js";
 import type { LinuxGuest } from "../linux/loaded-linux.js";
 import type { LoadLinuxSyncOptions } from "../linux/options.js";
+import { qemuX86Layout } from "../machine/qemu-x86.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { formatMilliseconds, printJson } from "./format.js";
 import { formatLoaded, loadedJson, loadGuest, loadRequest, memorySize } from "./load.js";
@@ -81,7 +76,7 @@ async function optionsFor(
   folder: string,
 ): Promise<LoadLinuxSyncOptions> {
   if (architecture !== "aarch64") {
-    return { ...asked, memory: x86Layout(machine.machine, size) };
+    return { ...asked, memory: qemuX86Layout(machine.machine, size) };
   }
   if (asked.deviceTree !== undefined) return asked;
   const deviceTree = join(folder, "machine.dtb");

@@ -14,6 +14,7 @@ const ROOMS = [
   "x86",
   "arm64",
   "firmware",
+  "machine",
   "plan",
   "importers",
   "memory",

@@ -1,7 +1,5 @@
 /** QEMU's machines: which there are, the arguments that make one, its RAM and its device tree. */
 
-import { MemoryLayout } from "../../memory/memory-layout.js";
-import { MemoryRange } from "../../memory/memory-range.js";
 import type { GuestArchitecture } from "../../plan/planned-guest.js";
 import { checkResult, type QemuProgram, runQemu } from "./process.js";
 
@@ -38,23 +36,6 @@ export interface Machine extends QemuProgram {
 
 /** Writing a device tree takes far less. */
 const DUMP_SECONDS = 60;
-
-/**
- * RAM as QEMU's x86 machines lay it out (hw/i386/pc_piix.c, pc_q35.c, microvm.c): in one range below `from`, else split
- * at `at`. An e820 map that says otherwise names RAM that isn't there.
- */
-const RAM_SPLITS: Readonly<Record<string, { readonly from: bigint; readonly at: bigint }>> = {
-  microvm: { from: 0xc000_0000n, at: 0xc000_0000n },
-  pc: { from: 0xe000_0000n, at: 0xc000_0000n },
-  q35: { from: 0xb000_0000n, at: 0x8000_0000n },
-};
-
-/** The RAM of an x86 machine. */
-export function x86Layout(machine: string, size: bigint): MemoryLayout {
-  const split = RAM_SPLITS[machine];
-  if (split === undefined || size < split.from) return new MemoryLayout(size);
-  return new MemoryLayout(size, [new MemoryRange(split.at, 1n << 32n)]);
-}
 
 /** QEMU's option syntax: a comma in a value is doubled. */
 export function qemuValue(text: string): string {

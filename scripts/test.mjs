@@ -18,6 +18,8 @@ if (asked.join() !== "unit")
     as: "binutils",
     "aarch64-linux-gnu-as": "binutils-aarch64-linux-gnu",
     dtc: "device-tree-compiler",
+    iasl: "acpica-tools",
+    dmidecode: "dmidecode",
     lz4: "lz4",
     xz: "xz-utils",
     gzip: "gzip",

@@ -13,9 +13,12 @@ export type { Arm64Allowances } from "./arm64/options.js";
 export type { AddressLike } from "./base/address.js";
 export { ERROR_CODES, type ErrorCode } from "./base/error-codes.js";
 export { DirectBootError, type DirectBootErrorCode } from "./base/errors.js";
+export { type AcpiTable, type AcpiTables, buildAcpiTables } from "./firmware/acpi/acpi-tables.js";
 export { type DeviceTreeNode, readDeviceTree } from "./firmware/device-tree.js";
 export { type Chosen, setChosen } from "./firmware/device-tree-chosen.js";
 export { type MemoryNodeRange, memoryOfTree } from "./firmware/device-tree-memory.js";
+export { buildMpTable } from "./firmware/mp-table.js";
+export { buildSmbios } from "./firmware/smbios.js";
 export type { Arm64PageSize } from "./images/arm64-image.js";
 export type { CompressionImageFormat, ImageFormat } from "./images/detect.js";
 export {
@@ -74,6 +77,37 @@ export type {
   PlanLinuxSyncOptions,
 } from "./linux/options.js";
 export type { Aarch64Registers, ForArm64, ForX86, RegistersByName, X86Registers } from "./linux/registers.js";
+export { checkMachine } from "./machine/check-machine.js";
+export type {
+  Arm64Interrupts,
+  Arm64Machine,
+  InterruptLine,
+  InterruptOverride,
+  IoApic,
+  MachineCpu,
+  MachineDescription,
+  MachineIdentity,
+  MachineParts,
+  PciInterruptRoute,
+  PciIoWindow,
+  PciMemoryWindow,
+  PciRoot,
+  RealTimeClock,
+  RegisterRange,
+  ResetRegister,
+  Riscv64Interrupts,
+  Riscv64Machine,
+  SerialPort,
+  VirtioMmioDevice,
+  X86Interrupts,
+  X86Machine,
+  X86Power,
+  X86Timers,
+} from "./machine/description.js";
+export { machines } from "./machine/machines.js";
+export type { CpusInput, PresetOptions } from "./machine/preset-options.js";
+export type { QemuVirtArm64Options } from "./machine/qemu-arm64.js";
+export type { QemuMicrovmOptions, QemuPcOptions } from "./machine/qemu-x86.js";
 export { GuestMemory, type MemoryBank } from "./memory/guest-memory.js";
 export type { GuestBuffer } from "./memory/host-buffer.js";
 export type { ClaimedBuffer, MemoryClaim } from "./memory/memory-claim.js";

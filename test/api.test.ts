@@ -32,6 +32,7 @@ const MAIN = [
   ..."DirectBootError ERROR_CODES crc32 hotPaths".split(" "),
   ..."BytesSource FileSource BlobSource responseSource concatSources".split(" "),
   ..."setChosen readDeviceTree memoryOfTree".split(" "),
+  ..."machines checkMachine buildAcpiTables buildMpTable buildSmbios".split(" "),
 ];
 
 const LOADER = [

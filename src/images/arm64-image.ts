@@ -23,15 +23,10 @@ export const Aarch64ImagePageSize = {
 /** A value of {@link Aarch64ImagePageSize}. */
 export type Aarch64ImagePageSize = (typeof Aarch64ImagePageSize)[keyof typeof Aarch64ImagePageSize];
 
-/** A kernel's page size; "unspecified" is what kernels before 4.6 say. */
-export type Arm64PageSize = "unspecified" | "4KiB" | "16KiB" | "64KiB";
 /** The values in words, by number. */
-export const ARM64_PAGE_SIZES = [
-  "unspecified",
-  "4KiB",
-  "16KiB",
-  "64KiB",
-] as const satisfies readonly Arm64PageSize[];
+export const ARM64_PAGE_SIZES = ["unspecified", "4KiB", "16KiB", "64KiB"] as const;
+/** A kernel's page size; "unspecified" is what kernels before 4.6 say. */
+export type Arm64PageSize = (typeof ARM64_PAGE_SIZES)[number];
 
 /** The kernel flags, decoded: OpenVMM's `Aarch64ImageFlags`. Bits 4-63 are reserved. */
 export interface Aarch64ImageFlags {
@@ -82,14 +77,11 @@ const SECTION_POINTER_TO_RAW_DATA = 20;
 /** PECOFF_FILE_ALIGNMENT (arch/arm64/kernel/efi-header.S): what raw data may be rounded up to. */
 const FILE_ALIGNMENT = 0x200;
 
-// By their encoding, which is the number itself: this says so to the type checker.
-const PAGE_SIZES: readonly Aarch64ImagePageSize[] = [0, 1, 2, 3];
-
 /** Decodes the flags. */
 export function decodeAarch64ImageFlags(flags: bigint): Aarch64ImageFlags {
   return {
     bigEndian: (flags & 1n) !== 0n,
-    pageSize: PAGE_SIZES[Number((flags >> 1n) & 3n)] ?? Aarch64ImagePageSize.UNSPECIFIED,
+    pageSize: Number((flags >> 1n) & 3n) as Aarch64ImagePageSize,
     anyStartAddress: (flags & 8n) !== 0n,
   };
 }

@@ -63,12 +63,6 @@ const HEADER_ENDS: readonly (readonly [version: number, end: number])[] = [
   [0x20f, 0x26c], // kernel_info_offset
 ];
 
-/** Bytes of a file. */
-export interface FileRange {
-  readonly offset: number;
-  readonly length: number;
-}
-
 /**
  * An x86 bzImage: the fields of its setup header that loading takes, in bytes unless said otherwise. A field that is newer
  * than `version` has the value that a loader must assume, which its comment gives.
@@ -89,7 +83,7 @@ export interface BzImage {
   /** Bytes that the command line may have, without its NUL. Before 2.06: 255. */
   readonly cmdlineSize: number;
   /** Where the compressed kernel lies in the file; undefined if the header does not say (before 2.08, or 0). */
-  readonly payload: FileRange | undefined;
+  readonly payload: { readonly offset: number; readonly length: number } | undefined;
   /** The load address that the kernel prefers; 0 if it has no preference. Before 2.10: 0x100000. */
   readonly prefAddress: bigint;
   /**

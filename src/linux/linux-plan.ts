@@ -1,7 +1,7 @@
 import { hex } from "../base/address.js";
 import { options } from "../base/options.js";
-import type { BootPageAcceptance, VpRegister } from "../importers/importer.js";
-import type { MemoryRange } from "../memory/memory-range.js";
+import type { ImportedRegion } from "../importers/guest-memory-importer.js";
+import type { VpRegister } from "../importers/importer.js";
 import { checkPlan, markChecked, rangeOf } from "../plan/check.js";
 import { TEXT_OPTIONS } from "../plan/command-line.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
@@ -21,16 +21,7 @@ import {
 const checkText = options(TEXT_OPTIONS);
 
 /** Pages that a plan fills. */
-export interface PlannedPages {
-  /** Where the pages will lie. */
-  readonly range: MemoryRange;
-  /** Who the pages belong to, such as "linux-kernel". */
-  readonly tag: string;
-  /** How an isolated guest accepts them. */
-  readonly acceptance: BootPageAcceptance;
-  /** Bytes from the start of the range. */
-  readonly dataLength: number;
-}
+export type PlannedPages = Omit<ImportedRegion, "crc32">;
 
 /** A plan, and the guest that it is for. */
 export interface LinuxPlanParts extends GuestFacts, Pick<PlannedGuest, "plan" | "with"> {}
@@ -162,8 +153,8 @@ function dataToJSON(data: PageData): Record<string, unknown> {
     case "identity-map":
       return { kind: data.kind, gibibytes: data.map.gibibytes };
     case "source": {
-      const { chunked: _, ...range } = data;
-      return range;
+      const { kind, source, offset, length, leadingBytes } = data;
+      return { kind, source, offset, length, leadingBytes };
     }
   }
 }

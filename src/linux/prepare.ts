@@ -2,7 +2,7 @@
 
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
-import { GuestMemoryImporter, type ImportedRegion } from "../importers/guest-memory-importer.js";
+import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory, ramSizeOf } from "../memory/memory-input.js";
@@ -116,7 +116,8 @@ export function* load(
     try {
       if (options.importer !== undefined) {
         yield* carryOut<VpRegister>(plan, options.importer, carried);
-        return new LoadedLinux(plan, plannedRegions(plan));
+        // An importer of the caller's keeps no record.
+        return new LoadedLinux(plan, plan.pages);
       }
       const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), {
         crc32: options.crc32,
@@ -166,9 +167,4 @@ function unpackingOptions(options: PlanLinuxOptions): UnpackingOptions {
     spoolLimit,
     onProgress: onProgress && ((progress) => onProgress({ phase: "decompress", ...progress })),
   };
-}
-
-/** The regions of a plan, for importers that keep no record. */
-function plannedRegions(plan: LinuxPlan): ImportedRegion[] {
-  return plan.pages.map(({ range, tag, acceptance, dataLength }) => ({ range, tag, acceptance, dataLength }));
 }

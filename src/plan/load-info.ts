@@ -30,11 +30,7 @@ export class LoadInfo {
   /** The device tree, `[start, end)`; `end` is exact, not rounded up. */
   readonly dtb: { readonly start: bigint; readonly end: bigint } | undefined;
 
-  constructor(
-    kernel: KernelInfo,
-    initrd: InitrdInfo | undefined,
-    dtb: { readonly start: bigint; readonly end: bigint } | undefined,
-  ) {
+  constructor(kernel: KernelInfo, initrd: InitrdInfo | undefined, dtb: LoadInfo["dtb"]) {
     this.kernel = kernel;
     this.initrd = initrd;
     this.dtb = dtb;
@@ -75,15 +71,13 @@ const isLoadInfo = shape({ kernel: shape({}) });
 export function toLoadInfo(input: LoadInfoInput): LoadInfo {
   isLoadInfo(input, "loadInfo");
   const { kernel, initrd, dtb } = input;
+  const part = ({ gpa, size }: { gpa: AddressLike; size: AddressLike }, name: string): InitrdInfo => ({
+    gpa: toAddress(gpa, `${name}.gpa`),
+    size: toAddress(size, `${name}.size`),
+  });
   return new LoadInfo(
-    {
-      gpa: toAddress(kernel.gpa, "kernel.gpa"),
-      size: toAddress(kernel.size, "kernel.size"),
-      entrypoint: toAddress(kernel.entrypoint, "kernel.entrypoint"),
-    },
-    initrd == null
-      ? undefined
-      : { gpa: toAddress(initrd.gpa, "initrd.gpa"), size: toAddress(initrd.size, "initrd.size") },
+    { ...part(kernel, "kernel"), entrypoint: toAddress(kernel.entrypoint, "kernel.entrypoint") },
+    initrd == null ? undefined : part(initrd, "initrd"),
     dtb == null
       ? undefined
       : { start: toAddress(dtb.start, "dtb.start"), end: toAddress(dtb.end, "dtb.end") },

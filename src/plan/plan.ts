@@ -126,14 +126,9 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
     length: number,
     pageCount = pagesOf(length),
   ): void {
-    this.#pages(address / HV_PAGE_SIZE, pageCount, tag, "Exclusive", {
-      kind: "source",
-      source: this.#number(source),
-      offset,
-      length,
-      leadingBytes: 0,
-      chunked: false,
-    });
+    const range = { offset, length, leadingBytes: 0, chunked: false };
+    const data = { kind: "source", source: this.#number(source), ...range } as const;
+    this.#pages(address / HV_PAGE_SIZE, pageCount, tag, "Exclusive", data);
   }
 
   /**
@@ -146,15 +141,9 @@ export class PlanBuilder<R extends VpRegister> implements LoadPlan<R> {
   fileRegion(region: FileRegion): void {
     const shape = checkFileRegion(region);
     if (shape === undefined) return;
-    const { tag, acceptance } = region;
-    this.#pages(shape.pageBase, shape.pageCount, tag, acceptance, {
-      kind: "source",
-      source: this.#number(region.source),
-      offset: shape.offset,
-      length: shape.length,
-      leadingBytes: shape.leadingBytes,
-      chunked: true,
-    });
+    const { pageBase, pageCount, ...range } = shape;
+    const data = { kind: "source", source: this.#number(region.source), ...range, chunked: true } as const;
+    this.#pages(pageBase, pageCount, region.tag, region.acceptance, data);
   }
 
   /** All steps of another plan. */

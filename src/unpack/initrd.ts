@@ -84,26 +84,17 @@ export function* plainInitrds(initrds: readonly Source[], unpacking: Unpacking):
         continue;
       }
       const rest = bytes.subarray(at);
-      const { output, consumed } = yield* unpacking.decompress(
-        format,
-        rest,
-        { maxDecompressedSize: left },
-        true,
-        initrd.name,
-      );
+      const limit = { maxDecompressedSize: left };
+      const { output, consumed } = yield* unpacking.decompress(format, rest, limit, true, initrd.name);
       left -= output.byteLength;
       at += consumed;
       if (output.byteLength > 0) parts.push(new BytesSource(output, initrd.name));
     }
     const [first, ...others] = parts;
     if (first === undefined) {
-      throw new DirectBootError(
-        "SOURCE_EMPTY",
-        `there is nothing in the ${bytes.byteLength} bytes of ${initrd.name}`,
-        {
-          cure: "leave the initrd out, or give one with an archive in it",
-        },
-      );
+      const details = `there is nothing in the ${bytes.byteLength} bytes of ${initrd.name}`;
+      const cure = "leave the initrd out, or give one with an archive in it";
+      throw new DirectBootError("SOURCE_EMPTY", details, { cure });
     }
     plain.push(others.length === 0 ? first : concatSources(parts, ALIGNMENT, initrd.name));
   }

@@ -122,7 +122,6 @@ export type { EntryMode, GuestArchitecture, GuestText } from "./plan/planned-gue
 export type { LoadProgress } from "./plan/progress.js";
 export { BlobSource } from "./sources/blob.js";
 export { BytesSource } from "./sources/bytes.js";
-export { concatSources } from "./sources/concat.js";
 export { FileSource } from "./sources/file.js";
 export type {
   BlobLike,
@@ -143,6 +142,7 @@ export type {
   SyncSource,
 } from "./sources/source.js";
 export type { StreamOptions, StreamSource } from "./sources/stream.js";
+export { concatSources } from "./sources/views.js";
 export type { Decompression } from "./unpack/kernel-file.js";
 export type { Decoders } from "./unpack/unpacking.js";
 export type { HotPathImplementation } from "./wasm/hot-path-functions.js";

@@ -11,7 +11,7 @@ import {
 import { DETECT_BYTES } from "../images/detect.js";
 import { readHead } from "../sources/reading.js";
 import { hasKnownLength, knownLength, type Source } from "../sources/source.js";
-import { zeroExtend } from "../sources/zero-extend.js";
+import { zeroExtend } from "../sources/views.js";
 import type { Task } from "../task/task.js";
 import type { Arm64Allowances } from "./options.js";
 

@@ -16,7 +16,7 @@ import {
 import { Spool, SpooledSource } from "./spool.js";
 
 /** Bytes that a stream keeps at most, unless the caller says otherwise. */
-export const DEFAULT_SPOOL_LIMIT = 67_108_864; // 64 MiB
+const DEFAULT_SPOOL_LIMIT = 67_108_864; // 64 MiB
 
 const EMPTY_CHUNKS_A_TURN = 256;
 

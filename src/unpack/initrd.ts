@@ -6,9 +6,9 @@
 import { DirectBootError } from "../base/errors.js";
 import { DETECT_BYTES, detectCompression } from "../images/detect.js";
 import { BytesSource } from "../sources/bytes.js";
-import { concatSources } from "../sources/concat.js";
 import { readWhole } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
+import { concatSources } from "../sources/views.js";
 import type { Task } from "../task/task.js";
 import type { Unpacking } from "./unpacking.js";
 

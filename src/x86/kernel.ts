@@ -18,7 +18,7 @@ import { PlanBuilder } from "../plan/plan.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { type ElfLoadInfo, planKernelElf } from "../plan/static-elf.js";
 import { hasKnownLength, type Source } from "../sources/source.js";
-import { zeroExtend } from "../sources/zero-extend.js";
+import { zeroExtend } from "../sources/views.js";
 import type { Task } from "../task/task.js";
 import type { KernelFile } from "../unpack/kernel-file.js";
 import { ENTRY_64_OFFSET, placeBzImage } from "./bzimage-boot.js";

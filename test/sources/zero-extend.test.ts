@@ -4,7 +4,7 @@ import { DirectBootError } from "../../src/base/errors.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import { hasKnownLength, isStreamed, isSyncSource, toSyncSource } from "../../src/sources/source.js";
 import { StreamSource } from "../../src/sources/stream.js";
-import { zeroExtend } from "../../src/sources/zero-extend.js";
+import { zeroExtend } from "../../src/sources/views.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
 import { isSame, makeStream } from "../support/streams.js";

@@ -39,78 +39,33 @@ export interface SegmentRegister {
   readonly attributes: number;
 }
 
-/** x86 registers that hold a descriptor table. */
-export const X86_TABLE_REGISTERS = ["gdtr", "idtr"] as const;
-/** x86 segment registers. */
-export const X86_SEGMENT_REGISTERS = ["ds", "es", "fs", "gs", "ss", "cs", "tr"] as const;
-/** x86 registers of 64 bits; rax, rbx, rcx, rdx and rdi are used by the 32-bit and PVH entries only. */
-export const X86_VALUE_REGISTERS = [
-  "cr0",
-  "cr3",
-  "cr4",
-  "efer",
-  "pat",
-  "rbp",
-  "rip",
-  "rsi",
-  "rsp",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-  "rflags",
-  "mtrrDefType",
-  "mtrrPhysBase0",
-  "mtrrPhysMask0",
-  "mtrrPhysBase1",
-  "mtrrPhysMask1",
-  "mtrrPhysBase2",
-  "mtrrPhysMask2",
-  "mtrrPhysBase3",
-  "mtrrPhysMask3",
-  "mtrrPhysBase4",
-  "mtrrPhysMask4",
-  "mtrrFix64k00000",
-  "mtrrFix16k80000",
-  "mtrrFix4kE0000",
-  "mtrrFix4kE8000",
-  "mtrrFix4kF0000",
-  "mtrrFix4kF8000",
-  "rax",
-  "rbx",
-  "rcx",
-  "rdx",
-  "rdi",
-] as const;
-/** arm64 registers, all of 64 bits. */
-export const AARCH64_REGISTERS = [
-  "pc",
-  "x0",
-  "x1",
-  "x2",
-  "x3",
-  "x4",
-  "x5",
-  "x6",
-  "x7",
-  "cpsr",
-  "vbarEl1",
-  "ttbr0El1",
-  "ttbr1El1",
-  "mairEl1",
-  "sctlrEl1",
-  "tcrEl1",
-] as const;
+/** General registers; rax, rbx, rcx, rdx and rdi are used by the 32-bit and PVH entries only. */
+type X86GeneralRegisterName =
+  `r${"ax" | "bx" | "cx" | "dx" | "bp" | "si" | "di" | "sp" | 8 | 9 | 10 | 11 | 12}`;
+type MtrrName =
+  | "mtrrDefType"
+  | `mtrrPhys${"Base" | "Mask"}${0 | 1 | 2 | 3 | 4}`
+  | `mtrrFix${"64k00000" | "16k80000" | "4kE0000" | "4kE8000" | "4kF0000" | "4kF8000"}`;
 
 /** Name of an x86 register that holds a descriptor table. */
-export type X86TableRegisterName = (typeof X86_TABLE_REGISTERS)[number];
+export type X86TableRegisterName = "gdtr" | "idtr";
 /** Name of an x86 segment register, the task register among them. */
-export type X86SegmentRegisterName = (typeof X86_SEGMENT_REGISTERS)[number];
+export type X86SegmentRegisterName = "ds" | "es" | "fs" | "gs" | "ss" | "cs" | "tr";
 /** Name of an x86 register of 64 bits: control registers, MSRs, RIP, RFLAGS and general registers. */
-export type X86ValueRegisterName = (typeof X86_VALUE_REGISTERS)[number];
+export type X86ValueRegisterName =
+  | X86GeneralRegisterName
+  | MtrrName
+  | `cr${0 | 3 | 4}`
+  | "efer"
+  | "pat"
+  | "rip"
+  | "rflags";
 /** Name of an arm64 register; all have 64 bits. */
-export type Aarch64RegisterName = (typeof AARCH64_REGISTERS)[number];
+export type Aarch64RegisterName =
+  | `x${0 | 1 | 2 | 3 | 4 | 5 | 6 | 7}`
+  | "pc"
+  | "cpsr"
+  | `${"vbar" | "ttbr0" | "ttbr1" | "mair" | "sctlr" | "tcr"}El1`;
 
 /** One x86 register and its value. A register that is not imported is zero. */
 export type X86Register =

@@ -1,17 +1,85 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import {
-  AARCH64_REGISTERS,
-  type VpRegister,
-  X86_SEGMENT_REGISTERS,
-  X86_TABLE_REGISTERS,
-  X86_VALUE_REGISTERS,
+import type {
+  Aarch64RegisterName,
+  VpRegister,
+  X86SegmentRegisterName,
+  X86TableRegisterName,
+  X86ValueRegisterName,
 } from "../../src/importers/importer.js";
 import { planLinuxSync } from "../../src/index.js";
 import { describeRegister } from "../../src/inspect/describe-register.js";
 import type { RegisterField } from "../../src/inspect/register-fields.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
+
+const X86_TABLE_REGISTERS = ["gdtr", "idtr"] as const satisfies readonly X86TableRegisterName[];
+const X86_SEGMENT_REGISTERS = [
+  "ds",
+  "es",
+  "fs",
+  "gs",
+  "ss",
+  "cs",
+  "tr",
+] as const satisfies readonly X86SegmentRegisterName[];
+const X86_VALUE_REGISTERS = [
+  "cr0",
+  "cr3",
+  "cr4",
+  "efer",
+  "pat",
+  "rbp",
+  "rip",
+  "rsi",
+  "rsp",
+  "r8",
+  "r9",
+  "r10",
+  "r11",
+  "r12",
+  "rflags",
+  "mtrrDefType",
+  "mtrrPhysBase0",
+  "mtrrPhysMask0",
+  "mtrrPhysBase1",
+  "mtrrPhysMask1",
+  "mtrrPhysBase2",
+  "mtrrPhysMask2",
+  "mtrrPhysBase3",
+  "mtrrPhysMask3",
+  "mtrrPhysBase4",
+  "mtrrPhysMask4",
+  "mtrrFix64k00000",
+  "mtrrFix16k80000",
+  "mtrrFix4kE0000",
+  "mtrrFix4kE8000",
+  "mtrrFix4kF0000",
+  "mtrrFix4kF8000",
+  "rax",
+  "rbx",
+  "rcx",
+  "rdx",
+  "rdi",
+] as const satisfies readonly X86ValueRegisterName[];
+const AARCH64_REGISTERS = [
+  "pc",
+  "x0",
+  "x1",
+  "x2",
+  "x3",
+  "x4",
+  "x5",
+  "x6",
+  "x7",
+  "cpsr",
+  "vbarEl1",
+  "ttbr0El1",
+  "ttbr1El1",
+  "mairEl1",
+  "sctlrEl1",
+  "tcrEl1",
+] as const satisfies readonly Aarch64RegisterName[];
 
 const MIB = 0x10_0000;
 /** Every register of one number, with a value. */

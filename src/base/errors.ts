@@ -25,9 +25,8 @@ export const ERROR_CURES = {
   ARM64_INITRD_OUT_OF_REACH: "place the initrd nearer to the kernel",
 
   // elf.rs, Error
-  ELF_READ_FILE_HEADER: "give a vmlinux, to loadLinux also a bzImage, an EFI zboot image or an arm64 Image",
-  ELF_INVALID_FILE_HEADER:
-    "give an uncompressed 64-bit vmlinux, to loadLinux also a bzImage, an EFI zboot image or an arm64 Image",
+  ELF_READ_FILE_HEADER: "give a complete vmlinux",
+  ELF_INVALID_FILE_HEADER: "give an uncompressed 64-bit vmlinux",
   ELF_TARGET_MACHINE_MISMATCH: "give a kernel of the guest's architecture",
   ELF_BIG_ENDIAN_ELF_ON_LITTLE: "give a little-endian kernel",
   ELF_INVALID_ENTRY_ADDRESS:

@@ -87,10 +87,11 @@ function compressionLine({ description, compressedBytes, bytes }: InspectedCompr
 
 /** An inspection as text, with the kernel inside below it. */
 function text(inspection: KernelInspection, title: string): string[] {
-  const { byteLength, format, compression, inside } = inspection;
+  const { byteLength, format, description, fields, compression, inside } = inspection;
   const size = byteLength === undefined ? "" : `, ${formatSize(byteLength)}`;
   return [
-    `${title}: ${describeFormat(format)}${size}`,
+    // Where there is no header, the words say more than the format.
+    `${title}: ${fields.length === 0 ? description : describeFormat(format)}${size}`,
     ...tables(inspection),
     // The first line has named the compression of a whole file.
     ...(compression === undefined || compression.format === format ? [] : [compressionLine(compression)]),
@@ -107,10 +108,13 @@ function text(inspection: KernelInspection, title: string): string[] {
 async function run(args: Arguments): Promise<number> {
   const { source, close } = openSource(await kernelInput(args), "kernel");
   try {
-    const options = args.flag("unpack")
-      ? { decoders: await import("../decoders/index.js"), unpack: "all" as const }
-      : { unpack: "none" as const };
-    const { inspection, error } = inspectSourceSync(source, options);
+    const isUnpacked = args.flag("unpack");
+    // Whether anything can load a compressed file is only told by what is inside.
+    const { inspection: whole, error } = inspectSourceSync(source, {
+      decoders: await import("../decoders/index.js"),
+      unpack: isUnpacked ? "all" : "wrappers",
+    });
+    const inspection = isUnpacked ? whole : { ...whole, inside: undefined };
     const shown = args.flag("json")
       ? JSON.stringify(json(inspection), null, 2)
       : text(inspection, source.name).join("\n");

@@ -10,6 +10,7 @@ import type { Task } from "../task/task.js";
 import { type ElfImage, PT_LOAD, PT_NOTE } from "./elf.js";
 import type { PvhNote } from "./elf-notes.js";
 import { decodeFields, type FieldRow, type HeaderField } from "./header-fields.js";
+import { ELF_MACHINES } from "./kinds.js";
 
 const FILE_SECTION = 'gABI, "ELF Header"';
 const PROGRAM_SECTION = 'gABI, "Program Header"';
@@ -26,14 +27,6 @@ const FILE_TYPES: Readonly<Record<number, string>> = {
   2: "executable",
   3: "shared object",
   4: "core",
-};
-const MACHINES: Readonly<Record<number, string>> = {
-  3: "i386",
-  40: "arm",
-  62: "x86-64",
-  183: "arm64",
-  243: "riscv",
-  258: "loongarch",
 };
 const SEGMENT_TYPES: Readonly<Record<number, string>> = {
   0: "NULL",
@@ -61,7 +54,7 @@ export function fileTypeName(type: number): string {
 
 /** "x86-64" for 62 and so on. */
 export function machineName(machine: number): string {
-  return MACHINES[machine] ?? "other";
+  return ELF_MACHINES[machine] ?? "other";
 }
 
 /** All fields of `Elf64_Ehdr` or `Elf32_Ehdr`; e_ident is split as the gABI splits it. */
@@ -76,7 +69,7 @@ function fileHeader(elfClass: 32 | 64): FieldRow[] {
     ["e_ident[EI_ABIVERSION]", 1, "version of the ABI"],
     ["e_ident[EI_PAD]", 7, "padding"],
     ["e_type", 2, FILE_TYPES],
-    ["e_machine", 2, MACHINES],
+    ["e_machine", 2, ELF_MACHINES],
     ["e_version", 4, magic(1, "the current version")],
     ["e_entry", word, "address of the first instruction"],
     ["e_phoff", word, zeroOr("no program headers", "program headers at byte {}")],

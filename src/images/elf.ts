@@ -7,7 +7,7 @@ import { DirectBootError } from "../base/errors.js";
 import { readBytes } from "../sources/reading.js";
 import type { Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
-import { DETECT_BYTES, describeFormat, detectFormat } from "./detect.js";
+import { describeFile, ELF_MACHINES } from "./kinds.js";
 
 /** e_machine of i386 (gABI: EM_386). */
 export const EM_386 = 3;
@@ -102,16 +102,6 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** The format of a file that is no such ELF, for the message. */
-function* describeSource(source: Source): Task<string> {
-  const head = yield* readBytes(source, 0, Math.min(source.byteLength, DETECT_BYTES));
-  const format = detectFormat(head);
-  const what = describeFormat(format);
-  return format === "unknown"
-    ? `${what} (it starts with ${[...head.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")})`
-    : what;
-}
-
 /** The number of program headers; `size` is where e_phentsize stands, e_phnum and e_shentsize follow. */
 function* countProgramHeaders(
   source: Source,
@@ -184,6 +174,10 @@ function* readProgramHeaders(source: Source, header: DataView, layout: ElfLayout
   );
 }
 
+function machineOf(machine: number): string {
+  return `${ELF_MACHINES[machine] ?? "another machine"} (e_machine ${machine})`;
+}
+
 /**
  * Reads the headers of an ELF64 or ELF32 file. `e_type` and `e_version` are not checked, as upstream. Addresses and sizes of an
  * ELF32 file are below 4 GiB.
@@ -197,7 +191,7 @@ export function* readElf(source: Source, machine: number | undefined, bits: 64 |
   if (source.byteLength < layout.fileHeaderBytes) {
     throw new DirectBootError(
       "ELF_READ_FILE_HEADER",
-      `${source.name} is ${yield* describeSource(source)} of ${source.byteLength} bytes, an ELF header has ${layout.fileHeaderBytes}`,
+      `${source.name} is ${(yield* describeFile(source)).what} of ${source.byteLength} bytes, an ELF header has ${layout.fileHeaderBytes}`,
       layout.cure,
     );
   }
@@ -210,7 +204,7 @@ export function* readElf(source: Source, machine: number | undefined, bits: 64 |
   if (!isElf || elfClass !== layout.elfClass || !isKnown || version !== EV_CURRENT) {
     const what = isElf
       ? `an ELF of class ${elfClass}, encoding ${encoding}, version ${version}; class ${layout.elfClass}, encoding ${ELFDATA2LSB}, version ${EV_CURRENT} is wanted`
-      : yield* describeSource(source);
+      : (yield* describeFile(source)).what;
     throw new DirectBootError("ELF_INVALID_FILE_HEADER", `${source.name} is ${what}`, layout.cure);
   }
   if (encoding === ELFDATA2MSB) {
@@ -223,7 +217,7 @@ export function* readElf(source: Source, machine: number | undefined, bits: 64 |
   if (machine !== undefined && found !== machine) {
     throw new DirectBootError(
       "ELF_TARGET_MACHINE_MISMATCH",
-      `${source.name}: e_machine is ${found}, ${machine} is wanted`,
+      `${source.name} is an ELF for ${machineOf(found)}, one for ${machineOf(machine)} is wanted`,
     );
   }
   return {

@@ -18,6 +18,8 @@ import {
 } from "../images/elf-fields.js";
 import { findPvhNote } from "../images/elf-notes.js";
 import type { HeaderField } from "../images/header-fields.js";
+import { checkKernelElf, refuseMultiboot } from "../images/kernel-elf.js";
+import { describeFile, noKernel, refuseMemdisk } from "../images/kinds.js";
 import { readZboot } from "../images/zboot.js";
 import { readZbootFields } from "../images/zboot-fields.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
@@ -126,10 +128,13 @@ function* tellElf(source: Source, found: Findings, elfClass: 32 | 64): Task<void
   found.header = { ...header, pvhEntry: null };
   found.fields = [...found.fields, ...(yield* readElfProgramHeaderFields(source, elfClass, elf))];
   const note = yield* findPvhNote(source, elf);
-  if (note === undefined) return;
-  found.header = { ...header, pvhEntry: hex(note.entry) };
-  if (isKnown) found.entries = [entry, "pvh"];
-  found.fields = [...found.fields, pvhNoteField(note)];
+  if (note !== undefined) {
+    found.header = { ...header, pvhEntry: hex(note.entry) };
+    if (isKnown) found.entries = [entry, "pvh"];
+    found.fields = [...found.fields, pvhNoteField(note)];
+  }
+  if (note === undefined) yield* refuseMultiboot(source, source.name, elf);
+  checkKernelElf(source.name, elf, elfClass, note === undefined);
 }
 
 function* tellArm64(source: Source, found: Findings): Task<void> {
@@ -168,6 +173,7 @@ function* tellBzImage(source: Source, found: Findings): Task<void> {
     initrdAddrMax: hex(image.initrdAddrMax),
     cmdlineSize: Number(image.cmdlineSize),
   };
+  yield* refuseMemdisk(source, image);
 }
 
 function* tellZboot(source: Source, found: Findings): Task<void> {
@@ -175,17 +181,31 @@ function* tellZboot(source: Source, found: Findings): Task<void> {
   found.header = { ...(yield* readZboot(source)) };
 }
 
-function* tell(source: Source, format: ImageFormat, found: Findings): Task<void> {
+function* tell(
+  source: Source,
+  format: ImageFormat,
+  packing: ImageFormat | undefined,
+  found: Findings,
+): Task<void> {
   if (format === "elf64" || format === "elf32") yield* tellElf(source, found, format === "elf64" ? 64 : 32);
   if (format === "arm64-image") yield* tellArm64(source, found);
   if (format === "bzImage") yield* tellBzImage(source, found);
   if (format === "zboot") yield* tellZboot(source, found);
+  if (format === "unknown" || format === "text" || format === "empty") {
+    found.description = (yield* describeFile(source)).what;
+    throw yield* noKernel(source, packing);
+  }
 }
 
-/** Reads the headers of a file of that format, as far as they can be read; `error` is the parser's that refuses them. */
+/**
+ * Reads the headers of a file of that format, as far as they can be read; `error` says why nothing can load it.
+ *
+ * @param packing what the file was unpacked from
+ */
 export function* readHeaders(
   source: Source,
   format: ImageFormat,
+  packing: ImageFormat | undefined,
 ): Task<KernelHeaders & { readonly error: DirectBootError | undefined }> {
   const found: Findings = {
     description: describeFormat(format),
@@ -197,6 +217,6 @@ export function* readHeaders(
     segments: [],
     segmentCount: 0,
   };
-  const { error } = yield* attempt(tell(source, format, found));
+  const { error } = yield* attempt(tell(source, format, packing, found));
   return { ...found, error };
 }

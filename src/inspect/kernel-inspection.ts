@@ -111,7 +111,8 @@ function* lookInside(
   // Data that no decoder at hand can undo is no bad file.
   if (file === undefined) return error?.code === "DECOMPRESS_UNSUPPORTED" ? asIs : { ...asIs, error };
   const { decompression: done } = file;
-  const inside = file.source === source ? undefined : yield* inspectSource(file.source, unpacking, unpack);
+  const inside =
+    file.source === source ? undefined : yield* inspectSource(file.source, unpacking, unpack, done?.format);
   return {
     compression: done === undefined ? compression : packed(done.format, done.compressedBytes, done.bytes),
     inside: inside?.inspection,
@@ -120,9 +121,14 @@ function* lookInside(
 }
 
 /** Inspects a source, as far as it can be read: what refuses it comes with what could be told of it. */
-export function* inspectSource(source: Source, unpacking: Unpacking, unpack: Unpack): Task<SourceInspection> {
+export function* inspectSource(
+  source: Source,
+  unpacking: Unpacking,
+  unpack: Unpack,
+  packing?: ImageFormat,
+): Task<SourceInspection> {
   const format = detectFormat(yield* readHead(source, DETECT_BYTES));
-  const { error: refused, ...parts } = yield* readHeaders(source, format);
+  const { error: refused, ...parts } = yield* readHeaders(source, format, packing);
   const looked = refused === undefined ? yield* lookInside(source, format, unpacking, unpack) : undefined;
   const inside = looked?.inside;
   const error = refused ?? looked?.error;

@@ -3,8 +3,9 @@ import { DirectBootError } from "../base/errors.js";
 import { ARM64_PAGE_SIZES, type Arm64PageSize, decodeAarch64ImageFlags } from "../images/arm64-image.js";
 import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
-import { type ElfImage, EM_386, EM_AARCH64, EM_X86_64, readElf } from "../images/elf.js";
+import { type ElfImage, EM_386, EM_X86_64, readElf } from "../images/elf.js";
 import { findPvhNote } from "../images/elf-notes.js";
+import { describeFile, ELF_MACHINES } from "../images/kinds.js";
 import { readZboot } from "../images/zboot.js";
 import type { GuestArchitecture } from "../plan/planned-guest.js";
 import { readBytes, readHead } from "../sources/reading.js";
@@ -56,7 +57,7 @@ function* tell(file: KernelFile): Task<Told> {
       const elf = yield* readElf(source, undefined, format === "elf64" ? 64 : 32);
       const architecture = elf.machine === MACHINES[format] ? ARCHITECTURES[format] : undefined;
       if (architecture === undefined) {
-        const machine = elf.machine === EM_AARCH64 ? "arm64" : `machine ${elf.machine}`;
+        const machine = ELF_MACHINES[elf.machine] ?? `machine ${elf.machine}`;
         return { description: `${description} for ${machine}`, architecture, entries: [] };
       }
       const pvh = yield* findPvhIfTold(source, elf);
@@ -77,8 +78,10 @@ function* tell(file: KernelFile): Task<Told> {
       const inside = payload === undefined ? "" : `, ${describeFormat(payload)} inside`;
       return { description: `${told}${inside}`, architecture, entries, payload };
     }
-    default:
-      return { description, architecture: undefined, entries: [] };
+    default: {
+      const { what } = yield* describeFile(source);
+      return { description: what, architecture: undefined, entries: [] };
+    }
   }
 }
 

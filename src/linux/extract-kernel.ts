@@ -1,6 +1,6 @@
 /** The kernel out of its wrappers: what emulators, debuggers and VMMs without a decompressor need. */
-import { DirectBootError } from "../base/errors.js";
-import { describeFormat, type ImageFormat } from "../images/detect.js";
+import type { ImageFormat } from "../images/detect.js";
+import { noKernel } from "../images/kinds.js";
 import { readWhole, withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
@@ -51,9 +51,7 @@ function extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task
   return withKernel(input, unpacking, function* (source, by) {
     const whole = yield* withKnownLength(source, spoolLimit);
     const { source: kernel, format, decompression } = yield* openKernelFile(whole, by);
-    if (!KERNELS.includes(format)) {
-      throw new DirectBootError("NO_KERNEL_INSIDE", `${source.name} is ${describeFormat(format)}`);
-    }
+    if (!KERNELS.includes(format)) throw yield* noKernel(kernel, decompression?.format);
     const bytes = yield* readWhole(kernel);
     return {
       kernel: bytes,

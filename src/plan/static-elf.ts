@@ -18,6 +18,7 @@ import {
   PT_LOAD,
   readElf,
 } from "../images/elf.js";
+import { loadedSegments } from "../images/kernel-elf.js";
 import { checkFileRegion, type FileRegion } from "../importers/file-region.js";
 import type { BootPageAcceptance, ImageLoad, VpRegister } from "../importers/importer.js";
 import { checkByteInput, withSources } from "../sources/open.js";
@@ -83,10 +84,12 @@ export function* planKernelElf<R extends VpRegister>(
   builder: PlanBuilder<R>,
   source: Source,
   elf: ElfImage,
-  placement: Pick<StaticElfPlacement, "startAddress" | "tag">,
+  tag: string,
 ): Task<ElfLoadInfo> {
-  const { regions, info } = staticElf(source, elf, {
-    ...placement,
+  const loaded = { ...elf, programHeaders: loadedSegments(elf) };
+  const { regions, info } = staticElf(source, loaded, {
+    tag,
+    startAddress: 0n,
     loadOffset: 0n,
     assumePic: false,
     acceptance: "Exclusive",

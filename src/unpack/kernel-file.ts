@@ -61,6 +61,9 @@ export function isLengthNeeded(file: KernelFile): boolean {
 /** A kernel in a gzip file in a zboot image in a gzip file is the most that anybody has. */
 const MOST_WRAPPERS = 3;
 
+/** Bytes that are kept of what is refused: enough to say what it is. */
+const REFUSED_BYTES = 131_072;
+
 /** For a bzImage whose payload the host can't take out. */
 const GUEST_CURE = 'load it with decompress: "guest", which starts the bzImage\'s own code';
 
@@ -90,7 +93,11 @@ function* unpackInPlace(
 ): Task<Source | undefined> {
   const { name } = packed.source;
   const head = unpackedHead(decoders, input, packed, maxDecompressedSize);
-  if (head === undefined || detectFormat(head.subarray(0, DETECT_BYTES)) !== "arm64-image") return undefined;
+  if (head === undefined) return undefined;
+  const found = formatOfKernel(head.subarray(0, DETECT_BYTES));
+  // What is no kernel, such as an initrd, is refused by its first bytes, and not unpacked for that.
+  if (found === "unknown" || found === "text") return new BytesSource(head.slice(0, REFUSED_BYTES), name);
+  if (found !== "arm64-image") return undefined;
   // It fills image_size at most, which is the room that it gets.
   const { imageSize } = yield* readArm64Image(new BytesSource(head, name));
   if (imageSize === 0n || imageSize > BigInt(maxDecompressedSize)) return undefined;

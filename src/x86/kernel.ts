@@ -8,8 +8,10 @@ import {
   XLF_CAN_BE_LOADED_ABOVE_4G,
   XLF_KERNEL_64,
 } from "../images/bzimage.js";
-import { EM_386, EM_X86_64, readElf } from "../images/elf.js";
+import { readElf } from "../images/elf.js";
 import { findPvhNote } from "../images/elf-notes.js";
+import { checkKernelElf, refuseMultiboot } from "../images/kernel-elf.js";
+import { nameOfInner, noKernel, refuseMemdisk } from "../images/kinds.js";
 import type { X86Register } from "../importers/importer.js";
 import { MemoryRange } from "../memory/memory-range.js";
 import type { KernelInfo } from "../plan/load-info.js";
@@ -22,7 +24,7 @@ import { zeroExtend } from "../sources/views.js";
 import type { Task } from "../task/task.js";
 import type { KernelFile } from "../unpack/kernel-file.js";
 import { ENTRY_64_OFFSET, placeBzImage } from "./bzimage-boot.js";
-import { FOUR_GIB, KERNEL_MINIMUM_START_ADDRESS } from "./low-memory-map.js";
+import { FOUR_GIB } from "./low-memory-map.js";
 import type { X86Entry } from "./options.js";
 
 const KERNEL_TAG = "linux-kernel";
@@ -65,7 +67,10 @@ function notAvailable(source: Source, entry: X86Entry, has: string): DirectBootE
   );
 }
 
-/** Reads all that planning wants to know of the kernel, and chooses its entry. Throws X86_ENTRY_NOT_AVAILABLE and what the parsers throw. */
+/**
+ * Reads the kernel's headers and chooses its entry. Throws NO_KERNEL_INSIDE, X86_ENTRY_NOT_AVAILABLE, and what the parsers
+ * and checkKernelElf throw.
+ */
 export function* readX86Kernel(
   source: Source,
   file: X86KernelFile,
@@ -73,6 +78,7 @@ export function* readX86Kernel(
 ): Task<X86Kernel> {
   if (file.format === "bzImage") {
     const { format, image } = file;
+    yield* refuseMemdisk(source, image);
     const has64 = (image.xloadflags & XLF_KERNEL_64) !== 0;
     const entry = asked ?? (has64 ? "64" : "32");
     if (entry === "pvh" || (entry === "64" && !has64)) {
@@ -81,9 +87,13 @@ export function* readX86Kernel(
     }
     return { source, format, entry, image, architecture: has64 ? "x86_64" : "i386" };
   }
-  // Anything else goes to the ELF64 parser, whose error names the format it found.
-  const is64 = file.format !== "elf32";
-  const elf = yield* is64 ? readElf(source, EM_X86_64) : readElf(source, EM_386, 32);
+  const packing = file.decompression?.format;
+  if (file.format !== "elf64" && file.format !== "elf32") throw yield* noKernel(source, packing);
+  const is64 = file.format === "elf64";
+  const elf = yield* readElf(source, undefined, is64 ? 64 : 32);
+  const name = nameOfInner(source.name, packing);
+  if (asked === undefined) yield* refuseMultiboot(source, name, elf);
+  checkKernelElf(name, elf, is64 ? 64 : 32, asked !== "pvh");
   const entry = asked ?? (is64 ? "64" : "32");
   if (entry !== "pvh" && entry !== (is64 ? "64" : "32")) {
     throw notAvailable(source, entry, is64 ? "the 64-bit one of an ELF64" : "the 32-bit one of an ELF32");
@@ -93,10 +103,7 @@ export function* readX86Kernel(
     throw notAvailable(source, entry, "no PVH note (CONFIG_PVH)");
   }
   const segments = new PlanBuilder<X86Register>();
-  const info = yield* planKernelElf(segments, source, elf, {
-    startAddress: KERNEL_MINIMUM_START_ADDRESS,
-    tag: KERNEL_TAG,
-  });
+  const info = yield* planKernelElf(segments, source, elf, KERNEL_TAG);
   const architecture = is64 ? "x86_64" : "i386";
   return { source, format: "elf", entry, segments, info, pvhEntry, image: file.image, architecture };
 }

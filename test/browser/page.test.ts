@@ -96,7 +96,7 @@ describe("examples/browser", () => {
   it("says by its code what is wrong with a file that is no kernel", async () => {
     await page.setInputFiles("#kernel", inRoot("package.json"));
     await page.locator("#problem", { hasText: "_" }).waitFor();
-    assert.match(await page.innerText("#problem"), /^ELF_INVALID_FILE_HEADER: package\.json is a text file/);
+    assert.match(await page.innerText("#problem"), /^NO_KERNEL_INSIDE: package\.json is a text file/);
     assert.deepEqual(await rows(), []);
   });
 

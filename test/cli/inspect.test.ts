@@ -157,7 +157,7 @@ describe("directboot inspect", () => {
 
   it("has no fields for a file that has no header it knows", async () => {
     const { status, header, fields, format } = await inspect(file("notes", Buffer.from("vmlinux\n")));
-    assert.deepEqual([status, header, fields, format], [0, null, [], "text"]);
+    assert.deepEqual([status, header, fields, format], [1, null, [], "text"]);
   });
 
   it("says what is compressed in a file, and how large it is", async () => {

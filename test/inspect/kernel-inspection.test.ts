@@ -137,7 +137,7 @@ describe("inspectKernel", () => {
 
   it("tells of what is no kernel what it is", () => {
     assert.equal(inspectKernelSync(new Uint8Array(0)).description, "an empty file");
-    assert.equal(inspectKernelSync(new TextEncoder().encode("#!/bin/sh\n")).description, "a text file");
+    assert.equal(inspectKernelSync(new TextEncoder().encode("#!/bin/sh\n")).description, "a script");
     const told = inspectKernelSync(makeElf({ machine: 243 }));
     assert.deepEqual([told.architecture, told.entries], [undefined, []]);
     assert.match(told.description, /riscv/);

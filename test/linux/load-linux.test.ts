@@ -326,7 +326,7 @@ describe("loadLinuxSync", () => {
   it("says what a file is that is no kernel", () => {
     const gzip = Uint8Array.from({ length: 100 }, (_, i) => [0x1f, 0x8b][i] ?? 0);
     const files: readonly (readonly [Uint8Array, Parameters<typeof refusal>[0], string])[] = [
-      [new Uint8Array(0), "ELF_READ_FILE_HEADER", "empty"],
+      [new Uint8Array(0), "NO_KERNEL_INSIDE", "empty"],
       [gzip, "DECOMPRESS_CORRUPT", "gzip"],
       [makeElf({ machine: 183 }), "ELF_TARGET_MACHINE_MISMATCH", "183"],
       [makeElf({ entry: 0x10_0000n }), "ELF_NO_LOADABLE_SEGMENT", "PT_LOAD"],

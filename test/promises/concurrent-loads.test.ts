@@ -213,7 +213,7 @@ describe("a memory is free again", () => {
         target.set(vmlinux.subarray(offset, offset + target.byteLength));
       },
     };
-    await assert.rejects(loadLinux({ kernel: new Uint8Array(10), memory }), refusal("ELF_READ_FILE_HEADER"));
+    await assert.rejects(loadLinux({ kernel: new Uint8Array(10), memory }), refusal("NO_KERNEL_INSIDE"));
     await assert.rejects(loadLinux({ kernel: broken, memory }), refusal("REGION_READ", "zero again"));
     await assert.rejects(loadLinux({ kernel: vmlinux, memory, commandLine: "a\0" }));
     await assert.rejects(loadLinux({ kernel: "/nowhere", memory }), refusal("SOURCE_NOT_FOUND"));

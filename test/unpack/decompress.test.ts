@@ -298,7 +298,7 @@ describe("the decompression of a bzImage", () => {
       assert.equal(guest.decompression?.by, "guest");
       await assert.rejects(
         loadLinux({ kernel, memory: RAM, decompress: "host" }),
-        refusal(payload.length > 600 ? "ELF_INVALID_FILE_HEADER" : "DECOMPRESS_UNSUPPORTED"),
+        refusal(payload.length > 600 ? "NO_KERNEL_INSIDE" : "DECOMPRESS_UNSUPPORTED"),
       );
     }
   });

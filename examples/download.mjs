@@ -1,5 +1,7 @@
-// Loads a kernel while it is downloaded, compressed or not: its bytes go from the network to guest memory, and are kept
-// nowhere else. Ctrl-C ends it, and so does the time limit.
+// Loads a kernel while it is downloaded. An uncompressed one, and a vmlinux or Image in gzip, go from the network to guest
+// memory and are kept nowhere else. Any other compressed kernel (a vmlinuz, zstd, xz …) is kept until all of it is there,
+// and a vmlinux that comes out of it until it is loaded: so much more memory such a load takes for a while. Ctrl-C ends
+// it, and so does the time limit.
 //
 //     node download.mjs https://example.org/vmlinuz [seconds]
 import { DirectBootError, loadLinux } from "directboot";
@@ -13,17 +15,19 @@ process.once("SIGINT", () => stop.abort());
 setTimeout(() => stop.abort(), Number(seconds) * 1000).unref();
 
 try {
-  let reported = -1;
+  let reported = "";
   const guest = await loadLinux({
     kernel: await fetch(url, { signal }), // a Response; its status is checked
     commandLine: "console=ttyS0",
     memory: 256 * 1024 * 1024,
     crc32: true,
     signal,
-    onProgress({ loaded, total }) {
-      const percent = Math.floor((loaded / total) * 100);
-      if (percent > reported) console.log(`${percent} %, ${loaded} of ${total} bytes`);
-      reported = percent;
+    // "read" is the download; a server need not say how long the file is.
+    onProgress({ phase, loaded, total }) {
+      const step = total === undefined ? `${loaded >> 20} MiB` : `${Math.floor((loaded / total) * 100)} %`;
+      if (`${phase} ${step}` === reported) return;
+      reported = `${phase} ${step}`;
+      console.log(`${reported}, ${loaded} of ${total ?? "?"} bytes`);
     },
   });
   console.log(`${guest.architecture} kernel, entry 0x${guest.info.kernel.entrypoint.toString(16)}`);

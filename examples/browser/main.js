@@ -25,8 +25,8 @@ async function load() {
       memory: new WebAssembly.Memory({ initial: (256 * 1024 * 1024) / 65536 }),
       crc32: true,
       signal,
-      onProgress: ({ loaded, total }) => {
-        $("progress").value = loaded / total;
+      onProgress: ({ phase, loaded, total }) => {
+        if (phase === "load") $("progress").value = loaded / total;
       },
     });
     const { entryMode, info, regions } = guest;

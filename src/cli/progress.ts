@@ -4,10 +4,10 @@ import { formatSize } from "../inspect/sizes.js";
 const BAR_CELLS = 30;
 const MILLISECONDS_BETWEEN = 50;
 
-/** How far a piece of work is, bytes. */
+/** How far a piece of work is, bytes; the total may not be known yet. */
 export interface Progress {
   readonly loaded: number;
-  readonly total: number;
+  readonly total: number | undefined;
 }
 
 /**
@@ -27,6 +27,10 @@ export async function withProgressBar<T>(
       if (performance.now() < next) return;
       next = performance.now() + MILLISECONDS_BETWEEN;
       shown = true;
+      if (total === undefined) {
+        stderr.write(`\r\x1b[K${label} ${formatSize(loaded)}`);
+        return;
+      }
       const share = total === 0 ? 1 : loaded / total;
       const filled = Math.round(share * BAR_CELLS);
       const bar = "█".repeat(filled) + "░".repeat(BAR_CELLS - filled);

@@ -1,12 +1,14 @@
 /** The kernel out of its wrappers: what emulators, debuggers and VMMs without a decompressor need. */
 import type { ImageFormat } from "../images/detect.js";
 import { noKernel } from "../images/kinds.js";
+import type { OnProgress } from "../plan/progress.js";
+import { counting } from "../plan/reading-count.js";
 import { readWhole, withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 import { openKernelFile, withKernel } from "../unpack/kernel-file.js";
-import type { Decoders } from "../unpack/unpacking.js";
+import type { Decoders, UnpackingOptions } from "../unpack/unpacking.js";
 import { checkExtractOptions } from "./check-options.js";
 
 /** Options of {@link extractKernelSync}. */
@@ -15,8 +17,8 @@ export interface ExtractKernelSyncOptions {
   readonly maxDecompressedSize?: number | undefined;
   /** `import * as decoders from "directboot/decoders"`: what the synchronous function decompresses with. */
   readonly decoders?: Decoders | undefined;
-  /** Called between pieces of some MiB. An error that it throws ends the work. */
-  readonly onProgress?: ((progress: { readonly loaded: number; readonly total: number }) => void) | undefined;
+  /** Called as bytes arrive ("read"), and between pieces of some MiB that are unpacked ("decompress"). An error that it throws ends the work. */
+  readonly onProgress?: OnProgress | undefined;
 }
 
 /** Options of {@link extractKernel}. */
@@ -47,20 +49,31 @@ const KERNELS: readonly ImageFormat[] = ["elf64", "elf32", "arm64-image"];
 function extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task<ExtractedKernel> {
   const { maxDecompressedSize = MOST_BYTES, decoders, onProgress } = options;
   const spoolLimit = maxDecompressedSize;
-  const unpacking = { decoders, maxDecompressedSize, spoolLimit, decompress: "host", onProgress } as const;
-  return withKernel(input, unpacking, function* (source, by) {
-    const whole = yield* withKnownLength(source, spoolLimit);
-    const { source: kernel, format, decompression } = yield* openKernelFile(whole, by);
-    if (!KERNELS.includes(format)) throw yield* noKernel(kernel, decompression?.format);
-    const bytes = yield* readWhole(kernel);
-    return {
-      kernel: bytes,
-      format,
-      compression: decompression?.format,
-      compressedSize: decompression?.compressedBytes,
-      size: bytes.byteLength,
-    };
-  });
+  const unpacking: UnpackingOptions = {
+    decoders,
+    maxDecompressedSize,
+    spoolLimit,
+    decompress: "host",
+    onProgress: onProgress && ((progress) => onProgress({ phase: "decompress", ...progress })),
+  };
+  return counting(onProgress, (reading) =>
+    withKernel(input, unpacking, function* (source, by) {
+      reading?.add(source);
+      reading?.start();
+      const whole = yield* withKnownLength(source, spoolLimit);
+      const { source: kernel, format, decompression } = yield* openKernelFile(whole, by);
+      if (!KERNELS.includes(format)) throw yield* noKernel(kernel, decompression?.format);
+      const bytes = yield* readWhole(kernel);
+      reading?.end();
+      return {
+        kernel: bytes,
+        format,
+        compression: decompression?.format,
+        compressedSize: decompression?.compressedBytes,
+        size: bytes.byteLength,
+      };
+    }),
+  );
 }
 
 /**

@@ -12,7 +12,7 @@ import type {
   LoadLinuxSyncOptions,
   PlanLinuxSyncOptions,
 } from "./options.js";
-import { load, type Planner, prepare } from "./prepare.js";
+import { load, type Planner, planLoad } from "./prepare.js";
 
 const planHere: Planner = (file, options, sources) =>
   file.format === "arm64-image"
@@ -38,7 +38,7 @@ const planHere: Planner = (file, options, sources) =>
  */
 export function planLinuxSync(options: PlanLinuxSyncOptions): LinuxPlan {
   checkLoadOptions(options);
-  return runSync(prepare(options, planHere)).plan;
+  return runSync(planLoad(options, planHere));
 }
 
 /**

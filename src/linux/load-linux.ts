@@ -5,7 +5,7 @@ import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import type { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, ImportLinuxOptions, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
-import { load, type Planner, prepare } from "./prepare.js";
+import { load, type Planner, planLoad } from "./prepare.js";
 
 const refuse = (): never => {
   throw new TypeError("the synchronous driver has its planners at hand");
@@ -41,7 +41,7 @@ const planOnDemand: Planner = function* (file, options, sources) {
  */
 export async function planLinux(options: PlanLinuxOptions): Promise<LinuxPlan> {
   checkLoadOptions(options);
-  return (await runAsync(prepare(options, planOnDemand), options.signal)).plan;
+  return await runAsync(planLoad(options, planOnDemand), options.signal);
 }
 
 /**

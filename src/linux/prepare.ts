@@ -8,6 +8,7 @@ import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory, ramSizeOf } from "../memory/memory-input.js";
 import { carryOut } from "../plan/apply.js";
 import type { GuestSources, PlannedGuest } from "../plan/planned-guest.js";
+import { counting, type ReadingCount } from "../plan/reading-count.js";
 import { openSource } from "../sources/open.js";
 import { withKnownLength } from "../sources/reading.js";
 import type { AsyncByteInput, Source } from "../sources/source.js";
@@ -52,10 +53,18 @@ function checkArchitecture(options: PlanLinuxOptions, isArm64: boolean, kernel: 
   );
 }
 
+/** Plans a load. */
+export function* planLoad(options: PlanLinuxOptions, planner: Planner): Task<LinuxPlan> {
+  return yield* counting(options.onProgress, function* (reading) {
+    return (yield* prepare(options, planner, reading)).plan;
+  });
+}
+
 /** Opens the inputs, looks into the kernel's file, and plans with what it finds; also gives the caller's memory, if any. */
-export function* prepare(
+function* prepare(
   options: PlanLinuxOptions,
   plan: Planner,
+  reading: ReadingCount | undefined,
 ): Task<{ plan: LinuxPlan; memory: GuestMemory | undefined }> {
   const { initrd, deviceTree, acpi, spoolLimit } = options;
   const closers: (() => void)[] = [];
@@ -65,6 +74,7 @@ export function* prepare(
   const opened = (input: AsyncByteInput, name: string): Source => {
     const { source, close: closeOne } = openSource(input, name, { spoolLimit });
     closers.push(closeOne);
+    reading?.add(source);
     return source;
   };
   try {
@@ -78,6 +88,7 @@ export function* prepare(
       rsdp: opened(acpi.rsdp, "acpi.rsdp"),
       tables: opened(acpi.tables, "acpi.tables"),
     };
+    reading?.start();
     const unpacking = new Unpacking(unpackingOptions(options));
     closers.unshift(() => unpacking.close());
     // The kernel is told where these end.
@@ -111,22 +122,24 @@ export function* load(
 ): Task<LoadedLinux> {
   const { memory: input, claim } = claimMemory(options.memory);
   try {
-    const { plan, memory } = yield* prepare({ ...options, memory: input }, planner);
-    const carried = { ...options, claim };
-    try {
-      if (options.importer !== undefined) {
-        yield* carryOut<VpRegister>(plan, options.importer, carried);
-        // An importer of the caller's keeps no record.
-        return new LoadedLinux(plan, plan.pages);
+    return yield* counting(options.onProgress, function* (reading): Task<LoadedLinux> {
+      const { plan, memory } = yield* prepare({ ...options, memory: input }, planner, reading);
+      const carried = { ...options, claim, reading };
+      try {
+        if (options.importer !== undefined) {
+          yield* carryOut<VpRegister>(plan, options.importer, carried);
+          // An importer of the caller's keeps no record.
+          return new LoadedLinux(plan, plan.pages);
+        }
+        const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), {
+          crc32: options.crc32,
+        });
+        yield* carryOut(plan, importer, carried);
+        return new LinuxGuest(importer, plan);
+      } finally {
+        plan.close();
       }
-      const importer = new GuestMemoryImporter(memory ?? GuestMemory.create(plan.layout), {
-        crc32: options.crc32,
-      });
-      yield* carryOut(plan, importer, carried);
-      return new LinuxGuest(importer, plan);
-    } finally {
-      plan.close();
-    }
+    });
   } finally {
     claim?.release();
   }

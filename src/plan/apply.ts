@@ -16,13 +16,17 @@ import type { Task } from "../task/task.js";
 import { checkPlan, sourceOf, toLayout } from "./check.js";
 import { failedMidway, importStep, refusalCode } from "./import-step.js";
 import { dataLength, type LoadPlan, type PagesStep } from "./plan.js";
-import { type LoadProgress, ProgressCount } from "./progress.js";
+import { type OnProgress, ProgressCount } from "./progress.js";
+import type { ReadingCount } from "./reading-count.js";
 import { inStreamOrder } from "./stream-order.js";
 
 /** Options of {@link applyPlanSync}. */
 export interface ApplySyncOptions {
-  /** Called at the start, after each piece that was read, and at the end. An error that it throws ends the load. */
-  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /**
+   * Told how far the load is: at the start, after each piece, and at the end. The phases are in docs/options.md. An error
+   * that it throws ends the load.
+   */
+  readonly onProgress?: OnProgress | undefined;
 }
 
 /** Options of {@link applyPlan}. */
@@ -43,6 +47,8 @@ const checkApplyOptions = options(APPLY_OPTIONS);
 interface CarryOut extends ApplySyncOptions {
   /** The load's claim on the memory; taken and given back here, if there is none yet. */
   readonly claim?: MemoryClaim | undefined;
+  /** Counts the inputs of the load. */
+  readonly reading?: ReadingCount | undefined;
 }
 
 /** Throws PLAN_DOES_NOT_FIT_MEMORY unless all RAM that the plan was made for is RAM of the importer's. */
@@ -132,7 +138,7 @@ export function* carryOut<R extends VpRegister>(
 function* carryOutClaimed<R extends VpRegister>(
   plan: LoadPlan<R>,
   importer: ImageLoad<R>,
-  { onProgress, claim }: CarryOut,
+  { onProgress, claim, reading }: CarryOut,
 ): Task<void> {
   yield* check(plan, importer);
   const total = plan.steps.reduce(
@@ -164,6 +170,7 @@ function* carryOutClaimed<R extends VpRegister>(
     for (const { source } of streams) {
       yield { runSync: () => {}, runAsync: (signal) => source.checkEnd(signal) };
     }
+    reading?.end();
     progress?.report();
     if (importer instanceof GuestMemoryImporter) importer.memory.checkPresent();
   } catch (cause) {

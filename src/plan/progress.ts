@@ -13,15 +13,27 @@ import {
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
 
-/** How far a load is. */
-export interface LoadProgress {
-  /** "decompress": while planning, the kernel is unpacked. "load": data goes to guest memory. */
-  readonly phase: "load" | "decompress";
-  /** Bytes of data imported, or unpacked, so far. */
-  readonly loaded: number;
-  /** Bytes of data in all; while decompressing what is known of it. */
-  readonly total: number;
-}
+/** How far a load is. Phases may take turns: an uncompressed kernel is loaded while it is read. */
+export type LoadProgress =
+  | {
+      /** The inputs are read, or downloaded. */
+      readonly phase: "read";
+      /** Bytes of all inputs that have arrived so far, as they come: compressed ones count as such. */
+      readonly loaded: number;
+      /** Bytes of all inputs; undefined as long as one does not say how long it is. */
+      readonly total: number | undefined;
+    }
+  | {
+      /** "decompress": the kernel is unpacked. "load": data goes to guest memory. */
+      readonly phase: "decompress" | "load";
+      /** Bytes unpacked, or imported, so far. */
+      readonly loaded: number;
+      /** Bytes in all; while decompressing what is known of it. */
+      readonly total: number;
+    };
+
+/** A caller's callback. */
+export type OnProgress = (progress: LoadProgress) => void;
 
 // Between two reports; a read of this size costs as much a byte as one of the whole file.
 const PROGRESS_BYTES = 8 * 1024 * 1024;
@@ -37,12 +49,12 @@ export class CallbackFailure {
 
 /** Counts the bytes of one load and reports them. */
 export class ProgressCount {
-  readonly #onProgress: (progress: LoadProgress) => void;
+  readonly #onProgress: OnProgress;
   readonly #total: number;
   #before = 0;
   #within = 0;
 
-  constructor(onProgress: (progress: LoadProgress) => void, total: number) {
+  constructor(onProgress: OnProgress, total: number) {
     this.#onProgress = onProgress;
     this.#total = total;
   }

@@ -4,6 +4,7 @@ import { messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { wrongType } from "../base/options.js";
 import { abortedError } from "../task/run.js";
+import { arrived } from "./arrival.js";
 import { type BlobLike, isBlob } from "./platform-shapes.js";
 import { checkSourceRange, checkTarget, needsNoGuard, type Source } from "./source.js";
 
@@ -51,6 +52,7 @@ export class BlobSource implements Source {
       }
       checkTarget(this.name, target, byteLength);
       target.set(new Uint8Array(piece), done);
+      arrived(this, at, at + length);
       done += length;
     }
   }

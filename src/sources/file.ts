@@ -6,6 +6,7 @@ import type * as NodeFs from "node:fs";
 import { DirectBootError } from "../base/errors.js";
 import { wrongType } from "../base/options.js";
 import { abortedError } from "../task/run.js";
+import { arrived, isObserved } from "./arrival.js";
 import { type FileHandle, isFileHandle } from "./platform-shapes.js";
 import { checkSourceRange, checkTarget, needsNoGuard, type SyncSource } from "./source.js";
 
@@ -14,6 +15,8 @@ const MOST_BYTES_A_READ = 1 << 30;
 // libuv has four threads by default; pieces of 2 MiB keep them busy and the calls few.
 const PARALLEL_READS = 4;
 const PARALLEL_PIECE_BYTES = 2 << 20;
+// Where somebody is told of each.
+const OBSERVED_BYTES = 8 << 20;
 
 /** node:fs, or undefined outside Node; never by an import that a browser bundle would see. */
 function nodeFs(): typeof NodeFs | undefined {
@@ -130,9 +133,10 @@ export class FileSource implements SyncSource {
   readSync(target: Uint8Array, offset: number): void {
     checkSourceRange(this, offset, target.byteLength);
     const descriptor = this.#open();
+    const most = isObserved(this) ? OBSERVED_BYTES : MOST_BYTES_A_READ;
     let done = 0;
     while (done < target.byteLength) {
-      const length = Math.min(target.byteLength - done, MOST_BYTES_A_READ);
+      const length = Math.min(target.byteLength - done, most);
       let got: number;
       try {
         got = this.#fs.readSync(descriptor, target, done, length, offset + done);
@@ -140,6 +144,7 @@ export class FileSource implements SyncSource {
         throw this.#failed(offset + done, cause);
       }
       if (got === 0) throw this.#short(offset, target.byteLength, done);
+      arrived(this, offset + done, offset + done + got);
       done += got;
     }
   }
@@ -187,6 +192,7 @@ export class FileSource implements SyncSource {
         });
       });
       if (got === 0) throw this.#short(offset, target.byteLength, done);
+      arrived(this, offset + done, offset + done + got);
       done += got;
     }
   }

@@ -5,6 +5,7 @@ import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { abortedError } from "../task/run.js";
 import type { Task } from "../task/task.js";
+import { arrived } from "./arrival.js";
 import type { BlobLike, ByteStream, FileHandle, ResponseLike } from "./platform-shapes.js";
 
 /**
@@ -249,6 +250,7 @@ export function guardSource(source: Source): Source {
         throw failed(offset, cause);
       }
       checkTarget(name, target, length);
+      arrived(guarded, offset, offset + length);
     },
     ...(source.readSync === undefined
       ? {}
@@ -260,6 +262,7 @@ export function guardSource(source: Source): Source {
             } catch (cause) {
               throw failed(offset, cause);
             }
+            arrived(guarded, offset, offset + target.byteLength);
           },
         }),
     // No peek: bytes of a foreign source may change between the check and the copy, and reading costs one copy.

@@ -4,6 +4,7 @@ import { describeType, messageOf } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { named } from "../base/options.js";
 import { abortedError } from "../task/run.js";
+import { arrived } from "./arrival.js";
 import { type ChunkSupply, supplyOf } from "./chunk-supply.js";
 import { type ByteStream, isUint8Array } from "./platform-shapes.js";
 import {
@@ -337,6 +338,7 @@ export class StreamSource implements StreamedSource {
         continue;
       }
       this.#rest = chunk;
+      arrived(this, 0, Math.min(this.#position + chunk.byteLength, this.byteLength));
       return true;
     }
   }

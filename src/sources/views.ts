@@ -1,6 +1,7 @@
 /** Sources made of others: a range of one, several behind each other, one with zeros behind it. */
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
+import { arrived } from "./arrival.js";
 import {
   type ByteRange,
   checkSourceRange,
@@ -82,6 +83,7 @@ function viewOf(name: string, byteLength: number, pieces: readonly Piece[]): Sou
         const piece = target.subarray(done, done + own);
         if (source === undefined) piece.fill(0);
         else await source.read(piece, at, signal);
+        arrived(view, offset + done, offset + done + own);
       }
     },
     ...(pieces.every(({ source }) => isSyncSource(source)) && {
@@ -91,6 +93,7 @@ function viewOf(name: string, byteLength: number, pieces: readonly Piece[]): Sou
           const piece = target.subarray(done, done + length);
           if (source === undefined) piece.fill(0);
           else toSyncSource(source).readSync(piece, at);
+          arrived(view, offset + done, offset + done + length);
         }
       },
     }),

@@ -130,9 +130,9 @@ describe("examples/download.mjs", () => {
     it(`loads ${what} while it arrives, and reports its progress`, async () => {
       const lines = await output("download.mjs", `${base}${path}`);
       const plan = planLinuxSync({ kernel: guest, commandLine: "console=ttyS0", memory: 256 << 20 });
-      assert.match(lines[0] ?? "", /^0 %, 0 of \d+ bytes$/);
+      assert.match(lines[0] ?? "", /^read 0 (%|MiB), 0 of (\d+|\?) bytes$/);
       const entry = lines.indexOf(`x86_64 kernel, entry ${hex(plan.info.kernel.entrypoint)}`);
-      assert.match(lines[entry - 1] ?? "", /^100 %, (\d+) of \1 bytes$/);
+      assert.match(lines[entry - 1] ?? "", /^load 100 %, (\d+) of \1 bytes$/);
       const regions = lines.slice(entry + 1).map((line) => line.replace(/ [0-9a-f]+$/, ""));
       assert.deepEqual(regions.sort(), plan.pages.map(({ range, tag }) => `${range} ${tag}`).sort());
     });

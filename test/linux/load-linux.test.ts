@@ -395,8 +395,8 @@ describe("loadLinuxSync", () => {
       readSync(target, offset);
     };
     const memory = new Uint8Array(RAM).fill(0x11);
-    const onProgress = (): void => {
-      isLoading = true;
+    const onProgress = ({ phase }: LoadProgress): void => {
+      isLoading ||= phase === "load";
     };
     const act = (): unknown =>
       loadLinuxSync({ ...options({ kernel: source, memory: memory.buffer }), onProgress });

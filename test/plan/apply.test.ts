@@ -467,7 +467,7 @@ describe("onProgress", () => {
 
   it("of an empty plan reports 0 of 0", () => {
     const seen: number[][] = [];
-    const onProgress = ({ loaded, total }: LoadProgress): void => void seen.push([loaded, total]);
+    const onProgress = ({ loaded, total = -1 }: LoadProgress): void => void seen.push([loaded, total]);
     applyPlanSync({ steps: [], sources: [] }, overGarbage().importer, { onProgress });
     assert.deepEqual(seen.at(-1), [0, 0]);
   });

@@ -253,13 +253,13 @@ describe("onProgress", () => {
           kernel,
           memory: RAM,
           ...more,
-          onProgress: (progress) => seen.push(progress),
+          onProgress: (progress) => void (progress.phase === "read" || seen.push(progress)),
         } as Parameters<typeof loadLinuxSync>[0]);
         const first = seen.findIndex(({ phase }) => phase === "load");
         assert.ok(first > 0, how);
         for (const part of [seen.slice(0, first), seen.slice(first)]) {
           assert.equal(new Set(part.map(({ phase }) => phase)).size, 1);
-          part.forEach(({ loaded, total }, index) => {
+          part.forEach(({ loaded, total = 0 }, index) => {
             assert.ok(
               loaded <= total && loaded >= (part[index - 1]?.loaded ?? 0),
               `${how} ${loaded}/${total}`,

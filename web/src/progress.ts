@@ -4,6 +4,7 @@ import type { Progress } from "./protocol.js";
 
 const PHASES: Readonly<Partial<Record<string, string>>> = {
   inspect: "Reading the headers",
+  read: "Reading the files",
   decompress: "Decompressing the kernel",
   load: "Loading into guest memory",
   check: "Checking what lies where",

@@ -1,5 +1,5 @@
 /** FADT, the Fixed ACPI Description Table (ACPI 6.5, 5.2.9), full or hardware-reduced; FACS beside it (5.2.10). */
-import type { ResetRegister, X86Machine, X86Power } from "../../machine/description.js";
+import { cpusOf, type ResetRegister, type X86Machine, type X86Power } from "../../machine/description.js";
 import { TableWriter } from "../table-writer.js";
 import { SYSTEM_IO, SYSTEM_MEMORY, table } from "./table.js";
 
@@ -15,7 +15,10 @@ const SLP_BUTTON = 1 << 5;
 const RTC_S4 = 1 << 7;
 const RESET_REG_SUP = 1 << 10;
 const USE_PLATFORM_CLOCK = 1 << 15;
+const FORCE_APIC_CLUSTER_MODEL = 1 << 18;
 const HW_REDUCED_ACPI = 1 << 20;
+/** CPUs that the flat model of logical interrupt destinations holds (Intel SDM 3A, 11.6.2.2). */
+const MOST_FLAT_CPUS = 8;
 
 /** IAPC_BOOT_ARCH (table 5.11). */
 const BOOT_8042 = 1 << 1;
@@ -30,11 +33,14 @@ const NO_PM1: Omit<Extract<X86Power, { type: "pm1" }>, "type" | "s5"> = {
   sci: 0,
 };
 
-function flags({ timers, power }: X86Machine): number {
+function flags(machine: X86Machine): number {
+  const { timers, power } = machine;
   const reset = power?.reset === undefined ? 0 : RESET_REG_SUP;
   if (power?.type === "reduced") return reset | HW_REDUCED_ACPI;
   const hasClock = timers.hpet !== undefined || timers.pmTimer !== undefined;
-  return WBINVD | PROC_C1 | SLP_BUTTON | RTC_S4 | reset | (hasClock ? USE_PLATFORM_CLOCK : 0);
+  const isClustered = cpusOf(machine).length > MOST_FLAT_CPUS;
+  const always = WBINVD | PROC_C1 | SLP_BUTTON | RTC_S4 | reset;
+  return always | (hasClock ? USE_PLATFORM_CLOCK : 0) | (isClustered ? FORCE_APIC_CLUSTER_MODEL : 0);
 }
 
 function writeReset(out: TableWriter, reset: ResetRegister | undefined): void {

@@ -52,6 +52,12 @@ function checkShape(pageBase: bigint, pageCount: number, tag: string, dataLength
   return range;
 }
 
+/** What {@link ImageLoad.importSource} takes. */
+type SourceCall<S> = [
+  ...[pageBase: bigint, pageCount: number, tag: string, acceptance: BootPageAcceptance],
+  ...[source: S, offset: number, length: number, leadingBytes: number],
+];
+
 const checkOptions = named("crc32");
 const isRegister = shape({});
 
@@ -220,7 +226,7 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     this.#addCrc32(this.memory.writeWithCrc32(address, data, leading));
   }
 
-  *#importSource(
+  *#copySource(
     range: MemoryRange,
     source: Source,
     offset: number,
@@ -259,43 +265,23 @@ export class GuestMemoryImporter<R extends VpRegister = VpRegister> implements I
     return this.#claim;
   }
 
-  importSource(
-    pageBase: bigint,
-    pageCount: number,
-    tag: string,
-    acceptance: BootPageAcceptance,
-    source: SyncSource,
-    offset: number,
-    length: number,
-    leadingBytes: number,
-  ): void {
+  *#importSource(call: readonly [...SourceCall<Source>, signal?: AbortSignal]): Task<void> {
+    const [pageBase, pageCount, tag, acceptance, source, offset, length, leadingBytes] = call;
     const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
     const own = this.#claimIfNone();
     try {
-      runSync(this.#importSource(range, source, offset, length, leadingBytes));
+      yield* this.#copySource(range, source, offset, length, leadingBytes);
     } finally {
       own?.release();
     }
   }
 
-  async importSourceAsync(
-    pageBase: bigint,
-    pageCount: number,
-    tag: string,
-    acceptance: BootPageAcceptance,
-    source: Source,
-    offset: number,
-    length: number,
-    leadingBytes: number,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const range = this.#add(pageBase, pageCount, tag, acceptance, leadingBytes + length);
-    const own = this.#claimIfNone();
-    try {
-      await runAsync(this.#importSource(range, source, offset, length, leadingBytes), signal);
-    } finally {
-      own?.release();
-    }
+  importSource(...call: SourceCall<SyncSource>): void {
+    runSync(this.#importSource(call));
+  }
+
+  importSourceAsync(...call: [...SourceCall<Source>, signal?: AbortSignal]): Promise<void> {
+    return runAsync(this.#importSource(call), call[8]);
   }
 
   importIdentityMap(

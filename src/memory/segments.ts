@@ -139,6 +139,16 @@ export interface Part {
   readonly done: number;
 }
 
+/** Throws GUEST_MEMORY_DETACHED, naming `[start, end)`, if the buffer of `host` went away, or ends before byte `bytesEnd`. */
+function checkHolds(host: HostBuffer, bytesEnd: number, start: bigint, end: bigint): void {
+  const { byteLength } = host.buffer;
+  if (bytesEnd <= byteLength) return;
+  throw new DirectBootError(
+    "GUEST_MEMORY_DETACHED",
+    `the buffer of ${hexRange(start, end)} has ${byteLength} bytes left`,
+  );
+}
+
 /** The segments of a guest's RAM, in ascending order. */
 export class SegmentMap {
   readonly all: readonly (Segment & { readonly firstPage: number })[];
@@ -169,13 +179,7 @@ export class SegmentMap {
   /** Throws GUEST_MEMORY_DETACHED if a bank's buffer went away, or became too small for it. */
   checkPresent(): void {
     for (const { start, end, byteOffset, host } of this.all) {
-      if (!host.exists) continue;
-      const { byteLength } = host.buffer;
-      if (byteOffset + Number(end - start) <= byteLength) continue;
-      throw new DirectBootError(
-        "GUEST_MEMORY_DETACHED",
-        `the buffer of ${hexRange(start, end)} has ${byteLength} bytes left`,
-      );
+      if (host.exists) checkHolds(host, byteOffset + Number(end - start), start, end);
     }
   }
 
@@ -228,12 +232,7 @@ export class SegmentMap {
   each(address: bigint, byteLength: number, use: (part: Part) => void): void {
     const parts = this.locate(address, byteLength);
     for (const { host, offset, length } of parts) {
-      if (offset + length > host.buffer.byteLength) {
-        throw new DirectBootError(
-          "GUEST_MEMORY_DETACHED",
-          `the buffer of ${hexRange(address, address + BigInt(byteLength))} has ${host.buffer.byteLength} bytes left`,
-        );
-      }
+      checkHolds(host, offset + length, address, address + BigInt(byteLength));
     }
     for (const part of parts) use(part);
   }

@@ -163,7 +163,8 @@ export const ERROR_CURES = {
   DECOMPRESS_TRUNCATED: "check that the file is complete",
   DECOMPRESS_CHECKSUM: "check that the file is the original one and complete",
   DECOMPRESS_WRONG_SIZE: "check that the file is the original one and complete",
-  DECOMPRESS_TRAILING_DATA: "cut the file, or set allowTrailing",
+  DECOMPRESS_TRAILING_DATA:
+    "cut the file behind the compressed data; give a device tree that follows it as a file of its own",
 
   // v86
   V86_UNSUPPORTED: "give a 32-bit x86 kernel, and no entry but the 32-bit one",

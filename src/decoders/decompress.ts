@@ -28,21 +28,19 @@ interface Format {
   readonly decode: (w: Workspace, allowTrailing: boolean) => Task<void>;
   /** True if another one begins at the position. */
   readonly follows: (w: Workspace) => boolean;
-  /** The format's tool ignores zeros behind the stream. */
-  readonly ignoresZeros: boolean;
 }
 
 const never = (): boolean => false;
 
 const FORMATS: Readonly<Record<CompressionFormat, Format>> = {
-  gzip: { decode: decodeGzip, follows: (w) => w.startsWith(GZIP_MAGIC), ignoresZeros: true },
-  xz: { decode: decodeXz, follows: skipXzPadding, ignoresZeros: false },
-  lzma: { decode: decodeLzma, follows: never, ignoresZeros: false },
-  zstd: { decode: decodeZstd, follows: zstdFollows, ignoresZeros: false },
-  lz4: { decode: decodeLz4, follows: lz4Follows, ignoresZeros: false },
-  "lz4-legacy": { decode: decodeLz4Legacy, follows: never, ignoresZeros: true },
-  bzip2: { decode: decodeBzip2, follows: (w) => w.startsWith(BZIP2_MAGIC), ignoresZeros: true },
-  lzo: { decode: decodeLzo, follows: (w) => w.startsWith(LZOP_MAGIC), ignoresZeros: false },
+  gzip: { decode: decodeGzip, follows: (w) => w.startsWith(GZIP_MAGIC) },
+  xz: { decode: decodeXz, follows: skipXzPadding },
+  lzma: { decode: decodeLzma, follows: never },
+  zstd: { decode: decodeZstd, follows: zstdFollows },
+  lz4: { decode: decodeLz4, follows: lz4Follows },
+  "lz4-legacy": { decode: decodeLz4Legacy, follows: never },
+  bzip2: { decode: decodeBzip2, follows: (w) => w.startsWith(BZIP2_MAGIC) },
+  lzo: { decode: decodeLzo, follows: (w) => w.startsWith(LZOP_MAGIC) },
 };
 
 /** Passes the padding behind an .xz stream: zeros, in a multiple of four bytes (2.2). True if another stream follows. */
@@ -56,6 +54,9 @@ function skipXzPadding(w: Workspace): boolean {
   w.position = next;
   return true;
 }
+
+/** The kernel's build appends the size of what it has compressed, but to gzip, which has it (scripts/Makefile.lib, size_append). */
+const SIZE_BYTES = 4;
 
 /** Checks the size that is expected, and what follows the stream. */
 function checkEnd(
@@ -73,10 +74,16 @@ function checkEnd(
     );
   }
   if (isMember || allowTrailing || position === input.length) return;
-  if (FORMATS[format].ignoresZeros && input.subarray(position).every((byte) => byte === 0)) return;
+  const rest = input.subarray(position);
+  // Zeros, in whatever number: files are padded to blocks and pages.
+  if (rest.every((byte) => byte === 0)) return;
+  if (rest.byteLength === SIZE_BYTES && format !== "gzip") {
+    const size = new DataView(rest.buffer, rest.byteOffset).getUint32(0, true);
+    if (size === produced % 2 ** 32) return;
+  }
   throw new DirectBootError(
     "DECOMPRESS_TRAILING_DATA",
-    `${format}: the stream ends at byte ${position}, ${input.length - position} more follow`,
+    `${format}: the stream ends at byte ${position}, ${input.length - position} more follow that are not zero`,
   );
 }
 

@@ -75,10 +75,9 @@ export function* decodeLz4Legacy(w: Workspace, allowTrailing: boolean): Task<voi
   let isFirst = true;
   while (w.left > 0) {
     if (allowTrailing && w.produced === w.limit) return;
-    if (w.left < 4) {
-      if (allowTrailing) return;
-      throw w.truncated("a block's size");
-    }
+    // Too little for a block: padding, or the size that the kernel's build appends.
+    if (w.left <= 4 && !isFirst) return;
+    if (w.left < 4) throw w.truncated("a block's size");
     const size = w.u32(w.position);
     if (w.startsWith(LEGACY_MAGIC)) {
       w.position += 4;

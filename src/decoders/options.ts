@@ -17,8 +17,8 @@ export interface DecompressOptions {
   /** Exact bytes of output, where they are known: behind a bzImage's payload, for example. Else DECOMPRESS_WRONG_SIZE. */
   readonly expectedBytes?: number | undefined;
   /**
-   * Allows bytes behind the stream. By default they are DECOMPRESS_TRAILING_DATA, except zeros that the format's own
-   * tool ignores (gzip, bzip2, lz4-legacy, the padding of xz).
+   * Allows bytes behind the stream. By default they are DECOMPRESS_TRAILING_DATA, except zeros, and the output's size in
+   * four bytes, which the kernel's build appends.
    */
   readonly allowTrailing?: boolean | undefined;
 }

@@ -2,7 +2,7 @@
 
 import { planArm64Guest } from "../arm64/planner.js";
 import { runSync } from "../task/run.js";
-import { planX86Guest } from "../x86/planner.js";
+import { isPlaceTaken, planX86Guest } from "../x86/planner.js";
 import { checkLoadOptions } from "./check-options.js";
 import type { LinuxPlan } from "./linux-plan.js";
 import type { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
@@ -14,10 +14,13 @@ import type {
 } from "./options.js";
 import { load, type Planner, planLoad } from "./prepare.js";
 
-const planHere: Planner = (file, options, sources) =>
-  file.format === "arm64-image"
-    ? planArm64Guest(options, sources, file.image)
-    : planX86Guest(options, sources, file);
+const planHere: Planner = {
+  plan: (file, options, sources) =>
+    file.format === "arm64-image"
+      ? planArm64Guest(options, sources, file.image)
+      : planX86Guest(options, sources, file),
+  isPlaceTaken,
+};
 
 /**
  * Plans a load: reads the kernel's headers, places everything, checks that all of it lies in RAM and that nothing

@@ -12,13 +12,19 @@ const refuse = (): never => {
 };
 
 /** Loads the planner that the kernel needs, and no other. */
-const planOnDemand: Planner = function* (file, options, sources) {
-  if (file.format === "arm64-image") {
-    const { planArm64Guest } = yield* perform(refuse, () => import("../arm64/planner.js"));
-    return yield* planArm64Guest(options, sources, file.image);
-  }
-  const { planX86Guest } = yield* perform(refuse, () => import("../x86/planner.js"));
-  return yield* planX86Guest(options, sources, file);
+const planOnDemand: Planner = {
+  *plan(file, options, sources) {
+    if (file.format === "arm64-image") {
+      const { planArm64Guest } = yield* perform(refuse, () => import("../arm64/planner.js"));
+      return yield* planArm64Guest(options, sources, file.image);
+    }
+    const { planX86Guest } = yield* perform(refuse, () => import("../x86/planner.js"));
+    return yield* planX86Guest(options, sources, file);
+  },
+  *isPlaceTaken(options, initrdBytes, image) {
+    const { isPlaceTaken } = yield* perform(refuse, () => import("../x86/planner.js"));
+    return yield* isPlaceTaken(options, initrdBytes, image);
+  },
 };
 
 /**

@@ -2,6 +2,7 @@
 
 import { toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import type { BzImage } from "../images/bzimage.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
@@ -21,12 +22,13 @@ import { LinuxPlan } from "./linux-plan.js";
 import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
 
-/** Plans with the planner of the kernel's architecture, which may be loaded on demand. */
-export type Planner = (
-  file: KernelFile,
-  options: PlanLinuxOptions,
-  sources: GuestSources,
-) => Task<PlannedGuest>;
+/** The planners of all architectures, which may be loaded on demand. */
+export interface Planner {
+  /** Plans with the one of the kernel's architecture. */
+  plan(file: KernelFile, options: PlanLinuxOptions, sources: GuestSources): Task<PlannedGuest>;
+  /** True if a bzImage's kernel must lie elsewhere than where it is linked; `initrdBytes` at most are the initrd's. */
+  isPlaceTaken(options: PlanLinuxOptions, initrdBytes: number, image: BzImage): Task<boolean>;
+}
 
 const X86_OPTIONS = [
   "acpi",
@@ -63,7 +65,7 @@ export function* planLoad(options: PlanLinuxOptions, planner: Planner): Task<Lin
 /** Opens the inputs, looks into the kernel's file, and plans with what it finds; also gives the caller's memory, if any. */
 function* prepare(
   options: PlanLinuxOptions,
-  plan: Planner,
+  planner: Planner,
   reading: ReadingCount | undefined,
 ): Task<{ plan: LinuxPlan; memory: GuestMemory | undefined }> {
   const { initrd, deviceTree, acpi, spoolLimit } = options;
@@ -89,10 +91,12 @@ function* prepare(
       tables: opened(acpi.tables, "acpi.tables"),
     };
     reading?.start();
-    const unpacking = new Unpacking(unpackingOptions(options));
-    closers.unshift(() => unpacking.close());
     // The kernel is told where these end.
     const whole: Source[] = [];
+    const isPlaceTaken = (image: BzImage): Task<boolean> =>
+      planner.isPlaceTaken(options, concatSources(whole).byteLength, image);
+    const unpacking = new Unpacking({ ...unpackingOptions(options), isPlaceTaken });
+    closers.unshift(() => unpacking.close());
     for (const each of initrds) whole.push(yield* withKnownLength(each, spoolLimit));
     const sources = {
       deviceTree: tree && (yield* withKnownLength(tree, spoolLimit)),
@@ -106,9 +110,9 @@ function* prepare(
     checkArchitecture(options, file.format === "arm64-image", kernelInput.name);
     const kernel = isLengthNeeded(file) ? yield* withKnownLength(file.source, spoolLimit) : file.source;
     const plain = options.decompressInitrd === true ? yield* plainInitrds(whole, unpacking) : whole;
-    const planned = yield* plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
+    const planned = yield* planner.plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
     const { memory, ...parts } = planned;
-    return { plan: new LinuxPlan({ ...parts, decompression }, close), memory };
+    return { plan: new LinuxPlan({ decompression, ...parts }, close), memory };
   } catch (cause) {
     close();
     throw cause;

@@ -4,6 +4,7 @@ import type { GuestMemory } from "../memory/guest-memory.js";
 import type { MemoryInput } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
 import type { Source } from "../sources/source.js";
+import type { Decompression } from "../unpack/kernel-file.js";
 import type { LoadInfo } from "./load-info.js";
 import type { LoadPlan } from "./plan.js";
 
@@ -58,6 +59,8 @@ export interface PlannedGuest {
   readonly info: LoadInfo;
   readonly layout: MemoryLayout;
   readonly memory: GuestMemory | undefined;
+  /** What is decompressed, where the planner has taken another form of the kernel than it was given. */
+  readonly decompression?: Decompression | undefined;
   /** Plans the same guest with another command line and seed; throws what planning throws. */
   readonly with: (text: GuestText) => PlannedGuest;
 }

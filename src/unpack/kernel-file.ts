@@ -38,6 +38,14 @@ export interface Decompression {
   readonly bytes: number | undefined;
 }
 
+/** A bzImage, which unpacks itself. */
+export interface BzImageFile {
+  readonly source: Source;
+  readonly decompression: Decompression | undefined;
+  readonly format: "bzImage";
+  readonly image: BzImage;
+}
+
 /** The kernel in a file, with its header where it was read: it travels on, so that nobody reads it again. */
 export type KernelFile = {
   readonly source: Source;
@@ -50,6 +58,8 @@ export type KernelFile = {
       readonly format: Exclude<ImageFormat, "bzImage" | "arm64-image">;
       /** The bzImage that an ELF was taken out of: its header still tells what the kernel takes. */
       readonly image: BzImage | undefined;
+      /** The bzImage, if it can lie elsewhere than the kernel that was taken out of it. */
+      readonly movable?: BzImageFile | undefined;
     }
 );
 
@@ -246,6 +256,11 @@ function lengthOf(source: Source): number | undefined {
   return hasKnownLength(source) ? source.byteLength : undefined;
 }
 
+// biome-ignore lint/correctness/useYield: a task that has its answer
+function* never(): Task<boolean> {
+  return false;
+}
+
 /** A bzImage, or the ELF in it. */
 function* openBzImage(
   source: Source,
@@ -255,7 +270,7 @@ function* openBzImage(
 ): Task<KernelFile> {
   const { entry, hasKernelAddress = false } = unpacking.options;
   const image = yield* readBzImage(source);
-  const asIs: KernelFile = { source, format: "bzImage", image, decompression: outer };
+  const asIs: BzImageFile = { source, format: "bzImage", image, decompression: outer };
   if (image.payload === undefined) {
     if (decompress !== "host") return asIs;
     throw new DirectBootError(
@@ -266,7 +281,7 @@ function* openBzImage(
   }
   const payload = yield* lookAtPayload(source, image.payload.offset, image.payload.length);
   const { format, length, expectedBytes } = payload;
-  const byGuest: KernelFile = {
+  const byGuest: BzImageFile = {
     ...asIs,
     decompression: { by: "guest", format, compressedBytes: length, bytes: expectedBytes },
   };
@@ -276,6 +291,8 @@ function* openBzImage(
   // PVH is an ELF's.
   const mustBeHost = decompress === "host" || (decompress === undefined && entry === "pvh");
   if (!mustBeHost && (decompress !== undefined || !canEnter)) return byGuest;
+  const canMove = !mustBeHost && image.relocatableKernel;
+  if (canMove && (yield* unpacking.options.isPlaceTaken?.(image) ?? never())) return byGuest;
   if (!isCompressionFormat(format)) {
     if (!mustBeHost) return byGuest;
     throw new DirectBootError(
@@ -301,5 +318,5 @@ function* openBzImage(
   const bytes = lengthOf(kernel) ?? expectedBytes;
   const decompression: Decompression = { by: "host", format, compressedBytes: length, bytes };
   if (inner === "bzImage" || inner === "arm64-image") return yield* parsed(kernel, inner, decompression);
-  return { source: kernel, format: inner, image, decompression };
+  return { source: kernel, format: inner, image, decompression, movable: canMove ? byGuest : undefined };
 }

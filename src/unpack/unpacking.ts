@@ -3,6 +3,7 @@ import { DirectBootError } from "../base/errors.js";
 import type * as DecodersModule from "../decoders/index.js";
 import type { CompressionFormat, DecodedMember, DecompressOptions } from "../decoders/options.js";
 import { gunzipByPlatform } from "../decoders/zlib.js";
+import type { BzImage } from "../images/bzimage.js";
 import { describeFormat } from "../images/detect.js";
 import type { Source } from "../sources/source.js";
 import type { StreamSource } from "../sources/stream.js";
@@ -30,6 +31,8 @@ export interface UnpackingOptions {
   readonly entry?: "64" | "32" | "pvh" | undefined;
   /** The caller has chosen the kernel's address, which only a bzImage has a choice of: it stays one. */
   readonly hasKernelAddress?: boolean | undefined;
+  /** True if the place of a bzImage's kernel is taken: its own code then unpacks it elsewhere. */
+  readonly isPlaceTaken?: ((image: BzImage) => Task<boolean>) | undefined;
   /** An arm64 Image is unpacked where it is to lie; by default all is unpacked to a buffer first. */
   readonly inPlace?: boolean | undefined;
   /** Bytes of a stream that are kept at most for reading them again. */

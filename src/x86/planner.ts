@@ -5,6 +5,7 @@
 import { addAddresses, hex, hexRange, PAGE_BYTES, pagesOf, toPageAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { readDeviceTree, readTree } from "../firmware/device-tree.js";
+import type { BzImage } from "../images/bzimage.js";
 import type { X86Register } from "../importers/importer.js";
 import { resolveMemory } from "../memory/memory-input.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
@@ -102,12 +103,57 @@ interface X86Places {
   readonly mappedEnd: bigint;
 }
 
-/** Plans an x86 guest in the memory that the caller means. */
+/**
+ * True if something lies where a relocatable bzImage's kernel is linked, and it finds a place elsewhere: told from its
+ * header, before it is unpacked.
+ */
+export function* isPlaceTaken(
+  options: X86GuestOptions,
+  initrdBytes: number,
+  { prefAddress, initSize, kernelAlignment }: BzImage,
+): Task<boolean> {
+  const { layout } = resolveMemory(options.memory, x86LayoutOfSize);
+  const placement = new Placement(layout);
+  const taken = buildE820Map(layout, options.reservations ?? []).filter(({ type }) => type !== E820_RAM);
+  for (const [name, address] of Object.entries(options.addresses ?? {})) {
+    if (address === undefined) continue;
+    const start = toPageAddress(address, `addresses.${name}`);
+    taken.push({ start, end: start + BigInt(name === "initrd" ? initrdBytes : PAGE_BYTES), type: E820_ACPI });
+  }
+  // Whether these overlap is told when all is placed.
+  placement.takeAll(taken, "taken");
+  const size = BigInt(initSize);
+  if (placement.isFree(prefAddress, size)) return false;
+  const window = { from: prefAddress, below: FOUR_GIB, alignment: BigInt(kernelAlignment) };
+  return placement.find(size, [window]) !== undefined;
+}
+
+/**
+ * Plans an x86 guest in the memory that the caller means. Where the kernel out of a relocatable bzImage has no place, the
+ * bzImage is loaded in its stead, which unpacks itself elsewhere.
+ */
 export function* planX86Guest(
   options: X86GuestOptions,
   sources: GuestSources,
   file: X86KernelFile,
 ): Task<PlannedGuest> {
+  const movable = file.format === "bzImage" ? undefined : file.movable;
+  try {
+    return yield* planFile(options, sources, file);
+  } catch (cause) {
+    const isPlace =
+      cause instanceof DirectBootError && ["IMPORT_OVERLAP", "GUEST_MEMORY_NOT_RAM"].includes(cause.code);
+    if (movable === undefined || !isPlace) throw cause;
+    try {
+      const planned = yield* planFile(options, { ...sources, kernel: movable.source }, movable);
+      return { ...planned, decompression: movable.decompression };
+    } catch {
+      throw cause;
+    }
+  }
+}
+
+function* planFile(options: X86GuestOptions, sources: GuestSources, file: X86KernelFile): Task<PlannedGuest> {
   const resolved = resolveMemory(options.memory, x86LayoutOfSize);
   const kernel = yield* readX86Kernel(sources.kernel, file, options.entry);
   const files = yield* readFiles(sources);

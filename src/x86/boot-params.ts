@@ -84,14 +84,16 @@ export interface BootParamsOptions {
   readonly code32Start?: bigint | undefined;
 }
 
-function notSupported(why: string): DirectBootError {
-  return new DirectBootError("BOOT_PARAMS_NOT_SUPPORTED", why);
+function notSupported(why: string, options = {}): DirectBootError {
+  return new DirectBootError("BOOT_PARAMS_NOT_SUPPORTED", why, options);
 }
 
 function requireVersion(image: BzImage | undefined, version: number, field: string): void {
   if (image !== undefined && image.version < version) {
     const [has, wants] = [formatProtocolVersion(image.version), formatProtocolVersion(version)];
-    throw notSupported(`the kernel's boot protocol is ${has}, ${field} came with ${wants}`);
+    throw notSupported(`the kernel's boot protocol is ${has}, ${field} came with ${wants}`, {
+      cure: `give a kernel of protocol ${wants} or later`,
+    });
   }
 }
 

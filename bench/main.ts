@@ -15,6 +15,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   copy: async () => (await import("./suites/copy.js")).copySuite(),
   "page-table": async () => (await import("./suites/page-table.js")).pageTableSuite(),
   load: async () => (await import("./suites/load.js")).loadSuite(),
+  guests: async () => (await import("./suites/guests.js")).guestsSuite(),
   decompress: async () => (await import("./suites/decompress.js")).decompressSuite(),
   "cold-start": async () => (await import("./suites/cold-start.js")).coldStartSuite(),
   memory: async () => (await import("./suites/memory.js")).memorySuite(),

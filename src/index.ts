@@ -41,6 +41,7 @@ export type {
   X86ValueRegisterName,
 } from "./importers/importer.js";
 export { type RecordedCall, RecordingImporter } from "./importers/recording-importer.js";
+export { planFromTransferable } from "./linux/arrival-of-plan.js";
 export {
   type DetectedKernel,
   type DetectKernelOptions,
@@ -55,7 +56,13 @@ export {
   extractKernel,
   extractKernelSync,
 } from "./linux/extract-kernel.js";
-export { type Arm64LinuxPlan, LinuxPlan, type PlannedPages, type X86LinuxPlan } from "./linux/linux-plan.js";
+export {
+  type Arm64LinuxPlan,
+  LinuxPlan,
+  type PlannedPages,
+  type TransferredPlan,
+  type X86LinuxPlan,
+} from "./linux/linux-plan.js";
 export { loadLinux, planLinux } from "./linux/load-linux.js";
 export { loadLinuxSync, planLinuxSync } from "./linux/load-linux-sync.js";
 export {
@@ -77,6 +84,7 @@ export type {
   PlanLinuxSyncOptions,
 } from "./linux/options.js";
 export type { Aarch64Registers, ForArm64, ForX86, RegistersByName, X86Registers } from "./linux/registers.js";
+export type { TransferOptions, TravellingSource } from "./linux/travel.js";
 export { checkMachine } from "./machine/check-machine.js";
 export type {
   Arm64Interrupts,

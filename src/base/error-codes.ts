@@ -214,6 +214,7 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, Meaning>> = {
 
   // plans
   PLAN_INVALID: "a plan's step is malformed",
+  PLAN_NOT_TRANSFERABLE: "a plan, or a file of it, can't be sent to another thread as it is",
   PLAN_DOES_NOT_FIT_MEMORY: "the plan was made for RAM that the memory does not have",
   ABORTED: "the load was aborted",
 

@@ -1,4 +1,5 @@
 import { hex } from "../base/address.js";
+import { DirectBootError } from "../base/errors.js";
 import { options } from "../base/options.js";
 import type { ImportedRegion } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
@@ -7,6 +8,7 @@ import { TEXT_OPTIONS } from "../plan/command-line.js";
 import { dataLength, type LoadPlan, type PageData, type PlanStep } from "../plan/plan.js";
 import type { GuestText, PlannedGuest } from "../plan/planned-guest.js";
 import type { Source } from "../sources/source.js";
+import { runAsync } from "../task/run.js";
 import {
   type Aarch64Registers,
   byName,
@@ -17,6 +19,7 @@ import {
   registerToJSON,
   type X86Registers,
 } from "./registers.js";
+import type { TransferOptions, TravellingSource } from "./travel.js";
 
 const checkText = options(TEXT_OPTIONS);
 
@@ -26,13 +29,30 @@ export type PlannedPages = Omit<ImportedRegion, "crc32">;
 /** A plan, and the guest that it is for. */
 export interface LinuxPlanParts extends GuestFacts, Pick<PlannedGuest, "plan" | "with"> {}
 
+/** The data of {@link LinuxPlan}'s toTransferable, as `postMessage` takes it. */
+export interface TransferredPlan
+  extends Pick<GuestFacts, "architecture" | "entryMode" | "info" | "layout" | "decompression"> {
+  /** Tells it from other messages. */
+  readonly kind: "directboot-plan";
+  /** The steps of the plan. */
+  readonly steps: readonly PlanStep[];
+  /** Its sources, read or to be opened again. */
+  readonly sources: readonly TravellingSource[];
+}
+
+function refuseClone(): never {
+  throw new DirectBootError("PLAN_NOT_TRANSFERABLE", "a plan can't be posted or cloned as it is", {
+    cure: "post (await plan.toTransferable({ read })).data, and call planFromTransferable(data) where it arrives",
+  });
+}
+
 class Plan extends GuestFacts implements LoadPlan {
   /** @internal The public name, in messages and in the console. */
   static override readonly name: string = "LinuxPlan";
   /** The steps of the load, in order. */
-  readonly steps: readonly PlanStep[];
+  declare readonly steps: readonly PlanStep[];
   /** The sources of the steps, by number. */
-  readonly sources: readonly Source[];
+  declare readonly sources: readonly Source[];
   readonly #parts: LinuxPlanParts;
   readonly #close: () => void;
 
@@ -42,6 +62,8 @@ class Plan extends GuestFacts implements LoadPlan {
    */
   constructor(parts: LinuxPlanParts, close: () => void) {
     super(parts);
+    // What structuredClone and postMessage come to first: the clone would be no plan, which only its receiver would notice.
+    Object.defineProperty(this, "isCloneable", { enumerable: true, get: refuseClone });
     this.steps = Object.freeze([...parts.plan.steps]);
     this.sources = Object.freeze([...parts.plan.sources]);
     this.#parts = parts;
@@ -94,6 +116,25 @@ class Plan extends GuestFacts implements LoadPlan {
     const given = Object.entries(text).filter(([, value]) => value !== undefined);
     const { decompression } = this;
     return new LinuxPlan({ ...this.#parts.with(Object.fromEntries(given)), decompression }, () => {});
+  }
+
+  /**
+   * The plan as data for `postMessage` and `structuredClone`, which `planFromTransferable` makes a plan of again. This plan
+   * stays as it is, but for streams, which are used up. `transfer` lists the buffers to hand on without a copy.
+   *
+   * @throws DirectBootError PLAN_NOT_TRANSFERABLE for a FileHandle, a stream or a source of the caller's with
+   *   `read: "there"`; what reading throws
+   */
+  async toTransferable(
+    how: TransferOptions,
+  ): Promise<{ readonly data: TransferredPlan; readonly transfer: ArrayBuffer[] }> {
+    // Code that most loads don't need.
+    const { checkTransferOptions, packPlan } = await import("./travel.js");
+    checkTransferOptions(how, "");
+    const { transfer, ...packed } = await runAsync(packPlan(this, how));
+    const { architecture, entryMode, info, layout, decompression } = this;
+    const facts = { architecture, entryMode, info, layout, decompression };
+    return { data: { kind: "directboot-plan", ...facts, ...packed }, transfer };
   }
 
   /** Closes the files that the plan opened. A plan of bytes and sources of the caller's needs no closing. */

@@ -16,6 +16,11 @@ export class BlobSource implements Source {
   /** The File's name, else what the caller calls it. */
   readonly name: string;
   readonly byteLength: number;
+  /** @internal */
+  get blob(): BlobLike {
+    return this.#blob;
+  }
+
   readonly #blob: BlobLike;
 
   constructor(blob: BlobLike, name = "blob") {

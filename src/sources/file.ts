@@ -48,6 +48,8 @@ function causeCode(cause: unknown): string {
 export class FileSource implements SyncSource {
   readonly name: string;
   readonly byteLength: number;
+  /** What it was opened by; undefined for a FileHandle. */
+  readonly path: string | URL | undefined;
   readonly #fs: typeof NodeFs;
   #descriptor: number | undefined;
   /** Held, too, because a handle that is collected closes its file. */
@@ -67,6 +69,7 @@ export class FileSource implements SyncSource {
       throw wrongType("file", "a path, a file: URL or a FileHandle", file);
     }
     this.#handle = isFileHandle(file) ? file : undefined;
+    this.path = isFileHandle(file) ? undefined : file;
     this.name = isFileHandle(file) ? name : typeof file === "string" ? file : file.href;
     const cure = "give await fetch(url)";
     if (/^https?:/i.test(this.name)) {

@@ -66,11 +66,14 @@ function rangesWithin(ranges: readonly ByteRange[], { from, start, end }: Piece)
     .filter((own) => own.start < own.end);
 }
 
+/** What views are made of. */
+export const piecesOf = new WeakMap<Source, readonly Piece[]>();
+
 /**
  * A source of `byteLength` bytes: pieces of guarded sources in ascending order, and zeros elsewhere. It has of the optional
  * methods what all of its sources have.
  */
-function viewOf(name: string, byteLength: number, pieces: readonly Piece[]): Source {
+export function viewOf(name: string, byteLength: number, pieces: readonly Piece[]): Source {
   const range = { name, byteLength };
   const streamed = pieces.filter((piece): piece is Piece<StreamedSource> => isStreamed(piece.source));
   const view: Source & Partial<StreamedSource> = {
@@ -120,6 +123,7 @@ function viewOf(name: string, byteLength: number, pieces: readonly Piece[]): Sou
     }),
   };
   needsNoGuard(view);
+  piecesOf.set(view, pieces);
   return view;
 }
 

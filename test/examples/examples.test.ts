@@ -63,6 +63,15 @@ describe("examples/emulator.mjs", () => {
   });
 });
 
+describe("examples/worker.mjs", () => {
+  it("loads in a worker, into memory that both threads see", async () => {
+    const { info } = planLinuxSync({ kernel: guest, memory: 128 << 20 });
+    assert.deepEqual(await output("worker.mjs", X86_64_GUEST), [
+      `entry ${hex(info.kernel.entrypoint)}, command line console=ttyS0`,
+    ]);
+  });
+});
+
 describe("examples/node-script.mjs", () => {
   it("prints where everything lies with its CRC-32, and that two guests of one plan are equal", async () => {
     const initrds = [1, 2].map((seed) => join(folder, `initrd-${seed}`));

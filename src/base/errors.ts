@@ -182,7 +182,7 @@ export const ERROR_CURES = {
 
   // plans
   PLAN_INVALID: "make plans with directboot's functions",
-  PLAN_NOT_TRANSFERABLE: 'call plan.toTransferable({ read: "here" })',
+  PLAN_NOT_TRANSFERABLE: 'post the data of plan.toTransferable({ read: "here" })',
   PLAN_DOES_NOT_FIT_MEMORY: "give a memory with all RAM of the plan's layout, or plan for this memory",
   ABORTED: "load again when it is wanted",
 

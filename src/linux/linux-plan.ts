@@ -41,9 +41,7 @@ export interface TransferredPlan
 }
 
 function refuseClone(): never {
-  throw new DirectBootError("PLAN_NOT_TRANSFERABLE", "a plan can't be posted or cloned as it is", {
-    cure: "post (await plan.toTransferable({ read })).data, and call planFromTransferable(data) where it arrives",
-  });
+  throw new DirectBootError("PLAN_NOT_TRANSFERABLE", "a plan can't be posted or cloned as it is");
 }
 
 class Plan extends GuestFacts implements LoadPlan {

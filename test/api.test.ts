@@ -26,7 +26,9 @@ import * as loader from "../src/loader.js";
 import { inRoot } from "./support/paths.js";
 
 const MAIN = [
-  ..."loadLinux loadLinuxSync planLinux planLinuxSync applyPlan applyPlanSync planFromTransferable".split(" "),
+  ..."loadLinux loadLinuxSync planLinux planLinuxSync applyPlan applyPlanSync planFromTransferable".split(
+    " ",
+  ),
   ..."detectKernel detectKernelSync extractKernel extractKernelSync LinuxPlan LinuxGuest".split(" "),
   ..."GuestMemory MemoryLayout MemoryRange GuestMemoryImporter RecordingImporter".split(" "),
   ..."DirectBootError ERROR_CODES crc32 hotPaths".split(" "),

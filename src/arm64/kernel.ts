@@ -87,11 +87,13 @@ export function* readArm64Kernel(
   const used = isOld && size < OLD_IMAGE_BYTES ? OLD_IMAGE_BYTES : size;
   addAddresses(loadAddress, used, `${name}: end of the kernel`);
   const tooShort = (byteLength: number): DirectBootError => cutOffImage(name, byteLength, least);
-  if (hasKnownLength(kernel)) return { textOffset, size, used, anyStartAddress, image: kernel };
+  // OpenVMM's regions end with the file; ours with the image, whatever it comes from.
+  if (hasKnownLength(kernel) && (arm64 === undefined || BigInt(kernel.byteLength) === size)) {
+    return { textOffset, size, used, anyStartAddress, image: kernel };
+  }
   if (size > BigInt(Number.MAX_SAFE_INTEGER)) {
     throw new DirectBootError("ARM64_BAD_IMAGE_SIZE", `${name}: image_size is ${hex(size)}`);
   }
-  // A stream of unknown length fills image_size at most: what it lacks is zero.
   const image = zeroExtend(kernel, Number(size), tooLong, { byteLength: least, tooShort });
   return { textOffset, size, used, anyStartAddress, image };
 }

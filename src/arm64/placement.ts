@@ -24,7 +24,7 @@ export interface Arm64Parts {
   readonly kernelBytes: bigint;
   /** Bit 3 of the flags: the base may be anywhere, and what lies below it can be used. */
   readonly anyStartAddress: boolean;
-  readonly treeBytes: bigint | undefined;
+  readonly treeBytes: bigint;
   readonly initrdBytes: bigint | undefined;
   /** The initrd's place, if the caller has chosen it; it is taken already. */
   readonly chosenInitrd: Extent | undefined;
@@ -114,16 +114,12 @@ function placeKernel(placement: Placement, parts: Arm64Parts): Extent {
 export function placeArm64(
   placement: Placement,
   parts: Arm64Parts,
-): { base: bigint; tree: bigint | undefined; initrd: bigint | undefined } {
+): { base: bigint; tree: bigint; initrd: bigint | undefined } {
   const { textOffset, treeBytes, initrdBytes, anyStartAddress } = parts;
   const kernel = placeKernel(placement, parts);
   const base = kernel.start - textOffset;
-  let next = kernel.end;
-  let tree: bigint | undefined;
-  if (treeBytes !== undefined) {
-    tree = placement.place(TREE_TAG, treeBytes, treeWindows(parts, treeBytes, base, kernel.end));
-    if (tree >= kernel.end) next = tree + treeBytes;
-  }
+  const tree = placement.place(TREE_TAG, treeBytes, treeWindows(parts, treeBytes, base, kernel.end));
+  const next = tree >= kernel.end ? tree + treeBytes : kernel.end;
   if (initrdBytes === undefined) return { base, tree, initrd: undefined };
   // Behind the rest at a 2 MiB boundary, at any page there, or elsewhere in the kernel's reach.
   const below = floorTo1GB(kernel.start) + REACH;

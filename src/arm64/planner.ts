@@ -47,11 +47,17 @@ export function* planArm64Guest(
   sources: GuestSources,
   header: Aarch64ImageHeader,
 ): Task<PlannedGuest> {
-  const tree = sources.deviceTree === undefined ? undefined : yield* readTree(sources.deviceTree);
+  if (sources.deviceTree === undefined) {
+    throw new DirectBootError(
+      "DEVICE_TREE_MISSING",
+      "an arm64 kernel finds its RAM and its devices in the device tree, and there is none",
+    );
+  }
+  const tree = yield* readTree(sources.deviceTree);
   const described = treeMemory(tree);
   const resolved = resolveMemory(options.memory, arm64LayoutOfSize(described));
   checkTreeMemory(resolved.layout, described);
-  checkText(options, sources, tree);
+  checkText(options);
   const kernel = yield* readArm64Kernel(sources.kernel, header, options.arm64 ?? {});
   const planned = (given: Arm64GuestOptions): PlannedGuest => ({
     ...planGuest(given, resolved.layout, sources, kernel, tree),
@@ -59,26 +65,15 @@ export function* planArm64Guest(
     architecture: "aarch64",
     entryMode: "aarch64",
     with: (text) => {
-      const changed = { ...given, ...text };
-      checkText(changed, sources, tree);
-      return planned(changed);
+      checkText(text);
+      return planned({ ...given, ...text });
     },
   });
   return planned(options);
 }
 
-/** Throws DEVICE_TREE_MISSING if there is something to tell the kernel and no tree for it, COMMAND_LINE_TOO_LONG. */
-function checkText(
-  { commandLine, rngSeed }: GuestText,
-  { initrd }: GuestSources,
-  tree: Uint8Array | undefined,
-): void {
-  if (tree === undefined && (initrd ?? commandLine ?? rngSeed) !== undefined) {
-    throw new DirectBootError(
-      "DEVICE_TREE_MISSING",
-      "an arm64 kernel learns of its initrd, command line and random seed from the device tree, and there is none",
-    );
-  }
+/** Throws COMMAND_LINE_TOO_LONG. */
+function checkText({ commandLine }: GuestText): void {
   if (commandLine !== undefined) checkCommandLineLength(commandLineBytes(commandLine), COMMAND_LINE_BYTES);
 }
 
@@ -88,17 +83,16 @@ function planGuest(
   layout: MemoryLayout,
   { initrd }: GuestSources,
   kernel: Arm64Kernel,
-  tree: Uint8Array | undefined,
+  tree: Uint8Array,
 ): Pick<PlannedGuest, "plan" | "info"> {
   const initrdBytes = initrd === undefined ? undefined : BigInt(knownLength(initrd));
   const chosenInitrd = chosenPlace(options.addresses?.initrd, initrdBytes);
   // The tree names the initrd's place; its size does not depend on the numbers in it.
-  const treeBytes = treeFor(tree, options, initrdBytes, 0n)?.byteLength;
+  const treeBytes = BigInt(treeFor(tree, options, initrdBytes, 0n).byteLength);
   const placement = new Placement(layout);
   // A reservation that starts with the initrd is the one that boot loaders make for it.
-  const reserved = tree === undefined ? [] : reservationsOfTree(tree);
   placement.takeAll(
-    reserved.filter(({ start }) => start !== chosenInitrd?.start),
+    reservationsOfTree(tree).filter(({ start }) => start !== chosenInitrd?.start),
     "reserved memory",
   );
   if (chosenInitrd !== undefined && initrdBytes !== undefined) {
@@ -106,17 +100,15 @@ function planGuest(
   }
   const { base, ...places } = placeArm64(placement, {
     textOffset: kernel.textOffset,
-    // Where nothing else is to be placed, what such a kernel may use behind its file need not be there.
-    kernelBytes: treeBytes === undefined ? kernel.size : kernel.used,
+    kernelBytes: kernel.used,
     anyStartAddress: kernel.anyStartAddress,
-    treeBytes: treeBytes === undefined ? undefined : BigInt(treeBytes),
+    treeBytes,
     initrdBytes: chosenInitrd === undefined ? initrdBytes : undefined,
     chosenInitrd,
   });
   const address = chosenInitrd?.start ?? places.initrd ?? 0n;
-  const finalTree = treeFor(tree, options, initrdBytes, address);
   const plan = new PlanBuilder<Aarch64Register>();
-  const deviceTree = finalTree === undefined ? undefined : new BytesSource(finalTree, "device tree");
+  const deviceTree = new BytesSource(treeFor(tree, options, initrdBytes, address), "device tree");
   const where = { start: base, tree: places.tree, initrd: address };
   const info = planKernelAndInitrdArm64(plan, kernel, { deviceTree, initrd }, where);
   planDirectBootRegistersArm64(plan, info);
@@ -132,12 +124,11 @@ function chosenPlace(address: AddressLike | undefined, byteLength: bigint | unde
 
 /** The tree with the command line and the initrd's place in /chosen. Throws DEVICE_TREE_TOO_LARGE. */
 function treeFor(
-  tree: Uint8Array | undefined,
+  tree: Uint8Array,
   { commandLine, rngSeed }: GuestText,
   initrdBytes: bigint | undefined,
   initrdStart: bigint,
-): Uint8Array | undefined {
-  if (tree === undefined) return undefined;
+): Uint8Array {
   const initrd =
     initrdBytes === undefined
       ? // A tree that was saved from a running machine names that one's initrd.

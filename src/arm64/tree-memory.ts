@@ -1,24 +1,35 @@
 /** RAM of an arm64 guest, as its device tree has it. */
-import { hex } from "../base/address.js";
+import { alignUpToPageSize, HV_PAGE_SIZE, hex } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { memoryOfTree } from "../firmware/device-tree-memory.js";
 import type { LayoutOfSize } from "../memory/memory-input.js";
 import { MemoryLayout } from "../memory/memory-layout.js";
+import { joinedRanges } from "../memory/memory-range.js";
 
-/** Without a device tree: where QEMU's virt has its RAM. */
-const RAM_START = 0x4000_0000n;
-
-/** RAM as /memory has it; undefined without a tree, or one that does not say. */
-export function treeMemory(tree: Uint8Array | undefined): MemoryLayout | undefined {
-  const ranges = tree === undefined ? [] : [...memoryOfTree(tree)];
-  if (ranges.length === 0) return undefined;
-  return new MemoryLayout(ranges.sort((a, b) => (a.start < b.start ? -1 : 1)));
+/**
+ * RAM as /memory has it. As in Linux, ranges may overlap, and the parts of pages at their ends do not count
+ * (drivers/of/fdt.c, early_init_dt_add_memory_arch).
+ *
+ * @throws DirectBootError DEVICE_TREE_MEMORY if there is none
+ */
+export function treeMemory(tree: Uint8Array): MemoryLayout {
+  const pages = memoryOfTree(tree)
+    .map(({ start, end }) => ({ start: alignUpToPageSize(start), end: end - (end % HV_PAGE_SIZE) }))
+    .filter(({ start, end }) => start < end)
+    .sort((a, b) => (a.start < b.start ? -1 : 1));
+  if (pages.length === 0) {
+    throw new DirectBootError(
+      "DEVICE_TREE_MEMORY",
+      'the device tree has no RAM: Linux takes it from nodes /memory@… with device_type = "memory" and a reg that is not empty',
+      { cure: "fill in /memory, as a boot loader does, or give the tree of a machine that has RAM" },
+    );
+  }
+  return new MemoryLayout(joinedRanges(pages));
 }
 
 /** Lays out RAM as the device tree says. Throws DEVICE_TREE_MEMORY for a size that disagrees with it. */
-export function arm64LayoutOfSize(described: MemoryLayout | undefined): LayoutOfSize {
+export function arm64LayoutOfSize(described: MemoryLayout): LayoutOfSize {
   return (size) => {
-    if (described === undefined) return new MemoryLayout([{ start: RAM_START, end: RAM_START + size }]);
     if (described.ramSize === size) return described;
     throw new DirectBootError(
       "DEVICE_TREE_MEMORY",
@@ -28,8 +39,8 @@ export function arm64LayoutOfSize(described: MemoryLayout | undefined): LayoutOf
 }
 
 /** Throws DEVICE_TREE_MEMORY unless all RAM of the layout is in /memory, too: Linux knows of no other. */
-export function checkTreeMemory(layout: MemoryLayout, described: MemoryLayout | undefined): void {
-  const unknown = layout.ram.find(({ range }) => described?.isRam(range) === false);
+export function checkTreeMemory(layout: MemoryLayout, described: MemoryLayout): void {
+  const unknown = layout.ram.find(({ range }) => !described.isRam(range));
   if (unknown === undefined) return;
   throw new DirectBootError(
     "DEVICE_TREE_MEMORY",

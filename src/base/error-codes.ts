@@ -142,7 +142,8 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, Meaning>> = {
   DEVICE_TREE_CHOSEN: "what is to be written into the device tree's /chosen node does not fit there",
   DEVICE_TREE_TOO_LARGE: "the device tree is larger than the boot protocol allows",
   DEVICE_TREE_MISSING: "there is no device tree for what only a device tree can say",
-  DEVICE_TREE_MEMORY: "the size of the memory disagrees with /memory of the device tree",
+  ARCHITECTURE_MISMATCH: "the kernel is for another architecture than was asked for",
+  DEVICE_TREE_MEMORY: "the device tree's /memory has no RAM, or other RAM than the guest",
   OPTION_NOT_FOR_ARCHITECTURE: "an option was given that the kernel's architecture does not have",
 
   // x86: what the kernel is told, beyond OpenVMM

@@ -108,7 +108,8 @@ export const ERROR_CURES = {
   DEVICE_TREE_UNSUPPORTED_VERSION: "compile the device tree again with a current dtc",
   DEVICE_TREE_CHOSEN: "give an initrd range with start <= end, and less data",
   DEVICE_TREE_TOO_LARGE: "give a device tree of at most 2 MiB",
-  DEVICE_TREE_MISSING: "give the machine's device tree",
+  DEVICE_TREE_MISSING: "give the machine's device tree (deviceTree, or --dtb)",
+  ARCHITECTURE_MISMATCH: "give a kernel for that architecture, or start a machine for this one",
   DEVICE_TREE_MEMORY: "give the size that the device tree has, or a tree for this machine",
   OPTION_NOT_FOR_ARCHITECTURE: "leave the option out",
 

@@ -33,7 +33,10 @@ export const LOAD_OPTIONS = {
   },
   append: { value: "TEXT", help: "the kernel's command line" },
   memory: { value: "SIZE", help: "RAM: bytes, or a number with K, M, G or T (default: 256M)" },
-  dtb: { value: "FILE", help: "arm64: the machine's device tree (boot's default: QEMU's own)" },
+  dtb: {
+    value: "FILE",
+    help: "the machine's device tree, which an arm64 kernel needs (boot's default: QEMU's own)",
+  },
   entry: { value: "64|32|pvh", help: "x86: the way into the kernel (default: 64, of a 32-bit kernel 32)" },
   "kernel-address": { value: "ADDRESS", help: "a bzImage's address (default: the one in its header)" },
   "initrd-address": {

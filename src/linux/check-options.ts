@@ -54,6 +54,7 @@ const RESERVATION: Checks = {
 export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string> = {
   memory: (value) => void ramSizeOf(value as MemoryInput),
   kernel: checkByteInput,
+  architecture: optional(oneOf("x86_64", "i386", "aarch64")),
   initrd: optional((value, path) =>
     Array.isArray(value) ? listOf(checkByteInput)(value, path) : checkByteInput(value, path),
   ),

@@ -4,7 +4,7 @@ import type { AddressLike } from "../base/address.js";
 import type { GuestMemoryImporterOptions } from "../importers/guest-memory-importer.js";
 import type { ImageLoad } from "../importers/importer.js";
 import type { ApplyOptions, ApplySyncOptions } from "../plan/apply.js";
-import type { GuestOptions } from "../plan/planned-guest.js";
+import type { GuestArchitecture, GuestOptions } from "../plan/planned-guest.js";
 import type { AsyncByteInput, ByteInput } from "../sources/source.js";
 import type { Decoders } from "../unpack/unpacking.js";
 import type { X86Addresses, X86Options } from "../x86/options.js";
@@ -16,13 +16,15 @@ export interface LinuxOptionsOf<Input> extends GuestOptions, X86Options<Input>, 
    * and Image also gzipped.
    */
   readonly kernel: Input;
+  /** The architecture that the kernel must be for; by default any. An i386 kernel is not one for "x86_64". */
+  readonly architecture?: GuestArchitecture | undefined;
   /** Where things go; by default each finds its own place. arm64: `initrd` only. */
   readonly addresses?: X86Addresses | undefined;
   /** One archive or several, which are put one behind the other, each at a multiple of 4 bytes. */
   readonly initrd?: Input | readonly Input[] | undefined;
   /**
-   * arm64: the machine's flattened device tree. Its /chosen gets the command line and the initrd's place. x86: handed
-   * to the kernel as it is, in setup_data.
+   * arm64: the machine's flattened device tree, which such a guest must have. Its /chosen gets the command line and the
+   * initrd's place. x86: handed to the kernel as it is, in setup_data.
    */
   readonly deviceTree?: Input | undefined;
   /** Bytes of a stream that are kept at most for reading them again; 64 MiB by default. */

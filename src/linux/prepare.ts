@@ -8,7 +8,7 @@ import type { VpRegister } from "../importers/importer.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory, ramSizeOf } from "../memory/memory-input.js";
 import { carryOut } from "../plan/apply.js";
-import type { GuestSources, PlannedGuest } from "../plan/planned-guest.js";
+import type { GuestArchitecture, GuestSources, PlannedGuest } from "../plan/planned-guest.js";
 import { counting, type ReadingCount } from "../plan/reading-count.js";
 import { openSource } from "../sources/open.js";
 import { withKnownLength } from "../sources/reading.js";
@@ -38,8 +38,19 @@ const X86_OPTIONS = [
   "reservations",
 ] as const satisfies readonly (keyof PlanLinuxOptions)[];
 
-/** Throws OPTION_NOT_FOR_ARCHITECTURE for options that the kernel's architecture does not have. */
+function wrongArchitecture(kernel: string, found: string, wanted: GuestArchitecture): DirectBootError {
+  return new DirectBootError(
+    "ARCHITECTURE_MISMATCH",
+    `${kernel} is for ${found}, the option architecture says ${wanted}`,
+  );
+}
+
+/** Throws ARCHITECTURE_MISMATCH, and OPTION_NOT_FOR_ARCHITECTURE for options that the kernel's architecture does not have. */
 function checkArchitecture(options: PlanLinuxOptions, isArm64: boolean, kernel: string): void {
+  const { architecture } = options;
+  if (architecture !== undefined && (architecture === "aarch64") !== isArm64) {
+    throw wrongArchitecture(kernel, isArm64 ? "arm64" : "x86", architecture);
+  }
   let foreign: string | undefined = (isArm64 ? X86_OPTIONS : (["arm64"] as const)).find(
     (name) => options[name] !== undefined,
   );
@@ -51,7 +62,7 @@ function checkArchitecture(options: PlanLinuxOptions, isArm64: boolean, kernel: 
   if (foreign === undefined) return;
   throw new DirectBootError(
     "OPTION_NOT_FOR_ARCHITECTURE",
-    `${foreign}, but ${kernel} is for ${isArm64 ? "arm64" : "x86"}`,
+    `the option ${foreign} was given, but ${kernel} is for ${isArm64 ? "arm64" : "x86"}`,
   );
 }
 
@@ -112,6 +123,10 @@ function* prepare(
     const plain = options.decompressInitrd === true ? yield* plainInitrds(whole, unpacking) : whole;
     const planned = yield* planner.plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
     const { memory, ...parts } = planned;
+    const { architecture } = options;
+    if (architecture !== undefined && architecture !== planned.architecture) {
+      throw wrongArchitecture(kernelInput.name, planned.architecture, architecture);
+    }
     return { plan: new LinuxPlan({ decompression, ...parts }, close), memory };
   } catch (cause) {
     close();

@@ -32,7 +32,7 @@ export interface GuestOptions {
   /**
    * RAM: a number of bytes, a layout, a guest memory, or a buffer. On x86 up to 3 GiB is one range from 0, more is
    * [0, 3 GiB) and [4 GiB, …). On arm64 a size or a whole buffer starts where the device tree's first /memory range
-   * does, without a tree at 0x40000000. With an `importer`: a number or a layout.
+   * does. With an `importer`: a number or a layout.
    */
   readonly memory: MemoryInput;
   /** Where things go; by default each finds its own place. */

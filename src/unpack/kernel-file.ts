@@ -1,4 +1,5 @@
 /** Finds the kernel in its file: takes wrappers off until it is there. */
+import { alignUpToPageSize } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import {
   type Aarch64ImageHeader,
@@ -108,9 +109,9 @@ function* unpackInPlace(
   // What is no kernel, such as an initrd, is refused by its first bytes, and not unpacked for that.
   if (found === "unknown" || found === "text") return new BytesSource(head.slice(0, REFUSED_BYTES), name);
   if (found !== "arm64-image") return undefined;
-  // It fills image_size at most, which is the room that it gets.
-  const { imageSize } = yield* readArm64Image(new BytesSource(head, name));
-  if (imageSize === 0n || imageSize > BigInt(maxDecompressedSize)) return undefined;
+  // It fills the pages of its image_size at most, which is the room that it gets.
+  const pages = alignUpToPageSize((yield* readArm64Image(new BytesSource(head, name))).imageSize);
+  if (pages === 0n || pages > BigInt(maxDecompressedSize)) return undefined;
   const first = head.slice(0, DETECT_BYTES);
   const least = leastArm64ImageBytes(first);
   return unpackedSource(decoders, {
@@ -118,7 +119,7 @@ function* unpackInPlace(
     name,
     packed: input,
     head: first,
-    byteLength: Number(imageSize),
+    byteLength: Number(pages),
     checkLength: (bytes) => {
       if (bytes < least) throw cutOffImage(name, bytes, least);
     },

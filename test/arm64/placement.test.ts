@@ -21,7 +21,7 @@ import {
   sizesTo,
   unread,
 } from "../placement/support.js";
-import { reservingTree } from "../support/device-tree-maker.js";
+import { machineTree } from "../support/device-tree-maker.js";
 
 const MIB2 = 2n * MIB;
 /** Bit 3, any placement, and 4 KiB pages. */
@@ -40,7 +40,7 @@ const wishes = fc.record({
     fc.bigInt({ min: 0n, max: 700n }).map((page) => page * PAGE),
   ),
   flags: fc.constantFrom(ANYWHERE, ANYWHERE, LOW),
-  tree: fc.option(fc.integer({ min: 8, max: 2_000_000 }), { nil: undefined, freq: 4 }),
+  tree: fc.integer({ min: 8, max: 2_000_000 }),
   initrd: fc.option(sizesTo(64n * GIB), { nil: undefined }),
   initrdAddress: fc.option(sizesTo(64n * GIB), { nil: undefined, freq: 3 }),
   reserved: fc.array(
@@ -62,19 +62,8 @@ describe("any arm64 guest in any RAM", () => {
     fc.assert(
       fc.property(
         wishes,
-        ({
-          layout,
-          imageSize: wanted,
-          odd,
-          textOffset,
-          flags,
-          tree,
-          initrd: length,
-          initrdAddress,
-          reserved,
-        }) => {
+        ({ layout, imageSize: wanted, odd, textOffset, flags, tree, initrd, initrdAddress, reserved }) => {
           const imageSize = wanted === 0n ? 0n : wanted + odd;
-          const initrd = tree === undefined ? undefined : length;
           const ranges: Range[] = reserved.map(([at, size, shift]) => ({
             start: at + shift,
             end: at + shift + size,
@@ -84,7 +73,7 @@ describe("any arm64 guest in any RAM", () => {
             kernel,
             memory: layout,
             arm64: { lowPlacement: true },
-            deviceTree: tree === undefined ? undefined : reservingTree(tree, ranges),
+            deviceTree: machineTree(merged(layout), { reserved: ranges, byteLength: tree }),
             initrd: initrd === undefined ? undefined : unread(Number(initrd)),
             addresses: { initrd: initrd === undefined ? undefined : initrdAddress },
           };
@@ -100,11 +89,10 @@ describe("any arm64 guest in any RAM", () => {
                 assert.match(error.message, /0x[0-9a-f]+ bytes.*; RAM is 0x[0-9a-f]+-0x[0-9a-f]+/);
                 if (isChosen) break;
                 // A free range of that size in the first GiB of RAM has room for everything.
-                const all =
-                  imageSize + 64n * MIB + MIB2 * 6n + textOffset + (initrd ?? 0n) + BigInt(tree ?? 0);
+                const all = imageSize + 64n * MIB + MIB2 * 6n + textOffset + (initrd ?? 0n) + BigInt(tree);
                 const first = merged(layout)[0];
                 assert.ok(first !== undefined);
-                const free = freeOf(first, tree === undefined ? [] : ranges);
+                const free = freeOf(first, ranges);
                 const near = (first.start / GIB) * GIB + 32n * GIB;
                 assert.ok(
                   !free.some(({ start, end }) => (end < near ? end : near) - start >= all),
@@ -126,7 +114,7 @@ describe("any arm64 guest in any RAM", () => {
           count("a plan");
           // A reservation where the initrd starts is the initrd's own.
           const others = ranges.filter(({ start }) => start !== options.addresses?.initrd);
-          checkApart(plan, layout, tree === undefined ? [] : others);
+          checkApart(plan, layout, others);
           const { info } = plan;
           const isOld = imageSize === 0n;
           const offset = isOld ? 0x8_0000n : textOffset;

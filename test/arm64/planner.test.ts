@@ -12,6 +12,7 @@ import {
   GuestMemoryImporter,
   type LinuxPlan,
   type LoadLinuxSyncOptions,
+  loadLinux,
   loadLinuxSync,
   MemoryLayout,
   planLinuxSync,
@@ -153,7 +154,8 @@ describe("the placement of an arm64 guest", () => {
 
 describe("the registers of an arm64 guest", () => {
   // OpenVMM's set_direct_boot_registers_arm64.
-  const withoutTree = {
+  const wanted = {
+    x0: 0x4021_3000n,
     pc: 0x4020_0000n,
     cpsr: 0x3c5n,
     sctlrEl1: 0x30d0_1804n,
@@ -164,11 +166,7 @@ describe("the registers of an arm64 guest", () => {
   };
 
   it("start the kernel with the MMU off, masked, and with x0 at the tree", () => {
-    assert.deepEqual(plan({ initrd: INITRD }).registers, { ...withoutTree, x0: 0x4021_3000n });
-  });
-
-  it("leave x0 out where there is no tree", () => {
-    assert.deepEqual(plan({ deviceTree: undefined }).registers, withoutTree);
+    assert.deepEqual(plan({ initrd: INITRD }).registers, wanted);
   });
 });
 
@@ -222,13 +220,70 @@ describe("the memory of an arm64 guest", () => {
     assert.equal(made.info.initrd?.gpa, 0x4040_0000n);
   });
 
-  it("starts at 0x40000000 without a tree, and with one that says nothing of memory", () => {
-    for (const deviceTree of [undefined, compile(CHOSEN)]) {
-      const made = plan({ deviceTree });
-      assert.deepEqual(ramOf(made), [[0x4000_0000n, 0x4100_0000n]]);
-      assert.equal(made.info.kernel.gpa, 0x4020_0000n);
+  it("is what ranges of /memory that overlap have in all, as memblock_add joins them", () => {
+    const at4000 = memoryNode([0x4000_0000, 12 * MIB], [0x4080_0000, 8 * MIB], [0x4010_0000, PAGE]);
+    const other = 'memory@4 { device_type = "memory"; reg = <0 0x40000000 0 0x800000>; };';
+    const deviceTree = compile(`${at4000} ${other}`);
+    const all = [[0x4000_0000n, 0x4100_0000n]];
+    const layout = new MemoryLayout([{ start: 0x4000_0000, end: 0x4100_0000 }]);
+    for (const memory of [MEMORY, new ArrayBuffer(MEMORY), layout, GuestMemory.create(layout)]) {
+      assert.deepEqual(ramOf(plan({ deviceTree, memory })), all);
     }
+    const { kernel } = loadLinuxSync({ ...guestOptions, deviceTree }).info;
+    assert.equal(kernel.gpa, 0x4020_0000n);
   });
+
+  it("is the whole pages of each range of /memory, as early_init_dt_add_memory_arch has it", () => {
+    const ranges = [
+      [0x4000_0800, 12 * MIB],
+      [0x4100_0000, 4 * MIB + 0xfff],
+      // Not a page, though the two touch; not a whole one, though it has the bytes of one.
+      [0x4200_0000, 0x800],
+      [0x4200_0800, 0x800],
+      [0x4300_0001, PAGE + 0xffe],
+    ] as const;
+    const deviceTree = compile(memoryNode(...ranges));
+    const wanted = [
+      [0x4000_1000n, 0x40c0_0000n],
+      [0x4100_0000n, 0x4140_0000n],
+    ];
+    const memory = 16 * MIB - PAGE;
+    assert.deepEqual(ramOf(plan({ deviceTree, memory })), wanted);
+    assert.equal(loadLinuxSync({ ...guestOptions, deviceTree, memory }).info.kernel.gpa, 0x4040_0000n);
+    assert.throws(() => plan({ deviceTree, memory: 16 * MIB }), refusal("DEVICE_TREE_MEMORY", "0x1000000"));
+  });
+
+  const NO_RAM: Readonly<Record<string, string>> = {
+    "no /memory": CHOSEN,
+    "a /memory without device_type": "memory@40000000 { reg = <0 0x40000000 0 0x1000000>; };",
+    "a /memory of another device_type": memoryNode([0x4000_0000, MEMORY]).replace('"memory"', '"flash"'),
+    "a /memory without reg": 'memory { device_type = "memory"; };',
+    "a /memory with an empty reg": 'memory { device_type = "memory"; reg; };',
+    "a /memory of no bytes, as a boot loader is to fill in": memoryNode([0, 0]),
+    "a /memory of less than a page": memoryNode([0x4000_0800, PAGE]),
+    "a /memory that is disabled": memoryNode([0x4000_0000, MEMORY]).replace("};", 'status = "disabled"; };'),
+    "memory below another node": `soc { #address-cells = <2>; #size-cells = <2>; ${memoryNode([0x4000_0000, MEMORY])} };`,
+  };
+  const layout = new MemoryLayout([{ start: 0x4000_0000, end: 0x4000_0000 + MEMORY }]);
+  const trees = Object.entries(NO_RAM).map(([name, nodes]) => [name, compile(nodes, ["-f"])] as const);
+  for (const [name, deviceTree] of [["no device tree", undefined] as const, ...trees]) {
+    it(`is refused before it is touched if there is ${name}`, async () => {
+      const refused =
+        deviceTree === undefined
+          ? refusal("DEVICE_TREE_MISSING", "device tree")
+          : refusal("DEVICE_TREE_MEMORY", "/memory", "no RAM");
+      const bytes = new Uint8Array(MEMORY).fill(0xa5);
+      const before = bytes.slice();
+      const banks = [{ guestPhysicalAddress: 0x4000_0000, byteOffset: 0, byteLength: MEMORY }];
+      for (const memory of [bytes.buffer, { buffer: bytes.buffer, banks }, layout, MEMORY]) {
+        const options = { ...guestOptions, deviceTree, memory };
+        assert.throws(() => loadLinuxSync(options), refused);
+        assert.throws(() => planLinuxSync({ ...options, commandLine: "quiet", initrd: INITRD }), refused);
+        await assert.rejects(loadLinux(options), refused);
+      }
+      assert.equal(Buffer.compare(bytes, before), 0);
+    });
+  }
 
   it("is refused if its size is not the one that /memory has", () => {
     for (const memory of [MEMORY - PAGE, MEMORY + PAGE]) {
@@ -252,10 +307,6 @@ describe("the memory of an arm64 guest", () => {
     assert.throws(() => plan({ memory: GuestMemory.create(layout) }), matches);
     const banks = [{ guestPhysicalAddress: 0x4080_0000, byteOffset: 0, byteLength: 16 * MIB }];
     assert.throws(() => plan({ memory: { buffer: new ArrayBuffer(16 * MIB), banks } }), matches);
-  });
-
-  it("is refused if there is none", () => {
-    assert.throws(() => plan({ deviceTree: undefined, memory: 0 }), refusal("LAYOUT_BAD_SIZE"));
   });
 });
 
@@ -367,12 +418,6 @@ describe("a device tree of the caller's", () => {
       () => plan({ deviceTree, commandLine: "x".repeat(2000) }),
       refusal("DEVICE_TREE_TOO_LARGE", "/chosen", "2097152"),
     );
-  });
-
-  it("is missing if a command line or an initrd is given without one", () => {
-    const deviceTree = undefined;
-    assert.throws(() => plan({ deviceTree, commandLine: "quiet" }), refusal("DEVICE_TREE_MISSING"));
-    assert.throws(() => plan({ deviceTree, initrd: INITRD }), refusal("DEVICE_TREE_MISSING"));
   });
 });
 

@@ -12,6 +12,7 @@ import { gzipSync } from "node:zlib";
 import { loadLinux, loadLinuxSync, planLinuxSync } from "../../src/index.js";
 import { pipe } from "../decoders/tools.js";
 import { directboot } from "../support/command.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { refusal } from "../support/refusal.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { runTool } from "../support/tool.js";
@@ -49,9 +50,9 @@ describe("Debian's arm64 kernel", () => {
   });
 
   it("is refused when its file is cut off anywhere, and not for its signature", () => {
-    const whole = readFileSync(image);
+    const [whole, memory] = [readFileSync(image), 256 * MIB];
     const plan = (byteLength: number): unknown =>
-      planLinuxSync({ kernel: whole.subarray(0, byteLength), memory: 256 * MIB });
+      planLinuxSync({ kernel: whole.subarray(0, byteLength), memory, deviceTree: memoryTree(memory) });
     for (const byteLength of [MIB, whole.length >> 1, whole.length - 0x1000]) {
       assert.throws(() => plan(byteLength), refusal("ARM64_READ_KERNEL_IMAGE", `${byteLength} bytes`));
     }
@@ -146,13 +147,14 @@ describe("Debian's arm64 kernel", () => {
     const args = ["-c", "--check=crc32", "--arm64", "--lzma2=preset=0"];
     writeFileSync(packed, pipe("xz", args, readFileSync(image)));
     const memory = 256 * MIB;
-    const plain = loadLinuxSync({ kernel: image, memory });
+    const deviceTree = memoryTree(memory);
+    const plain = loadLinuxSync({ kernel: image, memory, deviceTree });
     const wanted = plain.memory.crc32(0x4000_0000, memory);
     for (const kernel of [
       packed,
       Readable.toWeb(createReadStream(path("Image.gz"))) as ReadableStream<Uint8Array>,
     ]) {
-      const guest = await loadLinux({ kernel, memory });
+      const guest = await loadLinux({ kernel, memory, deviceTree });
       assert.deepEqual(guest.info, plain.info);
       assert.equal(guest.memory.crc32(0x4000_0000, memory), wanted);
     }

@@ -15,6 +15,7 @@ import {
 } from "../../src/inspect/index.js";
 import { attribute, boxOf, ofClass, overlap, parseXml } from "../inspect/svg-reader.js";
 import { runProgram } from "../support/command.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { debianKernel } from "./support/debian.js";
 
@@ -75,7 +76,7 @@ describe("the inspector, of Debian's kernels", () => {
           kernel,
           memory,
           decoders,
-          ...(arch === "arm64" ? {} : { initrd, commandLine: "quiet" }),
+          ...(arch === "arm64" ? { deviceTree: memoryTree(memory) } : { initrd, commandLine: "quiet" }),
         });
         for (const width of [undefined, 360]) {
           const regions = ofClass(parseXml(drawMemoryMap(memoryMapOf(plan), { width })), "region");

@@ -178,7 +178,10 @@ describe("a bad input gives one line with code, value, limit and cure, exit stat
   test("an entry for an arm64 kernel", async () => {
     const { status, stderr } = await directboot(["plan", AARCH64_GUEST, "--entry", "64"]);
     assert.equal(status, 1);
-    assert.match(stderr, /^directboot: OPTION_NOT_FOR_ARCHITECTURE: entry, but [^\n]+ is for arm64[^\n]+\n$/);
+    assert.match(
+      stderr,
+      /^directboot: OPTION_NOT_FOR_ARCHITECTURE: the option entry was given, but [^\n]+ is for arm64[^\n]+\n$/,
+    );
   });
 
   test("boot ends a guest that runs longer than --timeout, and says so", async () => {

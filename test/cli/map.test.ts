@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import { drawMemoryMap } from "../../src/inspect/draw-memory-map.js";
 import { attribute, ofClass, parseXml } from "../inspect/svg-reader.js";
 import { directboot } from "../support/command.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
 
@@ -48,7 +49,9 @@ describe("directboot map", () => {
   });
 
   it("draws an arm64 guest, and without KERNEL the embedded one", async () => {
-    const arm64 = parseXml((await directboot(["map", AARCH64_GUEST])).stdout.trimEnd());
+    const dtb = join(folder, "machine.dtb");
+    writeFileSync(dtb, memoryTree(256 << 20));
+    const arm64 = parseXml((await directboot(["map", AARCH64_GUEST, "--dtb", dtb])).stdout.trimEnd());
     assert.match(arm64.text, /arm64 · entered at 0x40200000 with the MMU off · 256 MiB of RAM/);
     const x86 = parseXml((await directboot(["map"])).stdout.trimEnd());
     assert.match(x86.text, /x86-64 · entered at 0x[0-9a-f]+ in long mode/);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { makeBzImage } from "../support/bzimage-maker.js";
 import { directboot } from "../support/command.js";
+import { makeDeviceTree, memoryTree } from "../support/device-tree-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { assertOneLine } from "./sandbox.js";
@@ -101,6 +102,30 @@ describe("--rng-seed", () => {
   });
 });
 
+describe("--dtb", () => {
+  const dtb = file("machine.dtb", memoryTree(256 << 20));
+  const bare = file("bare.dtb", makeDeviceTree());
+  for (const [command, out] of [
+    ["plan", []],
+    ["export", ["--out", "arm64"]],
+    ["map", ["-o", "arm64.svg"]],
+  ] as const) {
+    it(`is needed by ${command} of an arm64 Image, and must have RAM`, async () => {
+      const args = [command, AARCH64_GUEST, ...out];
+      for (const [more, code] of [
+        [[], "DEVICE_TREE_MISSING"],
+        [["--dtb", bare], "DEVICE_TREE_MEMORY"],
+      ] as const) {
+        const { status, stdout, stderr } = await directboot([...args, ...more], { cwd: folder });
+        assert.deepEqual([status, stdout], [1, ""]);
+        assertOneLine(stderr, code);
+      }
+      const { status, stderr } = await directboot([...args, "--dtb", dtb], { cwd: folder });
+      assert.equal(status, 0, stderr);
+    });
+  }
+});
+
 it("an option that does not fit the kernel, or whose value is wrong, is refused with its code", async () => {
   for (const [kernel, option, value, code] of [
     [X86_64_GUEST, "--kernel-address", "0x4000000", "OPTION_NOT_FOR_KERNEL"],
@@ -114,7 +139,7 @@ it("an option that does not fit the kernel, or whose value is wrong, is refused 
     [bzImage, "--rng-seed", file("long", new Uint8Array(4097)), "SOURCE_TOO_LARGE"],
     [bzImage, "--rng-seed", folder, "SOURCE_NOT_FOUND"],
     [bzImage, "--rng-seed", join(folder, "missing"), "SOURCE_NOT_FOUND"],
-    [AARCH64_GUEST, "--rng-seed", file("some", "some"), "DEVICE_TREE_MISSING"],
+    [AARCH64_GUEST, "--memory", "256M", "DEVICE_TREE_MISSING"],
   ] as const) {
     const { status, stdout, stderr } = await directboot(["plan", kernel, option, value]);
     assert.deepEqual([status, stdout], [1, ""]);

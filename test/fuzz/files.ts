@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { compress, type Method, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree, reservingTree } from "../support/device-tree-maker.js";
+import { machineTree, makeDeviceTree } from "../support/device-tree-maker.js";
 import { makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { bzImageAround, compressible, makeImage, withTrailer } from "../support/packed-kernels.js";
@@ -194,7 +194,11 @@ export function deviceTreeSeeds(): Seed[] {
       execFileSync("dtc", ["-f", "-q", "-O", "dtb"], { input, stdio: ["pipe", "pipe", "ignore"] }),
     ),
   );
-  const made = [makeDeviceTree(13, 1), reservingTree(8, [{ start: (1n << 64n) - 4096n, end: 1n << 64n }])];
+  const [ram, top] = [
+    { start: 0x4000_0000n, end: 0x4080_0000n },
+    { start: (1n << 64n) - 4096n, end: 1n << 64n },
+  ];
+  const made = [makeDeviceTree(13, 1), machineTree([ram], { reserved: [top] })];
   return [...compiled, ...made].map((bytes) => {
     const words = Array.from({ length: bytes.length >> 2 }, (_, i) => `${4 * i}:4`).join(" ");
     return { bytes: Uint8Array.from(bytes), fields: fieldsOf(words, 0, true) };

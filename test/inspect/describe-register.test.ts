@@ -11,6 +11,7 @@ import type {
 import { planLinuxSync } from "../../src/index.js";
 import { describeRegister } from "../../src/inspect/describe-register.js";
 import type { RegisterField } from "../../src/inspect/register-fields.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 
 const X86_TABLE_REGISTERS = ["gdtr", "idtr"] as const satisfies readonly X86TableRegisterName[];
@@ -149,7 +150,7 @@ describe("describeRegister", () => {
   });
 
   it("names the bits of an arm64 guest's registers", () => {
-    const plan = planLinuxSync({ kernel: AARCH64_GUEST, memory: 64 * MIB });
+    const plan = planLinuxSync({ kernel: AARCH64_GUEST, memory: 64 * MIB, deviceTree: memoryTree(64 * MIB) });
     const found = new Map(plan.registerList.map((register) => [register.name, describeRegister(register)]));
     assert.deepEqual(set(found.get("cpsr")?.fields ?? []), ["D", "A", "I", "F", "M[0]"]);
     assert.equal(said(found.get("cpsr")?.fields ?? [], "M[3:2]"), "exception level EL1");

@@ -9,6 +9,7 @@ import {
 } from "../../src/index.js";
 import { memoryMapOf, regionKind } from "../../src/inspect/memory-map.js";
 import { regionChecksums } from "../../src/inspect/region-checksums.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";
 
 const MIB = 0x10_0000;
@@ -82,7 +83,8 @@ describe("memoryMapOf", () => {
   });
 
   it("tells of an arm64 plan", () => {
-    const map = memoryMapOf(planLinuxSync({ kernel: makeImage(), memory: 256 * MIB }));
+    const machine = { memory: 256 * MIB, deviceTree: memoryTree(256 * MIB) };
+    const map = memoryMapOf(planLinuxSync({ kernel: makeImage(), ...machine }));
     assert.deepEqual([map.architecture, map.entry, map.e820], ["aarch64", 0x4020_0000n, undefined]);
   });
 

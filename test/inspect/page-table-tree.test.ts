@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { GuestMemory, loadLinuxSync } from "../../src/index.js";
 import { type PageTable, pageTableTree } from "../../src/inspect/page-table-tree.js";
 import { PageTableBuilder } from "../../src/loader.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { entriesOf, walkPages } from "../support/page-walk.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
 import { noise } from "../support/sources.js";
@@ -104,7 +105,8 @@ describe("pageTableTree", () => {
     const memory = GuestMemory.create(MIB);
     assert.equal(pageTableTree(memory, { cr0: 1n, cr3: 0x1000n }, "i386"), undefined);
     assert.equal(pageTableTree(memory, { ...LONG_MODE, cr3: 0x100_0000n }, "x86_64"), undefined);
-    const guest = loadLinuxSync({ kernel: AARCH64_GUEST, memory: 64 * MIB });
+    const machine = { memory: 64 * MIB, deviceTree: memoryTree(64 * MIB) };
+    const guest = loadLinuxSync({ kernel: AARCH64_GUEST, ...machine });
     assert.equal(pageTableTree(guest.memory, guest.registers, guest.architecture), undefined);
   });
 

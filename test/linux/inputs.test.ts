@@ -24,7 +24,7 @@ import {
   RecordingImporter,
 } from "../../src/index.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { makeDeviceTree, memoryTree } from "../support/device-tree-maker.js";
 import { refusal, refusalBecause } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
@@ -70,8 +70,8 @@ const expected = loadLinuxSync({ ...mapped(BYTES, (bytes) => bytes), ...common }
 function assertSame(guest: LinuxGuest, wanted: LinuxGuest = expected): void {
   assert.deepEqual(guest.registerList, wanted.registerList);
   assert.deepEqual(guest.info, wanted.info);
-  // The zeros that a stream of unknown length lacks to image_size count as its data.
-  const where = ({ regions }: LinuxGuest): string[] => regions.map(({ range, tag }) => `${range} ${tag}`);
+  const where = ({ regions }: LinuxGuest): string[] =>
+    regions.map(({ range, tag, dataLength }) => `${range} ${tag} ${dataLength}`);
   assert.deepEqual(where(guest), where(wanted));
   const [own, other] = [guest.memory, wanted.memory].map((memory) => {
     const { start, end } = memory.layout.ram[0]?.range ?? { start: 0n, end: 0n };
@@ -160,7 +160,8 @@ describe("an input of loadLinux", () => {
       [ARM64, undefined],
       [makeArm64Image({ imageSize: 0n, byteLength: 0x3001 }), undefined],
     ] as const;
-    const guests = kernels.map(([kernel]) => loadLinuxSync({ kernel, memory: RAM }));
+    const deviceTree = memoryTree(RAM);
+    const guests = kernels.map(([kernel]) => loadLinuxSync({ kernel, deviceTree, memory: RAM }));
     const someChunks = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(
@@ -170,7 +171,8 @@ describe("an input of loadLinux", () => {
         async (which, isPacked, chunks) => {
           const kernel = kernels[which]?.[0] ?? BZIMAGE;
           const bytes = isPacked ? gzipSync(kernel) : kernel;
-          const guest = await loadLinux({ kernel: makeStream(bytes, { chunks }).stream, memory: RAM });
+          const { stream } = makeStream(bytes, { chunks });
+          const guest = await loadLinux({ kernel: stream, deviceTree, memory: RAM });
           assertSame(guest, guests[which]);
         },
       ),

@@ -6,14 +6,14 @@ import type { Source } from "../../src/index.js";
 import { applyPlanSync, GuestMemory, type LinuxPlan, planLinux, planLinuxSync } from "../../src/index.js";
 import type { PlanLinuxSyncOptions } from "../../src/linux/options.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeVmlinux } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
 import { noise } from "../support/sources.js";
 import { ELF_KERNEL, makeArm64Image } from "./guest-reader.js";
 
 const RAM = 32 << 20;
-const deviceTree = makeDeviceTree(300);
+const deviceTree = memoryTree(RAM);
 
 /** Everything that a plan makes of a guest. */
 function guestOf(plan: LinuxPlan): unknown {
@@ -85,8 +85,8 @@ describe("plan.with", () => {
     assert.throws(() => plan.with({ commandLine: "a\0b" }), refusal("COMMAND_LINE_NUL"));
     assert.throws(() => plan.with({ commandLine: "a".repeat(2048) }), refusal("COMMAND_LINE_TOO_LONG"));
     assert.throws(() => plan.with({ rngSeed: new Uint8Array(RAM) }), refusal("PLACEMENT_NO_ROOM"));
-    const arm64 = planLinuxSync({ kernel: makeArm64Image(), memory: RAM });
-    assert.throws(() => arm64.with({ rngSeed: noise(8) }), refusal("DEVICE_TREE_MISSING"));
+    const arm64 = planLinuxSync({ kernel: makeArm64Image(), deviceTree, memory: RAM });
+    assert.throws(() => arm64.with({ rngSeed: noise(2 << 20) }), refusal("DEVICE_TREE_TOO_LARGE"));
     assert.deepEqual(guestOf(plan), before);
   });
 

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { type LinuxGuest, loadLinux, loadLinuxSync, MemoryLayout, planLinuxSync } from "../../src/index.js";
 import { StreamSource } from "../../src/sources/stream.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { makeDeviceTree, memoryTree } from "../support/device-tree-maker.js";
 import { type ElfShape, makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../support/paths.js";
@@ -121,10 +121,11 @@ describe("a kernel as it is shipped", () => {
     ["an EFI zboot image", image, makeZboot({ payload: gzipSync(image) })],
   ] as const) {
     it(`gives the guest of the plain kernel if it is ${name}`, async () => {
-      const expected = loadLinuxSync({ kernel: plain, memory: RAM });
+      const machine = { memory: RAM, deviceTree: memoryTree(RAM) };
+      const expected = loadLinuxSync({ kernel: plain, ...machine });
       const guests = [
-        loadLinuxSync({ kernel: shipped, memory: RAM }),
-        await loadLinux({ kernel: makeStream(shipped).stream, memory: RAM }),
+        loadLinuxSync({ kernel: shipped, ...machine }),
+        await loadLinux({ kernel: makeStream(shipped).stream, ...machine }),
       ];
       for (const guest of guests) {
         assert.deepEqual(guest.registerList, expected.registerList);

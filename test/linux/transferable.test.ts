@@ -17,7 +17,7 @@ import {
   planLinux,
 } from "../../src/index.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeVmlinux } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
@@ -56,7 +56,7 @@ const GUESTS: Readonly<Record<string, Omit<PlanLinuxOptions, "memory" | "kernel"
     "an ELF": { kernel: ELF_KERNEL, commandLine: "quiet" },
     "a gzipped vmlinux": { kernel: gzipSync(makeVmlinux()), decompressInto: "buffer" },
     "a bzImage": { kernel: makeBzImage({ code: noise(0x9010) }), rngSeed: noise(8) },
-    "an arm64 Image": { kernel: makeArm64Image(), deviceTree: makeDeviceTree(300) },
+    "an arm64 Image": { kernel: makeArm64Image(), deviceTree: memoryTree(RAM) },
   };
 
 const ANYWHERE: Readonly<Record<string, (bytes: Uint8Array) => AsyncByteInput>> = {

@@ -11,7 +11,7 @@ import {
 } from "../../src/index.js";
 import { makeArm64Image, pvhNote } from "../linux/guest-reader.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { machineTree, makeDeviceTree } from "../support/device-tree-maker.js";
 import { makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { refusal } from "../support/refusal.js";
@@ -211,7 +211,13 @@ describe("what a caller has chosen collides with what has one place only:", () =
 
 describe("two regions of an arm64 guest that collide are both named with their ranges:", () => {
   const START = 0x4000_0000;
+  const GIB = 1 << 30;
   const kernel = makeArm64Image();
+  const ram = [
+    { start: BigInt(START), end: BigInt(START + 2 * MIB) },
+    { start: BigInt(START + 40 * GIB), end: BigInt(START + 40 * GIB + MIB) },
+  ];
+  const deviceTree = machineTree(ram);
   it("by loadLinux: an initrd that leaves the kernel no room", () => {
     const memory = new MemoryLayout([{ start: START, end: START + 2 * MIB }]);
     assert.throws(
@@ -219,7 +225,7 @@ describe("two regions of an arm64 guest that collide are both named with their r
         planLinuxSync({
           kernel,
           memory,
-          deviceTree: TREE,
+          deviceTree,
           initrd: INITRD,
           addresses: { initrd: START + PAGE },
         }),
@@ -228,18 +234,14 @@ describe("two regions of an arm64 guest that collide are both named with their r
   });
 
   it("by loadLinux: an initrd out of the kernel's reach", () => {
-    const GIB = 1 << 30;
-    const memory = new MemoryLayout([
-      { start: START, end: START + 2 * MIB },
-      { start: START + 40 * GIB, end: START + 40 * GIB + MIB },
-    ]);
+    const memory = new MemoryLayout(ram);
     const initrdAddress = START + 40 * GIB;
     assert.throws(
       () =>
         planLinuxSync({
           kernel,
           memory,
-          deviceTree: TREE,
+          deviceTree,
           initrd: INITRD,
           addresses: { initrd: initrdAddress },
         }),

@@ -23,7 +23,7 @@ import {
 } from "../../src/loader.js";
 import { makeArm64Image, pvhNote } from "../linux/guest-reader.js";
 import { type BzImageShape, makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree, reservingTree } from "../support/device-tree-maker.js";
+import { machineTree, makeDeviceTree, memoryTree } from "../support/device-tree-maker.js";
 import { type ElfShape, makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { makePeImage } from "../support/pe-image.js";
@@ -391,8 +391,8 @@ describe("a hostile arm64 Image:", () => {
     loadKernelAndInitrdArm64(importer, { kernel, deviceTree, kernelMinimumStartAddress: START });
   };
   const planImage = (options: Partial<LoadLinuxSyncOptions>): ReturnType<typeof planLinuxSync> =>
-    planLinuxSync({ kernel: makeArm64Image(), memory, ...options });
-  const tree = makeDeviceTree();
+    planLinuxSync({ kernel: makeArm64Image(), memory, deviceTree: tree, ...options });
+  const tree = memoryTree(RAM);
 
   row("an Image shorter than its header", "ARM64_READ_KERNEL_IMAGE", () =>
     loadImage(makeArm64Image().subarray(0, 63)),
@@ -426,11 +426,11 @@ describe("a hostile arm64 Image:", () => {
     loadImage(makeArm64Image({ imageSize: (1n << 64n) - 1n })),
   );
   it("an image_size larger than the file, and a device tree behind it", () => {
-    const { info } = planImage({ kernel: makeArm64Image({ imageSize: 0x10_0000n }), deviceTree: tree });
+    const { info } = planImage({ kernel: makeArm64Image({ imageSize: 0x10_0000n }) });
     assert.equal(info.dtb?.start, info.kernel.entrypoint + 0x10_0000n);
   });
   it("an image_size of 0, and a device tree behind it", () => {
-    const { info } = planImage({ kernel: makeArm64Image({ imageSize: 0n }), deviceTree: tree });
+    const { info } = planImage({ kernel: makeArm64Image({ imageSize: 0n }) });
     assert.equal(info.kernel.entrypoint, info.kernel.gpa + 0x8_0000n);
     assert.equal(info.dtb?.start, info.kernel.entrypoint + 0x100_0000n);
   });
@@ -440,7 +440,9 @@ describe("a hostile arm64 Image:", () => {
   row("a device tree that is none", "DEVICE_TREE_MALFORMED", () => planImage({ deviceTree: noise(4096) }));
   it("a device tree that reserves where the kernel would be", () => {
     const at = BigInt(START) + 0x20_0000n;
-    const { info } = planImage({ deviceTree: reservingTree(8, [{ start: at, end: at + 0x1000n }]) });
+    const ram = { start: BigInt(START), end: BigInt(START + RAM) };
+    const deviceTree = machineTree([ram], { reserved: [{ start: at, end: at + 0x1000n }] });
+    const { info } = planImage({ deviceTree });
     assert.equal(info.kernel.gpa, BigInt(START) + 0x40_0000n);
   });
   row("an initrd over the Image that can't move", "IMPORT_OVERLAP", () => {
@@ -454,13 +456,15 @@ describe("a hostile arm64 Image:", () => {
   });
   row("an initrd more than 32 GiB from the Image", "ARM64_INITRD_OUT_OF_REACH", () => {
     const far = BigInt(START) + 40n * GIB;
-    const two = new MemoryLayout([
-      { start: START, end: START + RAM },
+    const two = [
+      { start: BigInt(START), end: BigInt(START + RAM) },
       { start: far, end: far + 0x10_0000n },
-    ]);
-    planImage({ memory: two, deviceTree: tree, initrd: noise(5000), addresses: { initrd: far } });
+    ];
+    const machine = { memory: new MemoryLayout(two), deviceTree: machineTree(two) };
+    planImage({ ...machine, initrd: noise(5000), addresses: { initrd: far } });
   });
-  row("an initrd or a command line without a device tree", "DEVICE_TREE_MISSING", () =>
-    planImage({ commandLine: "quiet" }),
+  row("no device tree", "DEVICE_TREE_MISSING", () => planImage({ deviceTree: undefined }));
+  row("a device tree without /memory", "DEVICE_TREE_MEMORY", () =>
+    planImage({ deviceTree: makeDeviceTree() }),
   );
 });

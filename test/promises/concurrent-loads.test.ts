@@ -11,6 +11,7 @@ import { applyPlan, applyPlanSync } from "../../src/plan/apply.js";
 import { BytesSource } from "../../src/sources/bytes.js";
 import type { Source } from "../../src/sources/source.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
@@ -234,8 +235,12 @@ describe("a memory is free again", () => {
 
   it("after loads whose memory is refused: the reason is theirs", async () => {
     const buffer = new ArrayBuffer(4097);
+    const deviceTree = memoryTree(MIB);
     for (const kernel of [vmlinux, vmlinux, makeImage(50_000)]) {
-      await assert.rejects(loadLinux({ kernel, memory: buffer }), refusal("LAYOUT_BAD_SIZE", "0x1001"));
+      await assert.rejects(
+        loadLinux({ kernel, deviceTree, memory: buffer }),
+        refusal("LAYOUT_BAD_SIZE", "0x1001"),
+      );
       // @ts-expect-error: what a caller without types may give
       await assert.rejects(loadLinux({ kernel: vmlinux, memory: {} }), TypeError);
     }
@@ -244,18 +249,18 @@ describe("a memory is free again", () => {
 
 describe("decompressing in place", () => {
   it("is not disturbed by a second load, which is refused", async () => {
-    const image = makeImage(3 * MIB);
+    const [image, deviceTree] = [makeImage(3 * MIB), memoryTree(32 * MIB)];
     const memory = GuestMemory.create(new MemoryLayout([{ start: 0x4000_0000n, end: 0x4200_0000n }]));
     for (const method of ONE_OF_EACH) {
       const kernel = compress(method, image);
-      const loading = loadLinux({ kernel, memory });
-      const second = loadLinux({ kernel, memory }).then(() => undefined, busy);
+      const loading = loadLinux({ kernel, deviceTree, memory });
+      const second = loadLinux({ kernel, deviceTree, memory }).then(() => undefined, busy);
       const third = new Promise((resolve) => setTimeout(resolve, 1)).then(() =>
-        loadLinux({ kernel, memory }).then(() => undefined, busy),
+        loadLinux({ kernel, deviceTree, memory }).then(() => undefined, busy),
       );
       const guest = await loading;
       await Promise.all([second, third]);
-      const alone = loadLinuxSync({ kernel: image, memory: guest.layout });
+      const alone = loadLinuxSync({ kernel: image, deviceTree, memory: guest.layout });
       assert.equal(
         guest.memory.crc32(guest.info.kernel.gpa, 3 * MIB),
         alone.memory.crc32(guest.info.kernel.gpa, 3 * MIB),

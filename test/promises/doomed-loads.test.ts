@@ -10,7 +10,7 @@ import { loadLinuxSync } from "../../src/linux/load-linux-sync.js";
 import type { LoadLinuxSyncOptions } from "../../src/linux/options.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeElf } from "../support/elf-maker.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
@@ -22,7 +22,7 @@ const RAM = 24 * MIB;
 const vmlinux = makeVmlinux(20_000);
 const bzImage = makeBzImage({ code: noise(8192) });
 const image = makeImage(20_000, 30_000);
-const tree = makeDeviceTree();
+const tree = memoryTree(RAM, 0);
 const xz = compress(ONE_OF_EACH.find(({ format }) => format === "xz") ?? assert.fail(), vmlinux);
 
 /** A number of a header, or of an option, at its limits and beyond. */
@@ -100,7 +100,7 @@ describe("a doomed load", () => {
           async (kernel, changes, options, how) => {
             const bytes = mutate(kernel, changes);
             // In a buffer first: what is corrupt inside a stream is another promise.
-            const all = { ...options, memory, decoders, decompressInto: "buffer" as const };
+            const all = { deviceTree: tree, ...options, memory, decoders, decompressInto: "buffer" as const };
             const failure = await failureOf(() =>
               how === "sync"
                 ? loadLinuxSync({ ...all, kernel: bytes })

@@ -17,6 +17,7 @@ import type { Source } from "../../src/sources/source.js";
 import { StreamSource } from "../../src/sources/stream.js";
 import { concatSources, sliceSource, zeroExtend } from "../../src/sources/views.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeImage } from "../support/packed-kernels.js";
 import { refusal } from "../support/refusal.js";
 import { asyncOnly, noise } from "../support/sources.js";
@@ -130,7 +131,7 @@ describe("a WebAssembly.Memory that grows during the nth turn of a load", () => 
   });
 
   it("into which a kernel is decompressed", async () => {
-    const image = makeImage(5 * MIB);
+    const [image, deviceTree] = [makeImage(5 * MIB), memoryTree(16 * MIB)];
     for (const method of ONE_OF_EACH) {
       const kernel = compress(method, image);
       let refused = 0;
@@ -140,7 +141,7 @@ describe("a WebAssembly.Memory that grows during the nth turn of a load", () => 
         const wasm = memory.place(0x4000_0000n, 1)?.memory;
         assert.ok(wasm !== undefined);
         const turn = atTurn(n, () => wasm.grow(1));
-        const failure = await failureOf(() => loadLinux({ kernel, memory }));
+        const failure = await failureOf(() => loadLinux({ kernel, deviceTree, memory }));
         turn.stop();
         if (failure === undefined) {
           assert.equal(Buffer.compare(memory.read(0x4020_0000n, 5 * MIB), image), 0);
@@ -275,7 +276,7 @@ describe("an ArrayBuffer that goes away during the nth turn of a load", () => {
 
 describe("input that goes away while it is read", () => {
   it("is SOURCE_READ, plain or compressed, and memory is zero again", async () => {
-    const image = makeImage(5 * MIB);
+    const [image, deviceTree] = [makeImage(5 * MIB), memoryTree(16 * MIB)];
     for (const method of ONE_OF_EACH) {
       for (const decompressInto of ["memory", "buffer"] as const) {
         for (const n of [1, 2, 3, 5]) {
@@ -283,7 +284,7 @@ describe("input that goes away while it is read", () => {
           const layout = new MemoryLayout([{ start: 0x4000_0000n, end: 0x4100_0000n }]);
           const memory = GuestMemory.create(layout);
           const turn = atTurn(n, () => void structuredClone(kernel.buffer, { transfer: [kernel.buffer] }));
-          const failure = await failureOf(() => loadLinux({ kernel, memory, decompressInto }));
+          const failure = await failureOf(() => loadLinux({ kernel, deviceTree, memory, decompressInto }));
           turn.stop();
           if (failure === undefined) {
             assert.equal(Buffer.compare(memory.read(0x4020_0000n, 5 * MIB), image), 0);

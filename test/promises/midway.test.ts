@@ -18,6 +18,7 @@ import type { SyncSource } from "../../src/sources/source.js";
 import { StreamSource } from "../../src/sources/stream.js";
 import { concatSources } from "../../src/sources/views.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { compressible, makeImage, makeVmlinux, packBzImage } from "../support/packed-kernels.js";
 import { asyncOnly, noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
@@ -229,6 +230,7 @@ describe("an abort at the nth turn of a load", () => {
   const image = makeImage(3 * MIB);
   const vmlinux = makeVmlinux(300_000);
   const START = 0x4000_0000n;
+  const tree = memoryTree(16 * MIB);
   const inputs: Readonly<Record<string, () => Parameters<typeof loadLinux>[0]["kernel"]>> = {
     "a source": () => asyncOnly(vmlinux),
     "a Blob": () => new Blob([vmlinux]),
@@ -266,8 +268,16 @@ describe("an abort at the nth turn of a load", () => {
           };
           next();
           const initrd = isImage ? undefined : asyncOnly(initrdBytes);
+          const deviceTree = isImage ? tree : undefined;
           const failure = await failureOf(() =>
-            loadLinux({ kernel: kernel(), initrd, memory, decompressInto, signal: controller.signal }),
+            loadLinux({
+              kernel: kernel(),
+              initrd,
+              deviceTree,
+              memory,
+              decompressInto,
+              signal: controller.signal,
+            }),
           );
           isOver = true;
           if (failure === undefined) break;

@@ -7,7 +7,7 @@ import * as directboot from "../../src/index.js";
 import { DirectBootError } from "../../src/index.js";
 import * as loader from "../../src/loader.js";
 import { compress, ONE_OF_EACH } from "../decoders/tools.js";
-import { makeDeviceTree } from "../support/device-tree-maker.js";
+import { makeDeviceTree, memoryTree } from "../support/device-tree-maker.js";
 import { makeImage, makeVmlinux, packBzImage } from "../support/packed-kernels.js";
 import { noise } from "../support/sources.js";
 import { makeStream } from "../support/streams.js";
@@ -330,6 +330,7 @@ const recipes: Readonly<Record<string, readonly [Callable | undefined, () => rea
     kernel: image,
     memory: 32 * MIB,
     arm64: { pageSizes: ["4KiB"], lowPlacement: true },
+    deviceTree: memoryTree(32 * MIB),
     importer: undefined,
   };
   const banks = {

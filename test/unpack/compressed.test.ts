@@ -16,6 +16,7 @@ import {
 } from "../../src/index.js";
 import { ELF_KERNEL, makeArm64Image, pvhNote } from "../linux/guest-reader.js";
 import { makeBzImage } from "../support/bzimage-maker.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import { makeElf } from "../support/elf-maker.js";
 import { makeElf32 } from "../support/elf32-maker.js";
 import { refusal } from "../support/refusal.js";
@@ -25,6 +26,7 @@ import { tempFolder } from "../support/temp-folder.js";
 import { makeZboot } from "../support/zboot-maker.js";
 
 const RAM = 24 << 20;
+const deviceTree = memoryTree(RAM);
 const ARM64 = makeArm64Image();
 const BZIMAGE = makeBzImage({ code: noise(4096) });
 const ELF32 = makeElf32({
@@ -65,11 +67,11 @@ describe("a compressed kernel", () => {
 
   it("is the guest that it is uncompressed, in gzip, zboot, or both", () => {
     for (const kernel of [ELF_KERNEL, BZIMAGE, ELF32, ARM64]) {
-      const expected = loadLinuxSync({ kernel, memory: RAM });
+      const expected = loadLinuxSync({ kernel, deviceTree, memory: RAM });
       const { start, end } = expected.layout.ram[0]?.range ?? { start: 0n, end: 0n };
       const gz = gzipSync(kernel);
       for (const packed of [gz, gzipSync(gz), zboot(gz), gzipSync(zboot(gz))]) {
-        const guest = loadLinuxSync({ kernel: packed, memory: RAM });
+        const guest = loadLinuxSync({ kernel: packed, deviceTree, memory: RAM });
         assert.deepEqual(guest.registerList, expected.registerList);
         const [own, other] = [guest, expected].map(({ memory }) => memory.read(start, Number(end - start)));
         assert.ok(own !== undefined && other !== undefined && Buffer.compare(own, other) === 0);
@@ -93,14 +95,14 @@ describe("an arm64 Image with an image_size of 0", () => {
   const kernel = makeArm64Image({ imageSize: 0n, textOffset: 0x1234n, byteLength: 0x3001 });
 
   it("has its text_offset at 0x80000, whatever the header says, and 16 MiB to itself", () => {
-    const { info } = planLinuxSync({ kernel, memory: RAM });
+    const { info } = planLinuxSync({ kernel, deviceTree, memory: RAM });
     assert.equal(info.kernel.entrypoint, 0x4028_0000n);
     assert.equal(info.kernel.size, 0x4000n);
   });
 
   it("is the same from streams of unknown length", async () => {
     for (const bytes of [kernel, gzipSync(kernel)]) {
-      const { info } = await planLinux({ kernel: makeStream(bytes).stream, memory: RAM });
+      const { info } = await planLinux({ kernel: makeStream(bytes).stream, deviceTree, memory: RAM });
       assert.deepEqual([info.kernel.entrypoint, info.kernel.size], [0x4028_0000n, 0x4000n]);
     }
   });
@@ -115,18 +117,21 @@ describe("options for arm64", () => {
     ] as const) {
       const kernel = makeArm64Image({ flags: 8n | (bits << 1n) });
       const refused = refusal("ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED");
-      assert.throws(() => planLinuxSync({ kernel, memory: RAM }), refused);
-      planLinuxSync({ kernel, memory: RAM, arm64: { pageSizes: [name] } });
+      assert.throws(() => planLinuxSync({ kernel, deviceTree, memory: RAM }), refused);
+      planLinuxSync({ kernel, deviceTree, memory: RAM, arm64: { pageSizes: [name] } });
       assert.throws(
-        () => planLinuxSync({ kernel: ARM64, memory: RAM, arm64: { pageSizes: [name] } }),
+        () => planLinuxSync({ kernel: ARM64, deviceTree, memory: RAM, arm64: { pageSizes: [name] } }),
         refused,
       );
     }
     const kernel = makeArm64Image({ flags: 2n, textOffset: 0x8_0000n });
-    assert.throws(() => planLinuxSync({ kernel, memory: RAM }), refusal("ARM64_LOW_MEMORY_KERNEL"));
-    const low = planLinuxSync({ kernel, memory: RAM, arm64: { lowPlacement: true } });
+    assert.throws(
+      () => planLinuxSync({ kernel, deviceTree, memory: RAM }),
+      refusal("ARM64_LOW_MEMORY_KERNEL"),
+    );
+    const low = planLinuxSync({ kernel, deviceTree, memory: RAM, arm64: { lowPlacement: true } });
     assert.equal(low.info.kernel.entrypoint, 0x4008_0000n);
-    const wrong = { kernel, memory: RAM, arm64: { pageSizes: ["8KiB" as "4KiB"] } };
+    const wrong = { kernel, deviceTree, memory: RAM, arm64: { pageSizes: ["8KiB" as "4KiB"] } };
     assert.throws(() => planLinuxSync(wrong), TypeError);
   });
 });

@@ -13,6 +13,7 @@ import { MemoryRange } from "../../src/memory/memory-range.js";
 import { applyPlan } from "../../src/plan/apply.js";
 import type { LoadProgress } from "../../src/plan/progress.js";
 import { compress, METHODS, type Method, nameOf, ONE_OF_EACH } from "../decoders/tools.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import {
   bzImageAround,
   makeImage,
@@ -29,6 +30,7 @@ const RAM = 32 * MIB;
 const START = 0x4000_0000n;
 const vmlinux = makeVmlinux();
 const image = makeImage();
+const deviceTree = memoryTree(RAM);
 
 function methodOf(format: string): Method {
   const found = ONE_OF_EACH.find((method) => method.format === format);
@@ -64,7 +66,7 @@ async function checkImageFails(
       const { memory, before } = usedMemory();
       let error: unknown;
       try {
-        await load({ kernel, memory, decompressInto });
+        await load({ kernel, memory, deviceTree, decompressInto });
       } catch (cause) {
         error = cause;
       }
@@ -134,7 +136,7 @@ describe("a compressed Image that is broken leaves memory as it was", () => {
     const packed = compress(ZSTD, image);
     packed[packed.length - 1] = (packed.at(-1) ?? 0) ^ 1;
     assert.throws(
-      () => loadLinuxSync({ kernel: packed, memory: RAM, decoders }),
+      () => loadLinuxSync({ kernel: packed, deviceTree, memory: RAM, decoders }),
       refusal("DECOMPRESS_CHECKSUM", "linux-kernel", "every page that was written is zero again"),
     );
   });
@@ -150,7 +152,7 @@ describe("a compressed Image that is broken leaves memory as it was", () => {
           const { memory, before } = usedMemory();
           let guest: LinuxGuest;
           try {
-            guest = loadLinuxSync({ kernel: wrong, memory, decoders });
+            guest = loadLinuxSync({ kernel: wrong, deviceTree, memory, decoders });
           } catch (cause) {
             assert.ok(cause instanceof DirectBootError, `${cause}`);
             assert.ok(isSame(memory.read(START, RAM), before));
@@ -243,7 +245,7 @@ describe("onProgress", () => {
       packBzImage(LZ4, vmlinux),
       { initrd: [compress(XZ, image), compress(GZIP, image)], decompressInitrd: true },
     ],
-    ["an Image in a buffer", compress(XZ, image), { decompressInto: "buffer" }],
+    ["an Image in a buffer", compress(XZ, image), { decompressInto: "buffer", deviceTree }],
   ] as const;
   for (const [name, kernel, more] of cases) {
     it(`tells of ${name}: first "decompress", then "load", never back`, async () => {
@@ -288,7 +290,9 @@ describe("onProgress", () => {
             if (++calls === at) throw thrown;
           };
           try {
-            await load({ kernel, memory, decompressInto, onProgress } as Parameters<typeof loadLinuxSync>[0]);
+            await load({ kernel, memory, deviceTree, decompressInto, onProgress } as Parameters<
+              typeof loadLinuxSync
+            >[0]);
           } catch (cause) {
             assert.equal(cause, thrown, `${how}: ${cause}`);
             assert.ok(isSame(memory.read(START, RAM), before), how);
@@ -324,7 +328,13 @@ describe("a signal", () => {
           const controller = new AbortController();
           const kernel =
             name === "stream" ? makeStream(kernels[name], { chunks: [5000] }).stream : kernels[name];
-          const loading = loadLinux({ kernel, memory, decompressInto, signal: controller.signal });
+          const loading = loadLinux({
+            kernel,
+            memory,
+            deviceTree,
+            decompressInto,
+            signal: controller.signal,
+          });
           const settled = loading.then(
             () => undefined,
             (cause: unknown) => cause,
@@ -346,7 +356,7 @@ describe("a signal", () => {
   it("that is aborted already ends it before anything is read", async () => {
     const { memory, before } = usedMemory();
     await assert.rejects(
-      loadLinux({ kernel: kernels.xz, memory, signal: AbortSignal.abort() }),
+      loadLinux({ kernel: kernels.xz, deviceTree, memory, signal: AbortSignal.abort() }),
       refusal("ABORTED"),
     );
     assert.ok(isSame(memory.read(START, RAM), before));
@@ -355,7 +365,7 @@ describe("a signal", () => {
 
 describe("memory that grows while a kernel is decompressed into it", () => {
   it("ends the load with GUEST_MEMORY_DETACHED", async () => {
-    const plan = await planLinux({ kernel: compress(XZ, image), memory: RAM });
+    const plan = await planLinux({ kernel: compress(XZ, image), deviceTree, memory: RAM });
     const memory = GuestMemory.create(plan.layout);
     let grown: unknown;
     const onProgress = ({ loaded }: LoadProgress): void => {

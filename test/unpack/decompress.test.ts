@@ -15,6 +15,7 @@ import { GuestMemory } from "../../src/memory/guest-memory.js";
 import { applyPlanSync } from "../../src/plan/apply.js";
 import type { Decoders } from "../../src/unpack/unpacking.js";
 import { compress, METHODS, type Method, nameOf, ONE_OF_EACH } from "../decoders/tools.js";
+import { memoryTree } from "../support/device-tree-maker.js";
 import {
   bzImageAround,
   compressible,
@@ -66,7 +67,8 @@ function checkSameGuest(guest: LinuxGuest, plain: LinuxGuest): void {
 }
 
 const plainX86 = loadLinuxSync({ kernel: vmlinux, memory: RAM, commandLine: "a=b" });
-const plainArm64 = loadLinuxSync({ kernel: image, memory: RAM });
+const arm64 = (kernel: Uint8Array) => ({ kernel, memory: RAM, deviceTree: memoryTree(RAM) });
+const plainArm64 = loadLinuxSync(arm64(image));
 const x86 = (kernel: Uint8Array) => ({ kernel, memory: RAM, commandLine: "a=b" });
 
 describe("a compressed kernel is the same guest as the plain one", () => {
@@ -74,7 +76,7 @@ describe("a compressed kernel is the same guest as the plain one", () => {
     it(`as a file of ${nameOf(method)}`, async () => {
       const packed = compress(method, image);
       for (const decompressInto of ["memory", "buffer"] as const) {
-        const options = { kernel: packed, memory: RAM, decompressInto };
+        const options = { ...arm64(packed), decompressInto };
         const guest = loadLinuxSync({ ...options, decoders });
         checkSameGuest(guest, plainArm64);
         assert.deepEqual([guest.decompression?.by, guest.decompression?.format], ["host", method.format]);
@@ -101,11 +103,11 @@ describe("a compressed kernel is the same guest as the plain one", () => {
 
   it("as an EFI zboot image", async () => {
     const kernel = packZboot(ZSTD, image);
-    const guest = loadLinuxSync({ kernel, memory: RAM, decoders });
+    const guest = loadLinuxSync({ ...arm64(kernel), decoders });
     checkSameGuest(guest, plainArm64);
     const { by, format, bytes } = guest.decompression ?? {};
     assert.deepEqual([by, format, bytes], ["host", "zstd", image.length]);
-    checkSameGuest(await loadLinux({ kernel, memory: RAM }), plainArm64);
+    checkSameGuest(await loadLinux(arm64(kernel)), plainArm64);
   });
 
   it("in whatever format its payload is", () => {
@@ -124,10 +126,10 @@ describe("a compressed kernel is the same guest as the plain one", () => {
     new DataView(changing.buffer).setUint32(104, 0x9000_1234, true);
     changing[16 + 8 + 40] = 0xe8;
     for (const kernel of [image, changing]) {
-      const plain = loadLinuxSync({ kernel, memory: RAM });
+      const plain = loadLinuxSync(arm64(kernel));
       for (const method of METHODS.filter(({ format }) => format === "xz")) {
         const packed = compress(method, kernel);
-        checkSameGuest(loadLinuxSync({ kernel: packed, memory: RAM, decoders }), plain);
+        checkSameGuest(loadLinuxSync({ ...arm64(packed), decoders }), plain);
       }
     }
   });
@@ -142,7 +144,7 @@ describe("a compressed kernel is the same guest as the plain one", () => {
     ] as const) {
       const path = join(folder, "kernel");
       writeFileSync(path, packed);
-      const options = { memory: RAM, ...(plain === plainX86 ? { commandLine: "a=b" } : {}) };
+      const options = plain === plainX86 ? x86(packed) : arm64(packed);
       checkSameGuest(loadLinuxSync({ ...options, kernel: path, decoders }), plain);
       const stream = (): ReadableStream<Uint8Array> =>
         makeStream(packed, { chunks: [70_000, 1, 300] }).stream;
@@ -169,8 +171,8 @@ describe("a compressed kernel is the same guest as the plain one", () => {
       compress(GZIP, packZboot(ZSTD, image)),
       compress(ZSTD, packZboot(GZIP, image)),
     ]) {
-      checkSameGuest(loadLinuxSync({ kernel, memory: RAM, decoders }), plainArm64);
-      checkSameGuest(await loadLinux({ kernel: makeStream(kernel).stream, memory: RAM }), plainArm64);
+      checkSameGuest(loadLinuxSync({ ...arm64(kernel), decoders }), plainArm64);
+      checkSameGuest(await loadLinux({ ...arm64(kernel), kernel: makeStream(kernel).stream }), plainArm64);
     }
     const bzImage = compress(GZIP, packBzImage(XZ, vmlinux));
     checkSameGuest(await loadLinux({ ...x86(bzImage), kernel: makeStream(bzImage).stream }), plainX86);
@@ -191,12 +193,12 @@ describe("a compressed kernel is the same guest as the plain one", () => {
   it("in memory that the caller made, of any kind", () => {
     const kernel = compress(ZSTD, image);
     for (const buffer of [new ArrayBuffer(RAM), new WebAssembly.Memory({ initial: RAM / 65536 })]) {
-      checkSameGuest(loadLinuxSync({ kernel, memory: buffer, decoders }), plainArm64);
+      checkSameGuest(loadLinuxSync({ ...arm64(kernel), memory: buffer, decoders }), plainArm64);
     }
   });
 
   it("by a plan that is applied again and again, also over what a guest has left", () => {
-    const plan = planLinuxSync({ kernel: compress(ZSTD, image), memory: RAM, decoders });
+    const plan = planLinuxSync({ ...arm64(compress(ZSTD, image)), decoders });
     const memory = GuestMemory.create(plan.layout);
     memory.write(0x4000_0000, new Uint8Array(RAM).fill(0xee));
     memory.zero(0x4000_0000, 0x20_0000);
@@ -229,7 +231,7 @@ describe("a compressed Image", () => {
           },
         },
       };
-      const guest = loadLinuxSync({ kernel: compress(method, image), memory: RAM, decoders: watched });
+      const guest = loadLinuxSync({ ...arm64(compress(method, image)), decoders: watched });
       checkSameGuest(guest, plainArm64);
       // The first, of which one step was made, was to look at its header.
       assert.equal(places.length, 2, nameOf(method));
@@ -254,7 +256,7 @@ describe("a compressed Image", () => {
     };
     const kernel = compress(ZSTD, image);
     checkSameGuest(
-      loadLinuxSync({ kernel, memory: RAM, decoders: watched, decompressInto: "buffer" }),
+      loadLinuxSync({ ...arm64(kernel), decoders: watched, decompressInto: "buffer" }),
       plainArm64,
     );
     assert.equal(made, 1);
@@ -444,14 +446,14 @@ describe("the setup header of a bzImage that the host decompresses", () => {
 describe("the synchronous functions without decoders", () => {
   it("take gzip in Node", () => {
     checkSameGuest(loadLinuxSync(x86(compress(GZIP, vmlinux))), plainX86);
-    checkSameGuest(loadLinuxSync({ kernel: compress(GZIP, image), memory: RAM }), plainArm64);
-    checkSameGuest(loadLinuxSync({ kernel: packZboot(GZIP, image), memory: RAM }), plainArm64);
+    checkSameGuest(loadLinuxSync(arm64(compress(GZIP, image))), plainArm64);
+    checkSameGuest(loadLinuxSync(arm64(packZboot(GZIP, image))), plainArm64);
   });
 
   it("refuse other formats, and say what to do", () => {
     for (const method of ONE_OF_EACH.filter(({ format }) => format !== "gzip")) {
       assert.throws(
-        () => loadLinuxSync({ kernel: compress(method, image), memory: RAM }),
+        () => loadLinuxSync(arm64(compress(method, image))),
         refusal("DECOMPRESS_UNSUPPORTED", "directboot/decoders", "asynchronous"),
       );
     }

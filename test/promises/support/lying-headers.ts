@@ -36,7 +36,7 @@ const { makeZboot } = await import("../../support/zboot-maker.js");
 const { makeImage, makeVmlinux, bzImageAround, withTrailer } = await import(
   "../../support/packed-kernels.js"
 );
-const { makeDeviceTree } = await import("../../support/device-tree-maker.js");
+const { memoryTree } = await import("../../support/device-tree-maker.js");
 const { makeStream } = await import("../../support/streams.js");
 const { compress, ONE_OF_EACH } = await import("../../decoders/tools.js");
 
@@ -158,6 +158,7 @@ async function attempt(what: string, act: () => unknown): Promise<void> {
 }
 
 const memory = GuestMemory.create(RAM);
+const deviceTree = memoryTree(RAM);
 const arm = GuestMemory.create(new MemoryLayout([{ start: 0x4000_0000, end: 0x4000_0000 + RAM }]));
 // Code that is loaded once is no part of the measure.
 await loadLinux({ kernel: vmlinux, memory });
@@ -166,16 +167,16 @@ loadLinuxSync({ kernel: compress(ONE_OF_EACH[0] ?? process.exit(2), vmlinux), me
 memory.reset();
 const before = process.resourceUsage().maxRSS;
 for (const [what, kernel] of Object.entries(kernels)) {
-  const target = what.startsWith("zboot") || what === "image_size" || what === "text_offset" ? arm : memory;
-  await attempt(`${what}, synchronously`, () => loadLinuxSync({ kernel, memory: target, decoders }));
+  const isArm = what.startsWith("zboot") || what === "image_size" || what === "text_offset";
+  const target = { memory: isArm ? arm : memory, deviceTree: isArm ? deviceTree : undefined };
+  await attempt(`${what}, synchronously`, () => loadLinuxSync({ kernel, ...target, decoders }));
   await attempt(`${what}, as a stream`, () =>
-    loadLinux({ kernel: makeStream(kernel, { chunks: [60_000] }).stream, memory: target }),
+    loadLinux({ kernel: makeStream(kernel, { chunks: [60_000] }).stream, ...target }),
   );
 }
-const tree = makeDeviceTree(100);
 for (const at of [4, 8, 12, 16, 32, 36]) {
   await attempt(`device tree, field ${at}`, () =>
-    loadLinuxSync({ kernel: image, deviceTree: lie(tree, at, 4), memory: RAM }),
+    loadLinuxSync({ kernel: image, deviceTree: lie(deviceTree, at, 4), memory: RAM }),
   );
 }
 const grown = (process.resourceUsage().maxRSS - before) * 1024;

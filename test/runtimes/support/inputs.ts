@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { CompressionFormat } from "../../../src/decoders/index.js";
 import { compress, ONE_OF_EACH } from "../../decoders/tools.js";
-import { makeDeviceTree } from "../../support/device-tree-maker.js";
+import { memoryTree } from "../../support/device-tree-maker.js";
 import { AARCH64_GUEST, X86_64_GUEST } from "../../support/paths.js";
 import type { SmokeInputs } from "./smoke.js";
 
@@ -14,7 +14,7 @@ export function smokeInputs(): SmokeInputs {
   return {
     x86,
     arm64: Uint8Array.from(readFileSync(AARCH64_GUEST)),
-    deviceTree: Uint8Array.from(makeDeviceTree()),
+    deviceTree: Uint8Array.from(memoryTree(64 << 20)),
     packed: Object.fromEntries(packed) as SmokeInputs["packed"],
   };
 }

@@ -59,6 +59,8 @@ export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string
     Array.isArray(value) ? listOf(checkByteInput)(value, path) : checkByteInput(value, path),
   ),
   deviceTree: optional(checkByteInput),
+  // Looked into by the description's own check, before anything is opened.
+  machine: optional(is("a MachineDescription", (value) => typeof value === "object" && value !== null)),
   acpi: optional(options({ rsdp: checkByteInput, tables: checkByteInput })),
   entry: optional(oneOf("64", "32", "pvh")),
   addresses: optional(options(ADDRESSES)),

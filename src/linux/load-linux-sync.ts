@@ -1,6 +1,7 @@
 /** Any kernel, one synchronous call. */
 
 import { planArm64Guest } from "../arm64/planner.js";
+import { checkMachine } from "../machine/check-machine.js";
 import { runSync } from "../task/run.js";
 import { isPlaceTaken, planX86Guest } from "../x86/planner.js";
 import { checkLoadOptions } from "./check-options.js";
@@ -20,6 +21,10 @@ const planHere: Planner = {
       ? planArm64Guest(options, sources, file.image)
       : planX86Guest(options, sources, file),
   isPlaceTaken,
+  // biome-ignore lint/correctness/useYield: a task that has nothing to wait for
+  *machineCheck() {
+    return checkMachine;
+  },
 };
 
 /**

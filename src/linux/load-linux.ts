@@ -25,6 +25,9 @@ const planOnDemand: Planner = {
     const { isPlaceTaken } = yield* perform(refuse, () => import("../x86/planner.js"));
     return yield* isPlaceTaken(options, initrdBytes, image);
   },
+  *machineCheck() {
+    return (yield* perform(refuse, () => import("../machine/check-machine.js"))).checkMachine;
+  },
 };
 
 /**

@@ -5,6 +5,7 @@ import { DirectBootError } from "../base/errors.js";
 import type { BzImage } from "../images/bzimage.js";
 import { GuestMemoryImporter } from "../importers/guest-memory-importer.js";
 import type { VpRegister } from "../importers/importer.js";
+import type { MachineDescription } from "../machine/description.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { claimMemory, ramSizeOf } from "../memory/memory-input.js";
 import { carryOut } from "../plan/apply.js";
@@ -28,10 +29,13 @@ export interface Planner {
   plan(file: KernelFile, options: PlanLinuxOptions, sources: GuestSources): Task<PlannedGuest>;
   /** True if a bzImage's kernel must lie elsewhere than where it is linked; `initrdBytes` at most are the initrd's. */
   isPlaceTaken(options: PlanLinuxOptions, initrdBytes: number, image: BzImage): Task<boolean>;
+  /** The check of a machine's description, which a load without one does not need. */
+  machineCheck(): Task<(machine: MachineDescription) => void>;
 }
 
 const X86_OPTIONS = [
   "acpi",
+  "machine",
   "mtrrs",
   "physicalAddressWidth",
   "entry",
@@ -79,7 +83,8 @@ function* prepare(
   planner: Planner,
   reading: ReadingCount | undefined,
 ): Task<{ plan: LinuxPlan; memory: GuestMemory | undefined }> {
-  const { initrd, deviceTree, acpi, spoolLimit } = options;
+  const { initrd, deviceTree, acpi, machine, spoolLimit } = options;
+  if (machine !== undefined) (yield* planner.machineCheck())(machine);
   const closers: (() => void)[] = [];
   const close = (): void => {
     for (const each of closers.splice(0)) each();

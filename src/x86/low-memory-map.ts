@@ -22,6 +22,11 @@
  *                │ ACPI tables                  │ linux-acpi-tables
  *                ├──────────────────────────────┤
  *                │ free                         │
+ *     0x000f0000 ├──────────────────────────────┤
+ *                │ SMBIOS and the MP table of a │ linux-smbios-mp-table
+ *                │ machine that is described    │
+ *                ├──────────────────────────────┤
+ *                │ free                         │
  *     0x00100000 ├──────────────────────────────┤ the kernel may not lie below
  *                │ kernel: an ELF where it is   │ linux-kernel
  *                │ linked, a bzImage at its     │
@@ -52,6 +57,9 @@ export const USUAL_ADDRESSES = {
 /** Where the BIOS area starts that Linux searches for the RSDP (ACPI specification, 5.2.5.1). */
 export const RSDP_ADDRESS = 0xe_0000n;
 export const ACPI_TABLES_ADDRESS = 0xe_1000n;
+/** Where kernels search for SMBIOS and the MP table; the last page is the reset vector's. */
+export const LEGACY_TABLES_ADDRESS = 0xf_0000n;
+export const LEGACY_TABLES_END = 0xf_f000n;
 /** End of low memory and of the BIOS area. */
 export const KERNEL_MINIMUM_START_ADDRESS = 0x10_0000n;
 export const FOUR_GIB = 0x1_0000_0000n;

@@ -1,5 +1,6 @@
 /** Options of loadLinux that only an x86 guest has. */
 import type { AddressLike } from "../base/address.js";
+import type { MachineDescription } from "../machine/description.js";
 import type { GuestAddresses } from "../plan/planned-guest.js";
 import type { E820EntryInput } from "./e820.js";
 
@@ -28,6 +29,11 @@ export interface X86Addresses extends GuestAddresses {
 
 /** Options that only an x86 guest has; `Input` is what bytes may come from. */
 export interface X86Options<Input> {
+  /**
+   * x86: the machine, from which ACPI tables, SMBIOS and an MP table are made; the guest finds all of its CPUs. `acpi` goes
+   * in place of the tables that it would have given.
+   */
+  readonly machine?: MachineDescription | undefined;
   /** x86: RSDP and tables; zero pages by default: Linux then finds no ACPI and uses the PIC. */
   readonly acpi?: { readonly rsdp: Input; readonly tables: Input } | undefined;
   /** x86: the entry; the kernel's 64-bit entry by default, the 32-bit one of a 32-bit kernel. */

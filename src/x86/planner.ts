@@ -41,12 +41,14 @@ import {
   ACPI_TABLES_ADDRESS,
   FOUR_GIB,
   initrdWindows,
+  LEGACY_TABLES_ADDRESS,
   LOW_MMIO_GAP,
   lowWindows,
   RSDP_ADDRESS,
   USUAL_ADDRESSES,
   x86LayoutOfSize,
 } from "./low-memory-map.js";
+import { tablesOfMachine } from "./machine-tables.js";
 import { computeVariableMtrrs } from "./mtrr.js";
 import { checkRsdpLength } from "./openvmm.js";
 import type { X86Addresses, X86Options } from "./options.js";
@@ -84,6 +86,8 @@ interface X86Files {
 interface X86Parts extends Pick<X86Files, "acpi"> {
   /** Without its NUL. */
   readonly commandLine: Uint8Array;
+  /** SMBIOS and the MP table of a machine that was described. */
+  readonly legacyTables: Uint8Array | undefined;
   readonly reservations: readonly E820Entry[];
   readonly setupData: readonly SetupDataNode[];
 }
@@ -174,7 +178,6 @@ function planGuest(
   files: X86Files,
 ): Pick<PlannedGuest, "plan" | "info" | "architecture" | "entryMode"> {
   const { architecture, entry } = kernel;
-  const parts = partsOf(options, layout, kernel, files);
   const plan = new PlanBuilder<X86Register>();
   const chosen: Addresses = {};
   for (const [name, address] of Object.entries(options.addresses ?? {})) {
@@ -182,6 +185,7 @@ function planGuest(
       chosen[name as keyof Addresses] = toPageAddress(address, `addresses.${name}`);
     }
   }
+  const parts = partsOf(options, layout, kernel, files, chosen);
   const places = placeAll(plan, new Placement(layout), chosen, sources.initrd, kernel, parts);
   planParts(plan, sources, kernel, parts, places);
   planEntry(plan, kernel, parts, places);
@@ -210,12 +214,16 @@ function partsOf(
   options: X86GuestOptions,
   layout: MemoryLayout,
   { entry, image }: X86Kernel,
-  { acpi, deviceTree }: X86Files,
+  { acpi: files, deviceTree }: X86Files,
+  { acpiTables }: Readonly<Addresses>,
 ): X86Parts {
   const commandLine = commandLineBytes(options.commandLine ?? "");
   checkCommandLineLength(commandLine, image?.cmdlineSize ?? ELF_COMMAND_LINE_BYTES);
+  const machine =
+    options.machine && tablesOfMachine(options.machine, layout, acpiTables ?? ACPI_TABLES_ADDRESS);
+  const acpi = files.isGiven || machine === undefined ? files : { ...machine.acpi, isGiven: true };
   // Checked, sorted and joined.
-  const map = buildE820Map(layout, options.reservations ?? []);
+  const map = buildE820Map(layout, [...(options.reservations ?? []), ...(machine?.reserved ?? [])]);
   const reservations = map.filter(({ type }) => type !== E820_RAM);
   const setupData: SetupDataNode[] = [];
   if (deviceTree !== undefined) setupData.push({ type: SETUP_DTB, data: deviceTree });
@@ -226,7 +234,7 @@ function partsOf(
       "deviceTree and rngSeed go by setup_data, which PVH does not have",
     );
   }
-  return { commandLine, acpi, reservations, setupData };
+  return { commandLine, acpi, legacyTables: machine?.legacy, reservations, setupData };
 }
 
 /** All of a small source. Throws SOURCE_EMPTY without a byte, ACPI_TOO_LONG above 16 MiB. */
@@ -394,7 +402,7 @@ function planParts(
   builder: PlanBuilder<X86Register>,
   { initrd }: GuestSources,
   { entry }: X86Kernel,
-  { commandLine, acpi }: X86Parts,
+  { commandLine, acpi, legacyTables }: X86Parts,
   { at, ...places }: X86Places,
 ): void {
   const { gdt = 0n } = at;
@@ -409,6 +417,7 @@ function planParts(
   if (at.pageTables !== undefined) planEntryTables(builder, at.pageTables, places.mappedEnd);
   if (at.rsdp !== undefined) builder.bytes(at.rsdp, "linux-rdsp", acpi.rsdp, 1);
   if (at.acpiTables !== undefined) builder.bytes(at.acpiTables, "linux-acpi-tables", acpi.tables);
+  if (legacyTables !== undefined) builder.bytes(LEGACY_TABLES_ADDRESS, "linux-smbios-mp-table", legacyTables);
   if (at.setupData !== undefined) {
     builder.bytes(at.setupData, "linux-setup-data", buildSetupData(at.setupData, places.setupData));
   }

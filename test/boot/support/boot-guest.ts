@@ -58,14 +58,17 @@ export async function bootExport(out: string, ...args: readonly string[]): Promi
   return { serial: stdout, told: stderr };
 }
 
-/** Runs a guest that was loaded; fails unless its init has reached its marker. RAM is one range. */
-export async function bootLoaded(guest: LinuxGuest, { cpu }: { cpu?: string } = {}): Promise<Booted> {
+/** Runs a guest that was loaded; fails unless its init has reached its marker. RAM is one range; `args` go to QEMU. */
+export async function bootLoaded(
+  guest: LinuxGuest,
+  { cpu, machine: name, args = [] }: { cpu?: string; machine?: string; args?: readonly string[] } = {},
+): Promise<Booted> {
   const emulator = EMULATORS[guest.architecture];
   const folder = mkdtempSync(join(tmpdir(), "directboot-test-"));
   try {
     const machine = {
       ...emulator,
-      machine: emulator.machines[0],
+      machine: name ?? emulator.machines[0],
       cpu: cpu ?? emulator.cpu,
       ramSize: guest.layout.ramSize,
     };
@@ -76,7 +79,7 @@ export async function bootLoaded(guest: LinuxGuest, { cpu }: { cpu?: string } = 
     });
     const { serial, stderr, exitCode, timedOut } = await runQemu({
       program: machine.program,
-      args: [...machineArguments(machine), ...files],
+      args: [...machineArguments(machine), ...args, ...files],
       timeoutMs: TIMEOUT_SECONDS * 1000,
     });
     assert.ok(!timedOut, serial);

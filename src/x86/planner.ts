@@ -15,7 +15,6 @@ import { type InitrdInfo, LoadInfo } from "../plan/load-info.js";
 import { Placement } from "../plan/placement.js";
 import { PlanBuilder } from "../plan/plan.js";
 import type { GuestOptions, GuestSources, PlannedGuest } from "../plan/planned-guest.js";
-import { readBytes } from "../sources/reading.js";
 import { knownLength, type Source } from "../sources/source.js";
 import type { Task } from "../task/task.js";
 import { BOOT_PARAMS_BYTES, buildBootParams, checkReach } from "./boot-params.js";
@@ -29,6 +28,7 @@ import {
 } from "./e820.js";
 import { entryTablesBytes, planEntryTables, TABLES_TAG } from "./entry-tables.js";
 import { DEFAULT_GDT_SIZE, planDefaultGdt, planProtectedModeGdt } from "./gdt.js";
+import { readTables } from "./given-tables.js";
 import {
   initrdLimit,
   type PlacedKernel,
@@ -69,8 +69,6 @@ const PHYSICAL_ADDRESS_WIDTH = 40;
 const ELF_COMMAND_LINE_BYTES = 2047;
 /** A 64-bit kernel maps no more when it reads a PVH start info (arch/x86/platform/pvh/head.S). */
 const PVH_START_INFO_BELOW = 0x4000_0000n;
-/** Most bytes of an RSDP or of tables that are read: what lies between 0xe0000 and 1 MiB, many times over. */
-const MOST_ACPI_BYTES = 16 * 1024 * 1024;
 const INITRD_TAG = "linux-initrd";
 
 type X86GuestOptions = GuestOptions & X86Options<unknown>;
@@ -235,23 +233,6 @@ function partsOf(
     );
   }
   return { commandLine, acpi, legacyTables: machine?.legacy, reservations, setupData };
-}
-
-/** All of a small source. Throws SOURCE_EMPTY without a byte, ACPI_TOO_LONG above 16 MiB. */
-function* readTables(source: Source): Task<Uint8Array> {
-  const length = knownLength(source);
-  if (length > MOST_ACPI_BYTES) {
-    throw new DirectBootError(
-      "ACPI_TOO_LONG",
-      `${source.name} has ${length} bytes, the limit is ${MOST_ACPI_BYTES}`,
-    );
-  }
-  if (length === 0) {
-    throw new DirectBootError("SOURCE_EMPTY", `${source.name} has 0 bytes`, {
-      cure: "leave acpi out, or give the RSDP and the tables",
-    });
-  }
-  return (yield* readBytes(source, 0, length)).slice();
 }
 
 /** Takes what is fixed; places the kernel, then the small parts in the order of the map, then the initrd. */

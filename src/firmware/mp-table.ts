@@ -153,6 +153,9 @@ export function mpTableOf(machine: X86Machine, address: bigint): Uint8Array {
  * @throws DirectBootError MACHINE_BAD_VALUE for an APIC id above 254; OPTION_NOT_FOR_ARCHITECTURE for arm64 and riscv64;
  *   UNALIGNED_ADDRESS, ADDRESS_OUT_OF_RANGE
  */
-export function buildMpTable(machine: MachineDescription, { address }: { address: AddressLike }): Uint8Array {
-  return mpTableOf(checkX86Machine(machine, "MP tables"), toAddress(address, "address"));
+export function buildMpTable(
+  machine: MachineDescription,
+  options: { readonly address: AddressLike },
+): Uint8Array {
+  return mpTableOf(checkX86Machine(machine, "MP tables"), toAddress(options.address, "address"));
 }

@@ -235,7 +235,10 @@ export function smbiosOf(machine: MachineDescription, address: bigint): Uint8Arr
  * @throws what {@link checkMachine} throws
  * @throws DirectBootError UNALIGNED_ADDRESS, ADDRESS_OUT_OF_RANGE
  */
-export function buildSmbios(machine: MachineDescription, { address }: { address: AddressLike }): Uint8Array {
+export function buildSmbios(
+  machine: MachineDescription,
+  options: { readonly address: AddressLike },
+): Uint8Array {
   checkMachine(machine);
-  return smbiosOf(machine, toAddress(address, "address"));
+  return smbiosOf(machine, toAddress(options.address, "address"));
 }

@@ -13,4 +13,13 @@ import { qemuMicrovm, qemuPc, qemuQ35 } from "./qemu-x86.js";
  * console.log(machine.pci?.[0]?.ecam?.toString(16)); // b0000000
  * ```
  */
-export const machines = { qemuMicrovm, qemuPc, qemuQ35, qemuVirtArm64 } as const;
+export const machines = {
+  /** QEMU's `-M microvm,acpi=on`. */
+  qemuMicrovm,
+  /** QEMU's `-M pc`: i440FX and PIIX3. */
+  qemuPc,
+  /** QEMU's `-M q35`: MCH and ICH9. */
+  qemuQ35,
+  /** QEMU's `-M virt` for arm64. */
+  qemuVirtArm64,
+} as const;

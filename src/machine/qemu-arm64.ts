@@ -12,7 +12,7 @@ import {
   topologyOf,
 } from "./preset-options.js";
 
-/** Options of {@link qemuVirtArm64}: QEMU's machine properties of the same meaning. */
+/** Options of `machines.qemuVirtArm64`: QEMU's machine properties of the same meaning. */
 export interface QemuVirtArm64Options extends PresetOptions {
   /** `gic-version`; 2 by default, for at most 8 CPUs. */
   readonly gicVersion?: 2 | 3 | undefined;

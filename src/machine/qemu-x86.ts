@@ -25,7 +25,7 @@ import {
   topologyOf,
 } from "./preset-options.js";
 
-/** Options of {@link qemuMicrovm}: QEMU's machine properties of the same meaning. */
+/** Options of `machines.qemuMicrovm`: QEMU's machine properties of the same meaning. */
 export interface QemuMicrovmOptions extends PresetOptions {
   /** `pcie=on`; false by default. */
   readonly pcie?: boolean | undefined;
@@ -45,7 +45,7 @@ export interface QemuMicrovmOptions extends PresetOptions {
   readonly physicalAddressWidth?: number | undefined;
 }
 
-/** Options of {@link qemuPc} and {@link qemuQ35}. */
+/** Options of `machines.qemuPc` and `machines.qemuQ35`. */
 export interface QemuPcOptions extends PresetOptions {
   /** How many of `-serial` there are, 0 to 4; 1 by default. */
   readonly serialPorts?: number | undefined;

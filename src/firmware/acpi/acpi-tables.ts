@@ -123,7 +123,7 @@ export function acpiTablesOf(machine: X86Machine, address: bigint): AcpiTables {
  */
 export function buildAcpiTables(
   machine: MachineDescription,
-  { address }: { address: AddressLike },
+  options: { readonly address: AddressLike },
 ): AcpiTables {
-  return acpiTablesOf(checkX86Machine(machine, "ACPI tables"), toAddress(address, "address"));
+  return acpiTablesOf(checkX86Machine(machine, "ACPI tables"), toAddress(options.address, "address"));
 }

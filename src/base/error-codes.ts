@@ -120,6 +120,7 @@ const MEANINGS: Readonly<Record<DirectBootErrorCode, Meaning>> = {
   GUEST_MEMORY_BAD_BANKS: "a memory bank is unaligned, overlaps another, or lies outside its buffer",
   GUEST_MEMORY_DETACHED: "the buffer of the guest memory was detached, grown or shrunk",
   GUEST_MEMORY_BUSY: "a load into the same bytes of host memory is under way",
+  GUEST_MEMORY_TOO_SMALL: "a compressed kernel or initrd unpacks to more than the guest's RAM",
   GUEST_MEMORY_NOT_RAM: "a range does not lie in RAM",
   GUEST_MEMORY_SPLIT_VIEW: "a range crosses from one host buffer to the next and has no single view",
   IMPORT_OVERLAP: "a page range overlaps one that was imported before",

@@ -88,6 +88,7 @@ export const ERROR_CURES = {
   GUEST_MEMORY_BAD_BANKS: "give page-aligned banks within the buffer, without overlaps",
   GUEST_MEMORY_DETACHED: "attach the new buffer and load again",
   GUEST_MEMORY_BUSY: "await that load first, or give each guest a memory of its own",
+  GUEST_MEMORY_TOO_SMALL: "give the guest more RAM",
   GUEST_MEMORY_NOT_RAM: "give the guest more RAM, or place the range elsewhere",
   GUEST_MEMORY_SPLIT_VIEW: "use read and write, or view each part",
   IMPORT_OVERLAP: "place one of the two elsewhere",

@@ -2,8 +2,10 @@
  * The MP table, for kernels without ACPI: Intel MultiProcessor Specification 1.4. A floating pointer, and the configuration
  * table behind it. Kernels search for the pointer in the last KiB of base memory and in [0xf0000, 0x100000).
  */
+
 import { type AddressLike, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import { checkX86Machine, gsiOfIrq } from "../machine/check-machine.js";
 import {
   ALL_BUSES,
@@ -144,6 +146,8 @@ export function mpTableOf(machine: X86Machine, address: bigint): Uint8Array {
   return bytes;
 }
 
+const checkPlace = named("address");
+
 /**
  * The MP table of an x86 machine: its floating pointer at `address`, and the configuration table behind it. For kernels that
  * have no ACPI or are told `acpi=off`.
@@ -155,7 +159,8 @@ export function mpTableOf(machine: X86Machine, address: bigint): Uint8Array {
  */
 export function buildMpTable(
   machine: MachineDescription,
-  options: { readonly address: AddressLike },
+  place: { readonly address: AddressLike },
 ): Uint8Array {
-  return mpTableOf(checkX86Machine(machine, "MP tables"), toAddress(options.address, "address"));
+  checkPlace(place, "");
+  return mpTableOf(checkX86Machine(machine, "MP tables"), toAddress(place.address, "address"));
 }

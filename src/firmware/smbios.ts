@@ -2,8 +2,10 @@
  * SMBIOS, the names of a machine and its parts: an entry point, and the structures behind it. DMTF DSP0134, System Management
  * BIOS Reference Specification 3.3. Linux searches [0xf0000, 0x100000) for the entry point.
  */
+
 import { type AddressLike, hex, toAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
+import { named } from "../base/options.js";
 import { checkMachine } from "../machine/check-machine.js";
 import { cpusOf, type MachineDescription, type MachineIdentity } from "../machine/description.js";
 import { uuidBytes } from "./acpi/aml.js";
@@ -227,6 +229,8 @@ export function smbiosOf(machine: MachineDescription, address: bigint): Uint8Arr
   return bytes;
 }
 
+const checkPlace = named("address");
+
 /**
  * SMBIOS 3.3 of a machine, by its `identity`, CPUs and RAM: types 0, 1, 2, 3, 4, 16, 17, 19, 32 and 127. The entry point lies at
  * `address`, the structures 32 bytes behind it.
@@ -237,8 +241,9 @@ export function smbiosOf(machine: MachineDescription, address: bigint): Uint8Arr
  */
 export function buildSmbios(
   machine: MachineDescription,
-  options: { readonly address: AddressLike },
+  place: { readonly address: AddressLike },
 ): Uint8Array {
+  checkPlace(place, "");
   checkMachine(machine);
-  return smbiosOf(machine, toAddress(options.address, "address"));
+  return smbiosOf(machine, toAddress(place.address, "address"));
 }

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { PAGE_BYTES } from "../base/address.js";
 import { describeType } from "../base/describe.js";
 import { DirectBootError } from "../base/errors.js";
 import { wrongType } from "../base/options.js";
@@ -265,7 +266,7 @@ export async function loadV86(emulator: V86Emulator, options: V86Options): Promi
   if (typeof options === "object" && options !== null && Reflect.get(options, "memory") !== undefined) {
     throw new TypeError("memory is the emulator's: give memory_size to V86, and no memory here");
   }
-  checkLoadOptions({ ...options, memory: 0 });
+  checkLoadOptions({ ...options, memory: PAGE_BYTES });
   const { signal, onProgress } = options;
   await loaded(emulator, signal);
   checkStopped(emulator);

@@ -1,5 +1,7 @@
 /** Explains a kernel's file: its format, the compression in it, and its headers field by field. */
+
 import type { DirectBootError, DirectBootErrorCode } from "../base/errors.js";
+import { gunzipByPlatform } from "../decoders/zlib.js";
 import {
   DETECT_BYTES,
   describeFormat,
@@ -150,7 +152,13 @@ export function* inspectSource(
 
 function inspect(input: AsyncByteInput, options: InspectKernelSyncOptions): Task<SourceInspection> {
   const { decoders, spoolLimit, unpack = "wrappers" } = options;
-  const unpacking = { decoders, maxDecompressedSize: MOST_UNPACKED, inPlace: true, spoolLimit };
+  const unpacking = {
+    decoders,
+    gunzip: gunzipByPlatform,
+    maxDecompressedSize: MOST_UNPACKED,
+    inPlace: true,
+    spoolLimit,
+  };
   return withKernel(input, unpacking, function* (source, by) {
     // A header may point anywhere: a source of unknown length is read to its end first.
     return yield* inspectSource(yield* withKnownLength(source, spoolLimit), by, unpack);

@@ -1,5 +1,7 @@
 /** Tells a kernel file's kind from its headers; nothing is loaded. */
+
 import { DirectBootError } from "../base/errors.js";
+import { gunzipByPlatform } from "../decoders/zlib.js";
 import { ARM64_PAGE_SIZES, type Arm64PageSize, decodeAarch64ImageFlags } from "../images/arm64-image.js";
 import { formatProtocolVersion, XLF_KERNEL_64 } from "../images/bzimage.js";
 import { DETECT_BYTES, describeFormat, type ImageFormat, isCompressionFormat } from "../images/detect.js";
@@ -114,6 +116,7 @@ function detect(input: AsyncByteInput, { decoders }: DetectKernelSyncOptions): T
   // To tell what a bzImage is, its payload need not be unpacked.
   const options = {
     decoders,
+    gunzip: gunzipByPlatform,
     maxDecompressedSize: MOST_UNPACKED,
     decompress: "guest",
     inPlace: true,

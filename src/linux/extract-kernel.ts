@@ -1,4 +1,5 @@
 /** The kernel out of its wrappers: what emulators, debuggers and VMMs without a decompressor need. */
+import { gunzipByPlatform } from "../decoders/zlib.js";
 import type { ImageFormat } from "../images/detect.js";
 import { noKernel } from "../images/kinds.js";
 import type { OnProgress } from "../plan/progress.js";
@@ -51,6 +52,7 @@ function extract(input: AsyncByteInput, options: ExtractKernelSyncOptions): Task
   const spoolLimit = maxDecompressedSize;
   const unpacking: UnpackingOptions = {
     decoders,
+    gunzip: gunzipByPlatform,
     maxDecompressedSize,
     spoolLimit,
     decompress: "host",

@@ -1,6 +1,7 @@
 /** Any kernel, one synchronous call. */
 
 import { planArm64Guest } from "../arm64/planner.js";
+import { gunzipByPlatform } from "../decoders/zlib.js";
 import { checkMachine } from "../machine/check-machine.js";
 import { runSync } from "../task/run.js";
 import { isPlaceTaken, planX86Guest } from "../x86/planner.js";
@@ -25,6 +26,7 @@ const planHere: Planner = {
   *machineCheck() {
     return checkMachine;
   },
+  gunzip: gunzipByPlatform,
 };
 
 /**

@@ -24,7 +24,7 @@ import { LinuxGuest, LoadedLinux } from "./loaded-linux.js";
 import type { ImporterOption, LoadLinuxOptions, PlanLinuxOptions } from "./options.js";
 
 /** The planners of all architectures, which may be loaded on demand. */
-export interface Planner {
+export interface Planner extends Pick<UnpackingOptions, "gunzip"> {
   /** Plans with the one of the kernel's architecture. */
   plan(file: KernelFile, options: PlanLinuxOptions, sources: GuestSources): Task<PlannedGuest>;
   /** True if a bzImage's kernel must lie elsewhere than where it is linked; `initrdBytes` at most are the initrd's. */
@@ -111,7 +111,7 @@ function* prepare(
     const whole: Source[] = [];
     const isPlaceTaken = (image: BzImage): Task<boolean> =>
       planner.isPlaceTaken(options, concatSources(whole).byteLength, image);
-    const unpacking = new Unpacking({ ...unpackingOptions(options), isPlaceTaken });
+    const unpacking = new Unpacking({ ...unpackingOptions(options), gunzip: planner.gunzip, isPlaceTaken });
     closers.unshift(() => unpacking.close());
     for (const each of initrds) whole.push(yield* withKnownLength(each, spoolLimit));
     const sources = {
@@ -121,11 +121,14 @@ function* prepare(
         tables: yield* withKnownLength(tables.tables, spoolLimit),
       },
     };
-    const file = yield* openKernelFile(kernelInput, unpacking);
+    const file = yield* withinRam(kernelInput.name, openKernelFile(kernelInput, unpacking), options);
     const { decompression } = file;
     checkArchitecture(options, file.format === "arm64-image", kernelInput.name);
     const kernel = isLengthNeeded(file) ? yield* withKnownLength(file.source, spoolLimit) : file.source;
-    const plain = options.decompressInitrd === true ? yield* plainInitrds(whole, unpacking) : whole;
+    const plain =
+      options.decompressInitrd === true
+        ? yield* withinRam("the initrd", plainInitrds(whole, unpacking), options)
+        : whole;
     const planned = yield* planner.plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
     const { memory, ...parts } = planned;
     const { architecture } = options;
@@ -191,12 +194,25 @@ function mostDecompressed({ maxDecompressedSize, memory }: PlanLinuxOptions): nu
   return most > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(most);
 }
 
+/** Tells of what unpacks to more than the guest's RAM as of too little RAM: no limit of the caller's was passed. */
+function* withinRam<T>(name: string, unpacked: Task<T>, options: PlanLinuxOptions): Task<T> {
+  try {
+    return yield* unpacked;
+  } catch (cause) {
+    const isTooLarge = cause instanceof DirectBootError && cause.code === "DECOMPRESS_TOO_LARGE";
+    if (!isTooLarge || options.maxDecompressedSize !== undefined) throw cause;
+    const why = `${name} unpacks to more than the guest's RAM, ${ramSizeOf(options.memory)} bytes`;
+    throw new DirectBootError("GUEST_MEMORY_TOO_SMALL", why, { cause });
+  }
+}
+
 /** How compressed input is undone. */
 function unpackingOptions(options: PlanLinuxOptions): UnpackingOptions {
   const { addresses, decoders, decompress, decompressInto, entry, onProgress, spoolLimit } = options;
   return {
     decoders,
     maxDecompressedSize: mostDecompressed(options),
+    isLimitedByRam: options.maxDecompressedSize === undefined,
     decompress,
     entry,
     hasKernelAddress: addresses?.kernel !== undefined,

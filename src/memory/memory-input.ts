@@ -42,12 +42,12 @@ function attachBanks(memory: MemoryInput): AttachedInput {
   );
 }
 
-/** Bytes of RAM of a memory that a caller gave. Throws TypeError if it is none of {@link MemoryInput}. */
+/** Bytes of RAM of a memory that a caller gave. Throws TypeError if it is none of {@link MemoryInput}; LAYOUT_BAD_SIZE. */
 export function ramSizeOf(memory: MemoryInput): bigint {
   const input = attachBanks(memory);
-  if (typeof input !== "object") return BigInt(input);
+  if (typeof input !== "object") return checkRamSize(input);
   if (input instanceof MemoryLayout || input instanceof GuestMemory) return input.ramSize;
-  return BigInt(bytesOfBuffer(input).byteLength);
+  return checkRamSize(bytesOfBuffer(input).byteLength);
 }
 
 /**

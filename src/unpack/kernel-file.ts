@@ -308,8 +308,15 @@ function* openBzImage(
     kernel = yield* unpack({ ...payload, format, allowTrailing: true }, unpacking, false);
   } catch (cause) {
     // A compression that the decoders don't know, or can't undo here, the guest's own code may.
-    const isUnsupported = cause instanceof DirectBootError && cause.code === "DECOMPRESS_UNSUPPORTED";
-    if (isUnsupported && !mustBeHost) return byGuest;
+    // If not even the guest could run it in its RAM, the planner says how much the kernel needs.
+    const { maxDecompressedSize, isLimitedByRam = false } = unpacking.options;
+    const code = cause instanceof DirectBootError ? cause.code : undefined;
+    const isTooLarge = code === "DECOMPRESS_TOO_LARGE" && isLimitedByRam;
+    if (
+      (isTooLarge && Number(image.prefAddress) + image.initSize > maxDecompressedSize) ||
+      (code === "DECOMPRESS_UNSUPPORTED" && !mustBeHost)
+    )
+      return byGuest;
     throw cause;
   }
   const inner = detectFormat(yield* readHead(kernel, DETECT_BYTES));

@@ -2,7 +2,7 @@
 import { DirectBootError } from "../base/errors.js";
 import type * as DecodersModule from "../decoders/index.js";
 import type { CompressionFormat, DecodedMember, DecompressOptions } from "../decoders/options.js";
-import { gunzipByPlatform } from "../decoders/zlib.js";
+import type { gunzipByPlatform } from "../decoders/zlib.js";
 import type { BzImage } from "../images/bzimage.js";
 import { describeFormat } from "../images/detect.js";
 import type { Source } from "../sources/source.js";
@@ -23,8 +23,12 @@ export interface UnpackProgress {
 export interface UnpackingOptions {
   /** The decoders; without, the asynchronous driver loads them when they are needed. */
   readonly decoders?: Decoders | undefined;
+  /** Undoes gzip where there are no decoders, which the asynchronous driver has. */
+  readonly gunzip?: typeof gunzipByPlatform | undefined;
   /** Most bytes that a kernel may decompress to. */
   readonly maxDecompressedSize: number;
+  /** That is the size of guest RAM, not a limit of the caller's. */
+  readonly isLimitedByRam?: boolean;
   /** Who decompresses the payload of a bzImage; by default the host if it can. */
   readonly decompress?: "host" | "guest" | undefined;
   /** The entry that an x86 kernel is asked for. */
@@ -101,16 +105,17 @@ export class Unpacking {
     name: string,
   ): Task<DecodedMember> {
     const decoders = yield* this.decoders();
-    if (decoders === undefined && format !== "gzip") throw noDecoder(name, format);
-    const { onProgress } = this.options;
+    const { onProgress, gunzip } = this.options;
+    const byPlatform = format === "gzip" ? gunzip : undefined;
     const report = (bytes: number, total: number): void =>
       onProgress?.({ loaded: this.#done + bytes, total: this.#done + Math.max(bytes, total) });
+    const onDecoded = ({ produced }: { readonly produced: number }): void =>
+      report(produced, options.expectedBytes ?? 0);
     const decoded =
       decoders === undefined
-        ? gunzipByPlatform(input, options, isMember)
-        : yield* decoders.tasks.decode(format, input, options, isMember, ({ produced }) =>
-            report(produced, options.expectedBytes ?? 0),
-          );
+        ? byPlatform?.(input, options, isMember)
+        : yield* decoders.tasks.decode(format, input, options, isMember, onDecoded);
+    if (decoded === undefined) throw noDecoder(name, format);
     const { byteLength } = decoded.output;
     report(byteLength, byteLength);
     this.#done += byteLength;

@@ -2,6 +2,7 @@
  * x86: plans all that a kernel needs to be entered by the 64-bit boot protocol, the 32-bit one or PVH. low-memory-map.ts
  * draws where things go.
  */
+
 import { addAddresses, hex, hexRange, PAGE_BYTES, pagesOf, toPageAddress } from "../base/address.js";
 import { DirectBootError } from "../base/errors.js";
 import { readDeviceTree, readTree } from "../firmware/device-tree.js";
@@ -37,6 +38,7 @@ import {
   type X86Kernel,
   type X86KernelFile,
 } from "./kernel.js";
+import { withLeastMemory } from "./least-memory.js";
 import {
   ACPI_TABLES_ADDRESS,
   FOUR_GIB,
@@ -164,7 +166,12 @@ function* planFile(options: X86GuestOptions, sources: GuestSources, file: X86Ker
     ...resolved,
     with: (text) => planned({ ...given, ...text }),
   });
-  return planned(options);
+  try {
+    return planned(options);
+  } catch (cause) {
+    const { layout } = resolved;
+    throw withLeastMemory(cause, layout, (other) => planGuest(options, other, sources, kernel, files));
+  }
 }
 
 /** Plans with all that was read. */

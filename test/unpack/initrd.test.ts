@@ -233,7 +233,7 @@ describe("decompressInitrd", () => {
       assert.throws(() => plain(initrd, { maxDecompressedSize: 1_000_000 }), refusal("DECOMPRESS_TOO_LARGE"));
     }
     const bomb = compress(ZSTD, new Uint8Array(RAM + 1));
-    assert.throws(() => plain(bomb), refusal("DECOMPRESS_TOO_LARGE", `${RAM}`));
+    assert.throws(() => plain(bomb), refusal("GUEST_MEMORY_TOO_SMALL", `${RAM}`));
   });
 
   it("names what is broken, and memory is as it was", () => {

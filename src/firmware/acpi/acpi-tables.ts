@@ -1,6 +1,8 @@
 /** All ACPI tables of a machine, for the place where they will lie. */
+
 import { type AddressLike, addAddresses, hex, toAddress } from "../../base/address.js";
 import { DirectBootError } from "../../base/errors.js";
+import { named } from "../../base/options.js";
 import { checkX86Machine } from "../../machine/check-machine.js";
 import type { MachineDescription, X86Machine } from "../../machine/description.js";
 import { checksum, TableWriter } from "../table-writer.js";
@@ -103,6 +105,8 @@ export function acpiTablesOf(machine: X86Machine, address: bigint): AcpiTables {
   return { rsdp: buildRsdp(rsdt, xsdt), tables, address, list: placed };
 }
 
+const checkPlace = named("address");
+
 /**
  * The ACPI tables of an x86 machine: FADT (hardware-reduced, where the machine is), FACS, DSDT, MADT; HPET, MCFG and SPCR
  * where there is such a device; XSDT, RSDT below 4 GiB, and RSDP. `loadLinux({ machine })` does it by itself; this is for
@@ -123,7 +127,8 @@ export function acpiTablesOf(machine: X86Machine, address: bigint): AcpiTables {
  */
 export function buildAcpiTables(
   machine: MachineDescription,
-  options: { readonly address: AddressLike },
+  place: { readonly address: AddressLike },
 ): AcpiTables {
-  return acpiTablesOf(checkX86Machine(machine, "ACPI tables"), toAddress(options.address, "address"));
+  checkPlace(place, "");
+  return acpiTablesOf(checkX86Machine(machine, "ACPI tables"), toAddress(place.address, "address"));
 }

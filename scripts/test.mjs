@@ -31,7 +31,7 @@ if (asked.join() !== "unit")
     setpriv: "util-linux",
     lzop: "lzop",
     // Makes the inputs of test/cases.
-    python3: "python3-minimal",
+    python3: "python3",
     // Completion.
     fish: "fish",
     zsh: "zsh",

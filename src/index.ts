@@ -126,8 +126,14 @@ export type { MemoryBankInput } from "./memory/segments.js";
 export { type ApplyOptions, type ApplySyncOptions, applyPlan, applyPlanSync } from "./plan/apply.js";
 export type { InitrdInfo, KernelInfo, LoadInfo, LoadInfoInput } from "./plan/load-info.js";
 export type { LoadPlan, PageData, PagesStep, PlanStep, RegisterStep } from "./plan/plan.js";
-export type { EntryMode, GuestArchitecture, GuestText } from "./plan/planned-guest.js";
-export type { LoadProgress } from "./plan/progress.js";
+export type {
+  EntryMode,
+  GuestAddresses,
+  GuestArchitecture,
+  GuestOptions,
+  GuestText,
+} from "./plan/planned-guest.js";
+export type { LoadProgress, OnProgress } from "./plan/progress.js";
 export { BlobSource } from "./sources/blob.js";
 export { BytesSource } from "./sources/bytes.js";
 export { FileSource } from "./sources/file.js";

@@ -152,7 +152,7 @@ const checkPlace = named("address");
  * The MP table of an x86 machine: its floating pointer at `address`, and the configuration table behind it. For kernels that
  * have no ACPI or are told `acpi=off`.
  *
- * @param options.address guest physical address, a multiple of 16 in [0xf0000, 0x100000), where kernels search
+ * @param place.address guest physical address, a multiple of 16 in [0xf0000, 0x100000), where kernels search
  * @throws what {@link checkMachine} throws
  * @throws DirectBootError MACHINE_BAD_VALUE for an APIC id above 254; OPTION_NOT_FOR_ARCHITECTURE for arm64 and riscv64;
  *   UNALIGNED_ADDRESS, ADDRESS_OUT_OF_RANGE

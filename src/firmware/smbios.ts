@@ -235,7 +235,7 @@ const checkPlace = named("address");
  * SMBIOS 3.3 of a machine, by its `identity`, CPUs and RAM: types 0, 1, 2, 3, 4, 16, 17, 19, 32 and 127. The entry point lies at
  * `address`, the structures 32 bytes behind it.
  *
- * @param options.address guest physical address, a multiple of 16 in [0xf0000, 0x100000), where kernels search
+ * @param place.address guest physical address, a multiple of 16 in [0xf0000, 0x100000), where kernels search
  * @throws what {@link checkMachine} throws
  * @throws DirectBootError UNALIGNED_ADDRESS, ADDRESS_OUT_OF_RANGE
  */

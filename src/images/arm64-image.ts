@@ -26,7 +26,7 @@ export type Aarch64ImagePageSize = (typeof Aarch64ImagePageSize)[keyof typeof Aa
 /** The values in words, by number. */
 export const ARM64_PAGE_SIZES = ["unspecified", "4KiB", "16KiB", "64KiB"] as const;
 /** A kernel's page size; "unspecified" is what kernels before 4.6 say. */
-export type Arm64PageSize = (typeof ARM64_PAGE_SIZES)[number];
+export type Arm64PageSize = "unspecified" | "4KiB" | "16KiB" | "64KiB";
 
 /** The kernel flags, decoded: OpenVMM's `Aarch64ImageFlags`. Bits 4-63 are reserved. */
 export interface Aarch64ImageFlags {

@@ -6,9 +6,18 @@ import type { CompressionFormat } from "../decoders/options.js";
 export type CompressionImageFormat = CompressionFormat;
 
 /** Formats that are recognised. */
-export type ImageFormat = keyof typeof OTHERS | KernelFormat | CompressionImageFormat;
+export type ImageFormat =
+  | CompressionImageFormat
+  | "elf64"
+  | "elf32"
+  | "bzImage"
+  | "arm64-image"
+  | "zboot"
+  | "text"
+  | "empty"
+  | "unknown";
 
-type KernelFormat = "elf64" | "elf32" | "bzImage" | "arm64-image" | "zboot";
+type KernelFormat = Exclude<ImageFormat, CompressionImageFormat | keyof typeof OTHERS>;
 
 /** Bytes from the start of a file that {@link detectFormat} looks at. */
 export const DETECT_BYTES = 0x210;

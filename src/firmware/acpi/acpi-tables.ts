@@ -112,7 +112,7 @@ const checkPlace = named("address");
  * where there is such a device; XSDT, RSDT below 4 GiB, and RSDP. `loadLinux({ machine })` does it by itself; this is for
  * hosts that place tables themselves.
  *
- * @param options.address guest physical address of the tables, a multiple of 64
+ * @param place.address guest physical address of the tables, a multiple of 64
  * @throws what {@link checkMachine} throws
  * @throws DirectBootError OPTION_NOT_FOR_ARCHITECTURE for arm64 and riscv64, whose guests get a device tree;
  *   UNALIGNED_ADDRESS, ADDRESS_OUT_OF_RANGE, ADDRESS_OVERFLOW

@@ -14,6 +14,7 @@ export function wrongType(path: string, wanted: string, value: unknown): TypeErr
 }
 
 /** A value that `test` is true for. */
+// @__NO_SIDE_EFFECTS__
 export function is(wanted: string, test: (value: unknown) => boolean): Check {
   return (value, path) => {
     if (!test(value)) throw wrongType(path, wanted, value);
@@ -21,6 +22,7 @@ export function is(wanted: string, test: (value: unknown) => boolean): Check {
 }
 
 /** One of the strings. */
+// @__NO_SIDE_EFFECTS__
 export function oneOf(...values: readonly string[]): Check {
   const names = values.map((value) => JSON.stringify(value));
   const wanted = names.length < 3 ? names.join(" or ") : `one of ${names.join(", ")}`;
@@ -28,6 +30,7 @@ export function oneOf(...values: readonly string[]): Check {
 }
 
 /** Undefined, or what `check` lets through. */
+// @__NO_SIDE_EFFECTS__
 export function optional(check: Check): Check {
   return (value, path) => {
     if (value !== undefined) check(value, path);
@@ -35,6 +38,7 @@ export function optional(check: Check): Check {
 }
 
 /** An array whose members `check` lets through. */
+// @__NO_SIDE_EFFECTS__
 export function listOf(check: Check): Check {
   return (value, path) => {
     if (!Array.isArray(value)) throw wrongType(path, "an array", value);
@@ -67,11 +71,13 @@ function checkFields(value: unknown, path: string, fields: Checks): asserts valu
 }
 
 /** An object with these fields and any others. */
+// @__NO_SIDE_EFFECTS__
 export function shape(fields: Checks): Check {
   return (value, path) => checkFields(value, path, fields);
 }
 
 /** An object with these fields and no others. At the top `path` is empty. */
+// @__NO_SIDE_EFFECTS__
 export function options(fields: Checks): Check {
   return (value, path) => {
     if (typeof value === "object" && value !== null) {
@@ -83,6 +89,7 @@ export function options(fields: Checks): Check {
 }
 
 /** An object without other fields than these, whose values somebody else checks. */
+// @__NO_SIDE_EFFECTS__
 export function named(...names: readonly string[]): Check {
   return options(Object.fromEntries(names.map((name) => [name, () => {}])));
 }

@@ -5,7 +5,7 @@
 //        └──► x86     │ the planner and all that it has to itself: loadLinuxSync has both at hand
 //        └──► arm64   │
 //             └──► core   guest memory, sources, plans, importers, WebAssembly, errors
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { build } from "esbuild";
 
@@ -58,6 +58,12 @@ export async function bundle(entries) {
     // That of index.ts, which is there for its reach.
     logOverride: { "ignored-bare-import": "silent" },
   });
+  // The command is a program: nobody steps through it, and its map is a twentieth of the package.
+  rmSync("dist/cli.js.map");
+  writeFileSync(
+    "dist/cli.js",
+    readFileSync("dist/cli.js", "utf8").replace(/\n\/\/# sourceMappingURL=.*\n?$/, "\n"),
+  );
   // esbuild names a class that refers to itself _Class: users would see that in messages and in the console. A space makes
   // up for the underscore, so that source maps hold.
   for (const file of Object.keys(metafile.outputs).filter((name) => name.endsWith(".js"))) {

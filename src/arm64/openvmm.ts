@@ -20,7 +20,7 @@ import { DirectBootError } from "../base/errors.js";
 import { isAddress, options } from "../base/options.js";
 import { readArm64Image } from "../images/arm64-image.js";
 import type { Aarch64Register, ImageLoad } from "../importers/importer.js";
-import { applyPlanSync, carryOut } from "../plan/apply.js";
+import { applyPlanSync, carryOut, checkImporter } from "../plan/apply.js";
 import { checkInitrdConfig, type InitrdAddressType, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
 import { PlanBuilder } from "../plan/plan.js";
@@ -139,6 +139,7 @@ function* load(
   importer: ImageLoad<Aarch64Register>,
   options: KernelAndInitrdArm64Options<AsyncByteInput>,
 ): Task<LoadInfo> {
+  checkImporter(importer);
   const start = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
   const { kernel, deviceTree, initrd } = options;
   return yield* withSources({ kernel, deviceTree, initrd: initrd?.initrd }, function* (sources) {
@@ -170,6 +171,7 @@ export function setDirectBootRegistersArm64(
   importer: ImageLoad<Aarch64Register>,
   loadInfo: LoadInfoInput,
 ): void {
+  checkImporter(importer);
   const builder = new PlanBuilder<Aarch64Register>();
   planDirectBootRegistersArm64(builder, toLoadInfo(loadInfo));
   applyPlanSync(builder, importer);

@@ -181,6 +181,15 @@ function* carryOutClaimed<R extends VpRegister>(
   }
 }
 
+/** Throws TypeError for a target that keeps no registers, which OpenVMM's functions hand over. */
+export function checkImporter(target: unknown): void {
+  if (hasMethods(target, ["importPages", "importVpRegister"])) return;
+  const cure = target instanceof GuestMemory ? "; make a GuestMemoryImporter of it" : "";
+  throw new TypeError(
+    `importer must have importPages and importVpRegister, got ${describeForeign(target, [GuestMemory])}${cure}`,
+  );
+}
+
 /** The importer of a load: what the caller gave, or one into the guest memory that the caller gave. TypeError if it is neither. */
 function importerInto<R extends VpRegister>(target: ImageLoad<R> | GuestMemory): ImageLoad<R> {
   if (target instanceof GuestMemory) return new GuestMemoryImporter<R>(target);

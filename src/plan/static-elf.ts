@@ -25,7 +25,7 @@ import { checkByteInput, withSources } from "../sources/open.js";
 import type { AsyncByteInput, ByteInput, Source } from "../sources/source.js";
 import { runAsync, runSync } from "../task/run.js";
 import type { Task } from "../task/task.js";
-import { carryOut } from "./apply.js";
+import { carryOut, checkImporter } from "./apply.js";
 import { PlanBuilder } from "./plan.js";
 import { planSegments } from "./segments.js";
 
@@ -267,6 +267,7 @@ function* load<R extends VpRegister>(
   importer: ImageLoad<R>,
   options: StaticElfOptions<AsyncByteInput>,
 ): Task<ElfLoadInfo> {
+  checkImporter(importer);
   checkNames(options, "");
   checkByteInput(options.image, "image");
   const placement = {

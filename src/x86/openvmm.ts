@@ -14,7 +14,7 @@ import { DirectBootError } from "../base/errors.js";
 import { isAddress, named, options } from "../base/options.js";
 import type { ImageLoad, X86Register } from "../importers/importer.js";
 import type { MemoryLayout } from "../memory/memory-layout.js";
-import { applyPlanSync, carryOut } from "../plan/apply.js";
+import { applyPlanSync, carryOut, checkImporter } from "../plan/apply.js";
 import { commandLineBytes, withNul } from "../plan/command-line.js";
 import { checkInitrdConfig, type InitrdConfig, planInitrd } from "../plan/initrd.js";
 import { LoadInfo, type LoadInfoInput, toLoadInfo } from "../plan/load-info.js";
@@ -160,6 +160,7 @@ function* load(
   options: KernelAndInitrdX64Options<AsyncByteInput>,
   more: (builder: PlanBuilder<X86Register>, info: LoadInfo) => void = () => {},
 ): Task<LoadInfo> {
+  checkImporter(importer);
   const startAddress = toAddress(options.kernelMinimumStartAddress, "kernelMinimumStartAddress");
   const inputs = { kernel: options.kernel, initrd: options.initrd?.initrd };
   return yield* withSources(inputs, function* ({ kernel, initrd }) {
@@ -227,6 +228,7 @@ export function loadConfig(
   loadInfo: LoadInfoInput,
   options: ConfigOptions,
 ): void {
+  checkImporter(importer);
   checkConfigOptions(options, "");
   const builder = new PlanBuilder<X86Register>();
   planConfig(builder, toLoadInfo(loadInfo), options);

@@ -21,7 +21,7 @@ const CONTROLS = [
   "decompressInitrd",
 ];
 /** Options whose names are words that a sentence may need. */
-const WORDS = ["addresses", "arm64", "signal", "acpi"];
+const WORDS = ["architecture", "machine", "addresses", "arm64", "signal", "acpi"];
 
 interface PageModule {
   DirectBootError: typeof DirectBootError;

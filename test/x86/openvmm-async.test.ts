@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { type ImageLoad, MemoryLayout, RecordingImporter, type VpRegister } from "../../src/index.js";
+import {
+  GuestMemory,
+  type ImageLoad,
+  MemoryLayout,
+  RecordingImporter,
+  type VpRegister,
+} from "../../src/index.js";
 import * as loader from "../../src/loader.js";
 import { makeDeviceTree } from "../support/device-tree-maker.js";
 import { makeImage, makeVmlinux } from "../support/packed-kernels.js";
@@ -107,6 +113,28 @@ describe("an asynchronous function of OpenVMM's", () => {
       kernelMinimumStartAddress,
     });
     await assert.rejects(wrong, { code: "ELF_INVALID_FILE_HEADER" });
+  });
+
+  it("takes no GuestMemory, which would lose the registers; nor do the synchronous ones", async () => {
+    const memory = GuestMemory.create(32 << 20);
+    const options = { ...config, kernel: vmlinux, kernelMinimumStartAddress };
+    const info = loader.loadX86(new RecordingImporter(), options);
+    const arm64 = { kernel: image, kernelMinimumStartAddress: 0 };
+    for (const call of [
+      () => Reflect.apply(loader.loadX86, undefined, [memory, options]),
+      () => Reflect.apply(loader.loadX86Async, undefined, [memory, options]),
+      () =>
+        Reflect.apply(loader.loadKernelAndInitrdX64, undefined, [
+          memory,
+          { kernel: vmlinux, kernelMinimumStartAddress },
+        ]),
+      () => Reflect.apply(loader.loadConfig, undefined, [memory, info, config]),
+      () => Reflect.apply(loader.loadKernelAndInitrdArm64, undefined, [memory, arm64]),
+      () => Reflect.apply(loader.setDirectBootRegistersArm64, undefined, [memory, info]),
+      () => Reflect.apply(loader.loadStaticElf, undefined, [memory, { image: vmlinux }]),
+    ]) {
+      await assert.rejects(async () => call(), { name: "TypeError", message: /GuestMemoryImporter/ });
+    }
   });
 
   it("ChunkBuf.importFileRegionAsync imports a region of a Blob", async () => {

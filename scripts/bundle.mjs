@@ -27,15 +27,12 @@ const reachIndex = (paths) => ({
   },
 });
 
-/** Modules that index.ts imports on demand, whose code others have at hand: they would make sets of their own. */
-const ON_DEMAND = ["src/machine/check-machine.ts", "src/linux/travel.ts"];
-
 /** Writes dist/: `entries` are names of files, each with its module. */
 export async function bundle(entries) {
   const { metafile } = await build({
     metafile: true,
     entryPoints: entries,
-    plugins: [reachIndex([...Object.values(entries), ...ON_DEMAND])],
+    plugins: [reachIndex(Object.values(entries))],
     outdir: "dist",
     bundle: true,
     splitting: true,

@@ -16,7 +16,7 @@ export const ERROR_CURES = {
   ARM64_BIG_ENDIAN_KERNEL_IMAGE: "build the kernel with CONFIG_CPU_LITTLE_ENDIAN",
   ARM64_FOUR_KIB_PAGE_IMAGE_IS_REQUIRED:
     "allow its page size with arm64.pageSizes, if the guest's CPU has it",
-  ARM64_LOW_MEMORY_KERNEL: "allow it with arm64.lowPlacement, or give a kernel of Linux 4.6 or later",
+  ARM64_LOW_MEMORY_KERNEL: "allow it with arm64.lowPlacement, or give a newer kernel",
   ARM64_READ_KERNEL_IMAGE: "check that the file is complete",
   ARM64_SEEK_KERNEL_START: "check that the source can be read at any offset",
   ARM64_SEEK_KERNEL_IMAGE: "check that the source can be read at any offset",
@@ -41,7 +41,7 @@ export const ERROR_CURES = {
   ELF_NO_LOADABLE_SEGMENT: "give a linked kernel (vmlinux), not an object file or a debug file",
 
   // common.rs, ImportFileRegionError
-  REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH: "check the program header: p_filesz must not exceed p_memsz",
+  REGION_FILE_LENGTH_EXCEEDS_MEMORY_LENGTH: "p_filesz must not exceed p_memsz",
   REGION_SEEK: "check that the file is complete",
   REGION_READ: "check that the file is complete",
   REGION_IMPORT_PAGES: "see the cause",
@@ -53,7 +53,7 @@ export const ERROR_CURES = {
   LAYOUT_BAD_NUMA_SIZE: "use positive multiples of 4096 bytes",
   LAYOUT_EMPTY_NUMA_SIZES: "give at least one NUMA node",
   LAYOUT_BAD_MMIO_GAPS: "give non-empty gaps in ascending order, without overlaps",
-  LAYOUT_BAD_MEMORY_RANGES: "give non-empty ranges and gaps in ascending order, without overlaps",
+  LAYOUT_BAD_MEMORY_RANGES: "give non-empty ranges in ascending order, without overlaps",
   LAYOUT_VTL2_RANGE_BEFORE_END_OF_RAM: "place the VTL2 range behind all RAM",
   LAYOUT_RAM_DOES_NOT_FIT: "use less RAM or smaller gaps",
 
@@ -66,7 +66,7 @@ export const ERROR_CURES = {
   PAGE_TABLE_ATTEMPTED_OVERWRITE: "choose another entry, or give ranges without overlaps",
   PAGE_TABLE_INVALID_ADDRESS: "use an address with the required alignment below 2^52",
   GDT_INVALID_ADDRESS: "place the GDT below 2^52",
-  X86_ENTRY_NOT_MAPPED: "give a kernel that is linked below 4 GiB, with its entry in a loaded segment",
+  X86_ENTRY_NOT_MAPPED: "give a kernel linked below 4 GiB, with its entry in a loaded segment",
   MTRR_BAD_LOW_GAP: "give the gap below 4 GiB that the layout was made with",
 
   // zero page
@@ -105,12 +105,12 @@ export const ERROR_CURES = {
   SOURCE_EMPTY: "check the path; a kernel or initrd has at least one byte",
 
   // device trees
-  DEVICE_TREE_MALFORMED: "give a complete flattened device tree (.dtb), as dtc or QEMU's dumpdtb writes it",
+  DEVICE_TREE_MALFORMED: "give a complete device tree (.dtb), as dtc writes it",
   DEVICE_TREE_UNSUPPORTED_VERSION: "compile the device tree again with a current dtc",
   DEVICE_TREE_CHOSEN: "give an initrd range with start <= end, and less data",
   DEVICE_TREE_TOO_LARGE: "give a device tree of at most 2 MiB",
   DEVICE_TREE_MISSING: "give the machine's device tree (deviceTree, or --dtb)",
-  ARCHITECTURE_MISMATCH: "give a kernel for that architecture, or start a machine for this one",
+  ARCHITECTURE_MISMATCH: "give a kernel for that architecture, or start this one's machine",
   DEVICE_TREE_MEMORY: "give the size that the device tree has, or a tree for this machine",
   OPTION_NOT_FOR_ARCHITECTURE: "leave the option out",
 
@@ -159,14 +159,13 @@ export const ERROR_CURES = {
   SOURCE_CONSUMED: "use a new stream for each load, or read it whole first",
   DECOMPRESS_UNSUPPORTED: "decompress the file first, or use a runtime with a decompressor for it",
   DECOMPRESS_CORRUPT: "check that the file is complete and unmodified",
-  DECOMPRESS_TOO_LARGE: "give the guest more RAM, or raise maxDecompressedSize, if the file is to be trusted",
+  DECOMPRESS_TOO_LARGE: "give the guest more RAM, or raise maxDecompressedSize for a file that you trust",
 
   // decoders
   DECOMPRESS_TRUNCATED: "check that the file is complete",
   DECOMPRESS_CHECKSUM: "check that the file is the original one and complete",
   DECOMPRESS_WRONG_SIZE: "check that the file is the original one and complete",
-  DECOMPRESS_TRAILING_DATA:
-    "cut the file behind the compressed data; give a device tree that follows it as a file of its own",
+  DECOMPRESS_TRAILING_DATA: "cut the file there; a device tree is a file of its own",
 
   // v86
   V86_UNSUPPORTED: "give a 32-bit x86 kernel, and no entry but the 32-bit one",
@@ -185,15 +184,14 @@ export const ERROR_CURES = {
   // plans
   PLAN_INVALID: "make plans with directboot's functions",
   PLAN_NOT_TRANSFERABLE: 'post the data of plan.toTransferable({ read: "here" })',
-  PLAN_DOES_NOT_FIT_MEMORY: "give a memory with all RAM of the plan's layout, or plan for this memory",
+  PLAN_DOES_NOT_FIT_MEMORY: "give a memory with the plan's RAM, or plan for this one",
   ABORTED: "load again when it is wanted",
 
   // the command
   OUTPUT_FAILED: "check the path, its permissions and the free space",
   TOOL_MISSING: "install the package that is named",
   TOOL_FAILED: "see its output",
-  GUEST_RESET:
-    "let the kernel say more (console=ttyS0 earlyprintk=ttyS0, on arm64 earlycon), and the guest power off when it is done",
+  GUEST_RESET: "see the guest's output",
 } as const satisfies Record<string, string>;
 
 /** The code of a {@link DirectBootError}: a string literal for each cause. */

@@ -14,7 +14,6 @@ export function wrongType(path: string, wanted: string, value: unknown): TypeErr
 }
 
 /** A value that `test` is true for. */
-// @__NO_SIDE_EFFECTS__
 export function is(wanted: string, test: (value: unknown) => boolean): Check {
   return (value, path) => {
     if (!test(value)) throw wrongType(path, wanted, value);
@@ -22,7 +21,6 @@ export function is(wanted: string, test: (value: unknown) => boolean): Check {
 }
 
 /** One of the strings. */
-// @__NO_SIDE_EFFECTS__
 export function oneOf(...values: readonly string[]): Check {
   const names = values.map((value) => JSON.stringify(value));
   const wanted = names.length < 3 ? names.join(" or ") : `one of ${names.join(", ")}`;
@@ -30,7 +28,6 @@ export function oneOf(...values: readonly string[]): Check {
 }
 
 /** Undefined, or what `check` lets through. */
-// @__NO_SIDE_EFFECTS__
 export function optional(check: Check): Check {
   return (value, path) => {
     if (value !== undefined) check(value, path);
@@ -38,7 +35,6 @@ export function optional(check: Check): Check {
 }
 
 /** An array whose members `check` lets through. */
-// @__NO_SIDE_EFFECTS__
 export function listOf(check: Check): Check {
   return (value, path) => {
     if (!Array.isArray(value)) throw wrongType(path, "an array", value);
@@ -57,9 +53,9 @@ export const isLength: Check = (value, path) => {
   toLength(value, path);
 };
 
-export const isBoolean = is("true or false", (value) => typeof value === "boolean");
-export const isFunction = is("a function", (value) => typeof value === "function");
-export const isSignal = is("an AbortSignal", (value) =>
+export const isBoolean = /* @__PURE__ */ is("true or false", (value) => typeof value === "boolean");
+export const isFunction = /* @__PURE__ */ is("a function", (value) => typeof value === "function");
+export const isSignal = /* @__PURE__ */ is("an AbortSignal", (value) =>
   hasMethods(value, ["addEventListener", "removeEventListener"]),
 );
 
@@ -71,13 +67,11 @@ function checkFields(value: unknown, path: string, fields: Checks): asserts valu
 }
 
 /** An object with these fields and any others. */
-// @__NO_SIDE_EFFECTS__
 export function shape(fields: Checks): Check {
   return (value, path) => checkFields(value, path, fields);
 }
 
 /** An object with these fields and no others. At the top `path` is empty. */
-// @__NO_SIDE_EFFECTS__
 export function options(fields: Checks): Check {
   return (value, path) => {
     if (typeof value === "object" && value !== null) {
@@ -89,7 +83,6 @@ export function options(fields: Checks): Check {
 }
 
 /** An object without other fields than these, whose values somebody else checks. */
-// @__NO_SIDE_EFFECTS__
 export function named(...names: readonly string[]): Check {
   return options(Object.fromEntries(names.map((name) => [name, () => {}])));
 }

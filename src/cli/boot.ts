@@ -37,6 +37,9 @@ function checkEnd({ cause, milliseconds }: RunResult, lastWords: string): void {
   throw new DirectBootError(
     "GUEST_RESET",
     `the guest reset its machine after ${formatMilliseconds(milliseconds)}, ${said}: it has crashed (a triple fault), or panicked with panic= on its command line`,
+    {
+      cure: "let the kernel say more (console=ttyS0 earlyprintk=ttyS0, on arm64 earlycon), and the guest power off when it is done",
+    },
   );
 }
 

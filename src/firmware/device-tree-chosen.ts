@@ -141,7 +141,7 @@ function findChosen(blocks: Blocks, values: ReadonlyMap<string, unknown>) {
   return { exists, insertAt: chosenAt ?? rootEnd - TOKEN_BYTES, replaced, nameOffsets, rootEnd };
 }
 
-const checkNames = named("bootargs", "initrdStart", "initrdEnd", "rngSeed", "padding");
+const checkNames = /* @__PURE__ */ named("bootargs", "initrdStart", "initrdEnd", "rngSeed", "padding");
 
 /**
  * A new tree with what `chosen` names in /chosen: bootargs, linux,initrd-start and -end (8 bytes each), rng-seed

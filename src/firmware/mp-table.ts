@@ -146,7 +146,7 @@ export function mpTableOf(machine: X86Machine, address: bigint): Uint8Array {
   return bytes;
 }
 
-const checkPlace = named("address");
+const checkPlace = /* @__PURE__ */ named("address");
 
 /**
  * The MP table of an x86 machine: its floating pointer at `address`, and the configuration table behind it. For kernels that

@@ -229,7 +229,7 @@ export function smbiosOf(machine: MachineDescription, address: bigint): Uint8Arr
   return bytes;
 }
 
-const checkPlace = named("address");
+const checkPlace = /* @__PURE__ */ named("address");
 
 /**
  * SMBIOS 3.3 of a machine, by its `identity`, CPUs and RAM: types 0, 1, 2, 3, 4, 16, 17, 19, 32 and 127. The entry point lies at

@@ -83,7 +83,15 @@ export function* importChunks<R extends VpRegister>(
   }
 }
 
-const checkRegion = named("file", "fileOffset", "fileLength", "gpa", "memoryLength", "acceptance", "tag");
+const checkRegion = /* @__PURE__ */ named(
+  "file",
+  "fileOffset",
+  "fileLength",
+  "gpa",
+  "memoryLength",
+  "acceptance",
+  "tag",
+);
 
 /**
  * A buffer of whole pages for streaming file data into guest memory (OpenVMM's `ChunkBuf`). Use one for many imports.

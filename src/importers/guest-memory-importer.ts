@@ -58,8 +58,8 @@ type SourceCall<S> = [
   ...[source: S, offset: number, length: number, leadingBytes: number],
 ];
 
-const checkOptions = named("crc32");
-const isRegister = shape({});
+const checkOptions = /* @__PURE__ */ named("crc32");
+const isRegister = /* @__PURE__ */ shape({});
 
 /**
  * Puts pages into guest memory and keeps the registers. Refuses a range that overlaps one imported before (at page

@@ -24,8 +24,10 @@ import { checkByteInput } from "../sources/open.js";
 import type { X86Addresses } from "../x86/options.js";
 import type { LoadLinuxOptions } from "./options.js";
 
-const isDecoders = is("the module directboot/decoders", (value) => hasMethods(value, ["decompressInto"]));
-const isAddressOrNone = optional(isAddress);
+const isDecoders = /* @__PURE__ */ is("the module directboot/decoders", (value) =>
+  hasMethods(value, ["decompressInto"]),
+);
+const isAddressOrNone = /* @__PURE__ */ optional(isAddress);
 
 const ADDRESSES: Checks<keyof X86Addresses & string> = {
   initrd: isAddressOrNone,
@@ -39,19 +41,19 @@ const ADDRESSES: Checks<keyof X86Addresses & string> = {
   acpiTables: isAddressOrNone,
 };
 
-const ARM64: Checks<keyof Arm64Allowances & string> = {
+const ARM64: Checks<keyof Arm64Allowances & string> = /* @__PURE__ */ (() => ({
   pageSizes: optional(listOf(oneOf(...ARM64_PAGE_SIZES))),
   lowPlacement: optional(isBoolean),
-};
+}))();
 
-const RESERVATION: Checks = {
+const RESERVATION: Checks = /* @__PURE__ */ (() => ({
   start: isAddress,
   end: isAddress,
   type: is("a number", (value) => typeof value === "number"),
-};
+}))();
 
 /** The options of loadLinux, planLinux and their synchronous forms. docs/options.md has a section for each. */
-export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string> = {
+export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string> = /* @__PURE__ */ (() => ({
   memory: (value) => void ramSizeOf(value as MemoryInput),
   kernel: checkByteInput,
   architecture: optional(oneOf("x86_64", "i386", "aarch64")),
@@ -82,9 +84,9 @@ export const LOAD_OPTIONS: Checks<(keyof LoadLinuxOptions | "importer") & string
   crc32: optional(isBoolean),
   ...TEXT_OPTIONS,
   ...APPLY_OPTIONS,
-};
+}))();
 
-const checkLoad = options(LOAD_OPTIONS);
+const checkLoad = /* @__PURE__ */ options(LOAD_OPTIONS);
 
 /**
  * Throws TypeError for options of a wrong type or an unknown name, and for a memory beside an importer, which has its
@@ -101,19 +103,22 @@ export function checkLoadOptions(given: object): void {
 }
 
 /** Throws TypeError for options of detectKernel that are of a wrong type or have an unknown name. */
-export const checkDetectOptions = options({ decoders: optional(isDecoders), signal: optional(isSignal) });
+export const checkDetectOptions = /* @__PURE__ */ (() =>
+  options({ decoders: optional(isDecoders), signal: optional(isSignal) }))();
 
 /** The same for inspectKernel. */
-export const checkInspectOptions = options({
-  decoders: optional(isDecoders),
-  unpack: optional(oneOf("none", "wrappers", "all")),
-  spoolLimit: optional(isLength),
-  signal: optional(isSignal),
-});
+export const checkInspectOptions = /* @__PURE__ */ (() =>
+  options({
+    decoders: optional(isDecoders),
+    unpack: optional(oneOf("none", "wrappers", "all")),
+    spoolLimit: optional(isLength),
+    signal: optional(isSignal),
+  }))();
 
 /** The same for extractKernel. */
-export const checkExtractOptions = options({
-  maxDecompressedSize: optional(isLength),
-  decoders: optional(isDecoders),
-  ...APPLY_OPTIONS,
-});
+export const checkExtractOptions = /* @__PURE__ */ (() =>
+  options({
+    maxDecompressedSize: optional(isLength),
+    decoders: optional(isDecoders),
+    ...APPLY_OPTIONS,
+  }))();

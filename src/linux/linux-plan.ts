@@ -20,8 +20,9 @@ import {
   type X86Registers,
 } from "./registers.js";
 import type { TransferOptions, TravellingSource } from "./travel.js";
+import { checkTransferOptions, packPlan } from "./travel.js";
 
-const checkText = options(TEXT_OPTIONS);
+const checkText = /* @__PURE__ */ options(TEXT_OPTIONS);
 
 /** Pages that a plan fills. */
 export type PlannedPages = Omit<ImportedRegion, "crc32">;
@@ -126,8 +127,6 @@ class Plan extends GuestFacts implements LoadPlan {
   async toTransferable(
     how: TransferOptions,
   ): Promise<{ readonly data: TransferredPlan; readonly transfer: ArrayBuffer[] }> {
-    // Code that most loads don't need.
-    const { checkTransferOptions, packPlan } = await import("./travel.js");
     checkTransferOptions(how, "");
     const { transfer, ...packed } = await runAsync(packPlan(this, how));
     const { architecture, entryMode, info, layout, decompression } = this;

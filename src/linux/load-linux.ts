@@ -26,7 +26,7 @@ const planOnDemand: Planner = {
     return yield* isPlaceTaken(options, initrdBytes, image);
   },
   *machineCheck() {
-    return (yield* perform(refuse, () => import("../machine/check-machine.js"))).checkMachine;
+    return (yield* perform(refuse, () => import("../x86/planner.js"))).checkMachine;
   },
 };
 

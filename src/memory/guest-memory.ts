@@ -51,7 +51,7 @@ export interface MemoryBank {
   readonly buffer: ArrayBufferLike;
 }
 
-const checkCreateOptions = named("shared");
+const checkCreateOptions = /* @__PURE__ */ named("shared");
 
 /**
  * RAM of a guest, and the only place that knows in which buffer an address lies.

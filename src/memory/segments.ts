@@ -73,7 +73,7 @@ function badBanks(details: string): DirectBootError {
   return new DirectBootError("GUEST_MEMORY_BAD_BANKS", details);
 }
 
-const isBank = shape({});
+const isBank = /* @__PURE__ */ shape({});
 
 /** RAM in a buffer of the caller's, in ascending order. Throws TypeError, GUEST_MEMORY_BAD_BANKS. */
 export function attachSegments(

@@ -41,7 +41,7 @@ export const APPLY_OPTIONS: Checks<keyof ApplyOptions> = {
   signal: optional(isSignal),
 };
 
-const checkApplyOptions = options(APPLY_OPTIONS);
+const checkApplyOptions = /* @__PURE__ */ options(APPLY_OPTIONS);
 
 /** Options of {@link carryOut}. */
 interface CarryOut extends ApplySyncOptions {

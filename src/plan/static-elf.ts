@@ -211,7 +211,7 @@ export interface StaticElfOptions<Input = ByteInput> {
   readonly architecture?: Architecture;
 }
 
-const checkNames = named(
+const checkNames = /* @__PURE__ */ named(
   "image",
   "startAddress",
   "loadOffset",

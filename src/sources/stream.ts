@@ -67,7 +67,7 @@ function wantedTwice(ranges: readonly ByteRange[]): number {
   return bytes;
 }
 
-const checkNames = named("name", "byteLength", "spoolLimit");
+const checkNames = /* @__PURE__ */ named("name", "byteLength", "spoolLimit");
 
 /**
  * A stream as a source. Reads may go forwards and back until {@link startStreaming} is called, within the first

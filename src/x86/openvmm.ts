@@ -98,8 +98,8 @@ const CONFIG_OPTIONS = {
   acpi: named("rdspAddress", "rdsp", "tablesAddress", "tables"),
   registers: named("gdtAddress", "pageTableAddress"),
 };
-const checkKernelOptions = options(KERNEL_OPTIONS);
-const checkConfigOptions = options(CONFIG_OPTIONS);
+const checkKernelOptions = /* @__PURE__ */ options(KERNEL_OPTIONS);
+const checkConfigOptions = /* @__PURE__ */ options(CONFIG_OPTIONS);
 const checkAllOptions = options({ ...KERNEL_OPTIONS, ...CONFIG_OPTIONS });
 
 /** Bytes of a table. Throws TypeError for anything but a Uint8Array or an ArrayBuffer. */

@@ -78,7 +78,7 @@ interface TableVisitor {
   ): void;
 }
 
-const isRange = shape({});
+const isRange = /* @__PURE__ */ shape({});
 
 function checkRanges(ranges: readonly MappedRange[]): CheckedRange[] {
   if (!Array.isArray(ranges)) throw new TypeError(`ranges must be an array, got ${describeType(ranges)}`);
@@ -168,7 +168,13 @@ function walk(ranges: readonly CheckedRange[], largestLevel: number, visitor?: T
   return known;
 }
 
-const checkNames = named("pageTableGpa", "ranges", "largestPage", "confidentialBit", "maximumTables");
+const checkNames = /* @__PURE__ */ named(
+  "pageTableGpa",
+  "ranges",
+  "largestPage",
+  "confidentialBit",
+  "maximumTables",
+);
 
 /**
  * Page tables that map any ranges onto themselves with the largest leaf that fits (1 GiB, 2 MiB, 4 KiB): OpenVMM's

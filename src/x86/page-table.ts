@@ -72,7 +72,13 @@ export function toEncryptionMask(confidentialBit: number | undefined, highest: b
   return 2 ** confidentialBit;
 }
 
-const checkNames = named("pageTableGpa", "addressBias", "size", "pml4eLink", "confidentialBit");
+const checkNames = /* @__PURE__ */ named(
+  "pageTableGpa",
+  "addressBias",
+  "size",
+  "pml4eLink",
+  "confidentialBit",
+);
 
 /** Checks the options and makes them what the kernel takes. */
 export function toIdentityMap(options: PageTableOptions): IdentityMap {

@@ -65,6 +65,9 @@ import {
   setupDataBytes,
 } from "./setup-data.js";
 
+/** Whose tables the planner makes: whoever loads it on demand needs the check of the description, too. */
+export { checkMachine } from "../machine/check-machine.js";
+
 /** Physical address bits of QEMU's CPU models under emulation (its default, phys-bits=40). */
 const PHYSICAL_ADDRESS_WIDTH = 40;
 /** COMMAND_LINE_SIZE - 1 (arch/x86/include/asm/setup.h): what a kernel without a setup header takes. */

@@ -50,8 +50,15 @@ function toU32(
   throw new DirectBootError(code, `${name} is ${hex(value)}, the limit is ${hex(U32_LIMIT - 1n)}`);
 }
 
-const isCommandLine = named("address", "commandLine");
-const checkNames = named("memoryLayout", "acpiBase", "acpiLength", "commandLine", "initrdBase", "initrdSize");
+const isCommandLine = /* @__PURE__ */ named("address", "commandLine");
+const checkNames = /* @__PURE__ */ named(
+  "memoryLayout",
+  "acpiBase",
+  "acpiLength",
+  "commandLine",
+  "initrdBase",
+  "initrdSize",
+);
 
 /**
  * The 4096 bytes of `struct boot_params` exactly as OpenVMM builds them: RAM below 0xe0000, ACPI from there, RAM

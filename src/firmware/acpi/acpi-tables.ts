@@ -105,7 +105,7 @@ export function acpiTablesOf(machine: X86Machine, address: bigint): AcpiTables {
   return { rsdp: buildRsdp(rsdt, xsdt), tables, address, list: placed };
 }
 
-const checkPlace = named("address");
+const checkPlace = /* @__PURE__ */ named("address");
 
 /**
  * The ACPI tables of an x86 machine: FADT (hardware-reduced, where the machine is), FACS, DSDT, MADT; HPET, MCFG and SPCR

@@ -95,8 +95,10 @@ function* prepare(
     reading?.add(source);
     return source;
   };
+  let opening = "kernel";
   try {
     const kernelInput = opened(options.kernel, "kernel");
+    opening = kernelInput.name;
     const inputs: readonly AsyncByteInput[] = initrd === undefined ? [] : [initrd].flat();
     const initrds = inputs.map((input, index) =>
       opened(input, inputs.length === 1 ? "initrd" : `initrd ${index}`),
@@ -121,14 +123,12 @@ function* prepare(
         tables: yield* withKnownLength(tables.tables, spoolLimit),
       },
     };
-    const file = yield* withinRam(kernelInput.name, openKernelFile(kernelInput, unpacking), options);
+    const file = yield* openKernelFile(kernelInput, unpacking);
     const { decompression } = file;
     checkArchitecture(options, file.format === "arm64-image", kernelInput.name);
     const kernel = isLengthNeeded(file) ? yield* withKnownLength(file.source, spoolLimit) : file.source;
-    const plain =
-      options.decompressInitrd === true
-        ? yield* withinRam("the initrd", plainInitrds(whole, unpacking), options)
-        : whole;
+    opening = "the initrd";
+    const plain = options.decompressInitrd === true ? yield* plainInitrds(whole, unpacking) : whole;
     const planned = yield* planner.plan(file, options, { ...sources, kernel, initrd: oneInitrd(plain) });
     const { memory, ...parts } = planned;
     const { architecture } = options;
@@ -138,7 +138,7 @@ function* prepare(
     return { plan: new LinuxPlan({ decompression, ...parts }, close), memory };
   } catch (cause) {
     close();
-    throw cause;
+    throw asTooLittleRam(cause, opening, options);
   }
 }
 
@@ -194,16 +194,12 @@ function mostDecompressed({ maxDecompressedSize, memory }: PlanLinuxOptions): nu
   return most > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(most);
 }
 
-/** Tells of what unpacks to more than the guest's RAM as of too little RAM: no limit of the caller's was passed. */
-function* withinRam<T>(name: string, unpacked: Task<T>, options: PlanLinuxOptions): Task<T> {
-  try {
-    return yield* unpacked;
-  } catch (cause) {
-    const isTooLarge = cause instanceof DirectBootError && cause.code === "DECOMPRESS_TOO_LARGE";
-    if (!isTooLarge || options.maxDecompressedSize !== undefined) throw cause;
-    const why = `${name} unpacks to more than the guest's RAM, ${ramSizeOf(options.memory)} bytes`;
-    throw new DirectBootError("GUEST_MEMORY_TOO_SMALL", why, { cause });
-  }
+/** What unpacks to more than the guest's RAM is told as too little RAM, unless the caller has set a limit that it passed. */
+function asTooLittleRam(cause: unknown, name: string, options: PlanLinuxOptions): unknown {
+  const isTooLarge = cause instanceof DirectBootError && cause.code === "DECOMPRESS_TOO_LARGE";
+  if (!isTooLarge || options.maxDecompressedSize !== undefined) return cause;
+  const why = `${name} unpacks to more than the guest's RAM, ${ramSizeOf(options.memory)} bytes`;
+  return new DirectBootError("GUEST_MEMORY_TOO_SMALL", why, { cause });
 }
 
 /** How compressed input is undone. */

@@ -115,14 +115,13 @@ export const ERROR_CURES = {
   OPTION_NOT_FOR_ARCHITECTURE: "leave the option out",
 
   // x86: what the kernel is told, beyond OpenVMM
-  E820_INVALID_ENTRY:
-    "give start <= end and a type of the ACPI specification, other than RAM (1) in a reservation",
+  E820_INVALID_ENTRY: "give start <= end and an ACPI type, in a reservation none of RAM (1)",
   E820_OVERLAP: "give each byte one type",
   BOOT_PARAMS_NOT_SUPPORTED: "place everything below 4 GiB and use no setup_data, or give a newer kernel",
   BOOT_PARAMS_BAD_ADDRESS: "use an address above 0",
   BOOT_PARAMS_BAD_E820: "give the 4096 bytes of boot_params",
   SETUP_DATA_INVALID: "give a shorter rngSeed",
-  PROTECTED_MODE_ADDRESS_TOO_HIGH: "place it below 4 GiB; give a kernel that is linked below 4 GiB",
+  PROTECTED_MODE_ADDRESS_TOO_HIGH: "place it, or link the kernel, below 4 GiB",
   PVH_BAD_MEMORY_MAP: "use fewer RAM ranges and reservations: at most 128 entries",
 
   // bzImage, zboot and ELF notes
@@ -159,7 +158,7 @@ export const ERROR_CURES = {
   SOURCE_CONSUMED: "use a new stream for each load, or read it whole first",
   DECOMPRESS_UNSUPPORTED: "decompress the file first, or use a runtime with a decompressor for it",
   DECOMPRESS_CORRUPT: "check that the file is complete and unmodified",
-  DECOMPRESS_TOO_LARGE: "give the guest more RAM, or raise maxDecompressedSize for a file that you trust",
+  DECOMPRESS_TOO_LARGE: "raise maxDecompressedSize, if you trust the file",
 
   // decoders
   DECOMPRESS_TRUNCATED: "check that the file is complete",

@@ -192,7 +192,7 @@ export function checkPlan<R extends VpRegister>(plan: LoadPlan<R>, isOneImage: b
   if (checked.has(plan)) return;
   const { steps, sources, layout } = plan ?? {};
   if (!Array.isArray(steps) || !Array.isArray(sources)) {
-    throw new TypeError("a plan has an array of steps and one of sources");
+    throw new TypeError(`plan must have steps and sources, got ${describeType(plan)}`);
   }
   for (const source of sources) {
     if (!isSource(source)) throw new TypeError(`a plan's source is ${describeType(source)}`);

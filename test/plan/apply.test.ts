@@ -553,7 +553,7 @@ describe("an importer of a caller's", () => {
 
   it("is not called at all for a plan, or a callback, that is none", () => {
     for (const [given, options, message] of [
-      [null, {}, /^a plan has an array of steps/],
+      [null, {}, /^plan must have steps/],
       [plan, { onProgress: 5 }, /^onProgress must be a function, got 5/],
     ] as const) {
       assert.throws(() => Reflect.apply(applyPlanSync, undefined, [given, silent, options]), {
